@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The protocol between the toolstack and the logger: one JSON object a line, a request and its reply.
+//!
+//! Who lives here: the messages ([`Request`], [`Reply`] and what they carry). Who may call in: the `ftlogger` daemon
+//! (serves it on a UNIX socket) and the toolstack (speaks it through the driver domain's daemon, which relays
+//! between xenstore and that socket). Unknown fields are ignored, so that either end may be newer.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the protocol, in [`Hello`]. Raised when an old peer would misunderstand a new message.
+pub const VERSION: u32 = 1;
+
+/// Where `ftlogger` listens unless told otherwise.
+pub const SOCKET: &str = "/run/ftlogger.sock";
+
+/// What the toolstack asks. Serialised as `{"op": "...", ...}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Request {
+    /// Who is there. Reply: [`Reply::Hello`].
+    Hello,
+    /// Starts forwarding for a group, and protecting its connections if its spec says so. Reply: [`Reply::Done`].
+    Protect {
+        /// The group.
+        group: GroupSpec,
+    },
+    /// Ends a group: its interfaces are closed, its connections are forgotten. Reply: [`Reply::Done`].
+    Unprotect {
+        /// The group's name.
+        group: String,
+    },
+    /// Adds a standby's interface to a group. Reply: [`Reply::Done`].
+    AddStandby {
+        /// The group's name.
+        group: String,
+        /// The interface towards the standby.
+        interface: String,
+    },
+    /// Closes the active server's interface and moves every connection to the first standby. The reply,
+    /// [`Reply::Done`], is sent at once; progress is in [`Reply::Status`].
+    Failover {
+        /// The group's name.
+        group: String,
+        /// Why, for the log: `"domain 5 died"`.
+        reason: String,
+    },
+    /// The state of all groups. Reply: [`Reply::Status`].
+    Status {
+        /// Only this group.
+        group: Option<String>,
+        /// With one entry per connection.
+        connections: bool,
+    },
+}
+
+/// A service group as the logger sees it: one way north, one active server, standbys that are kept dark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSpec {
+    /// Its name.
+    pub name: String,
+    /// The interface towards the clients.
+    pub north: String,
+    /// The interface towards the active server.
+    pub active: String,
+    /// The interfaces towards the standbys, in the order in which they take over.
+    #[serde(default)]
+    pub standbys: Vec<String>,
+    /// The TCP services to protect. With none, frames are forwarded and a failover only moves the path:
+    /// connections break, as they do without FT-TCP.
+    #[serde(default)]
+    pub services: Vec<ServiceSpec>,
+}
+
+/// One protected TCP service of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// The server's address; `None`: every address.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+    /// The server's port.
+    pub port: u16,
+    /// The service plug-in: `"opaque"`.
+    pub kind: String,
+    /// Header fields whose values may differ between the sent and the regenerated stream, compared without
+    /// regard to case: `"Date"`. Their lengths must agree.
+    #[serde(default)]
+    pub mask: Vec<String>,
+    /// Most client bytes logged for one connection.
+    #[serde(default = "default_buffer")]
+    pub buffer_bytes: u32,
+    /// How long a FIN or RST of the server is held back for news of its death, in ms. A close that the client began
+    /// is not held.
+    #[serde(default = "default_hold")]
+    pub fin_hold_ms: u32,
+}
+
+const fn default_buffer() -> u32 {
+    1 << 20
+}
+
+const fn default_hold() -> u32 {
+    250
+}
+
+/// What the logger answers. Serialised as `{"reply": "...", ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Who is here.
+    Hello(Hello),
+    /// It was done.
+    Done,
+    /// It could not be done; nothing changed.
+    Error {
+        /// What failed, on which object, why.
+        message: String,
+    },
+    /// The state of the groups.
+    Status {
+        /// One entry per group.
+        groups: Vec<GroupStatus>,
+    },
+}
+
+/// The logger's introduction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the logger.
+    pub version: u32,
+    /// `ftlogger 0.1.0`.
+    pub software: String,
+    /// The data path in use.
+    pub datapath: String,
+    /// Memory that the process uses (resident set), in KiB.
+    pub memory_kib: u64,
+}
+
+/// One group's state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// As it was set up; `active` and `standbys` are kept up to date.
+    pub spec: GroupSpec,
+    /// Totals since the group was set up.
+    pub counters: Counters,
+    /// The failover under way or last done.
+    pub failover: Option<FailoverStatus>,
+    /// Connections known now, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionStatus>,
+}
+
+/// Totals of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Connections that are protected now.
+    pub protected: u64,
+    /// Connections that were protected and have ended in the ordinary way.
+    pub closed: u64,
+    /// Connections seen that could not be protected (began before the group; signed segments; buffer full).
+    pub unprotected: u64,
+    /// Connections moved to a replacement, counted once per failover.
+    pub recovered: u64,
+    /// Connections reset because the replacement's output differed from what had been sent.
+    pub diverged: u64,
+    /// Connections reset for another reason (the replacement refused, time was up).
+    pub lost: u64,
+    /// Client bytes in the stable buffers now.
+    pub logged_bytes: u64,
+    /// Frames forwarded.
+    pub frames: u64,
+    /// Frames dropped because they were malformed, dark, or from a closed interface.
+    pub dropped: u64,
+    /// FIN and RST segments of a dead server that were swallowed.
+    pub swallowed_closes: u64,
+}
+
+/// How a failover went. Times are in microseconds since the logger was told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverStatus {
+    /// Counted from 1 in each group.
+    pub number: u32,
+    /// As the request said.
+    pub reason: String,
+    /// When it was told, in ms since the UNIX epoch (logger's clock).
+    pub told_at_ms: u64,
+    /// Connections to move.
+    pub connections: u64,
+    /// Connections moved so far.
+    pub recovered: u64,
+    /// Connections given up so far.
+    pub lost: u64,
+    /// The first fabricated handshake was answered by the replacement.
+    pub first_handshake_us: Option<u64>,
+    /// The first byte that no client had been sent before left the logger.
+    pub first_new_byte_us: Option<u64>,
+    /// The last connection was handed over or given up.
+    pub done_us: Option<u64>,
+    /// Server bytes regenerated and discarded.
+    pub discarded_bytes: u64,
+    /// Client bytes replayed.
+    pub replayed_bytes: u64,
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionStatus {
+    /// `address:port` of the client.
+    pub client: String,
+    /// `address:port` of the server.
+    pub server: String,
+    /// The state of the machine: `established`, `recovering` ...
+    pub state: String,
+    /// What is added to the server's sequence numbers for the client (0 before any failover).
+    pub delta_seq: u32,
+    /// Client bytes logged.
+    pub logged_bytes: u64,
+    /// Server bytes sent to the client, from the start of the connection.
+    pub sent_bytes: u64,
+    /// Server bytes acknowledged by the client.
+    pub acked_bytes: u64,
+    /// Failovers survived.
+    pub failovers: u32,
+}

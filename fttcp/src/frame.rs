@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What crosses the border between protocol logic and I/O: ports, frames with their offload state, and time.
+
+use std::time::Duration;
+
+/// One network interface of the logger, numbered by the data path in the order of opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u32);
+
+/// Monotonic time in microseconds since an arbitrary start. Protocol logic never reads a clock; it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The time `delta` later.
+    #[must_use]
+    pub fn after(self, delta: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(delta.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// How long ago `earlier` was; zero if it is not in the past.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// How a frame's segmentation and checksum are left to a device (`struct virtio_net_hdr`, virtio 1.2 section 5.1.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// The TCP checksum field holds only the pseudo-header's sum (`CHECKSUM_PARTIAL`): whoever sends the frame
+    /// on completes it. Rewriting ports, sequence numbers or options then needs no checksum update.
+    pub partial_checksum: Option<PartialChecksum>,
+    /// The kernel has verified the checksum already (`VIRTIO_NET_HDR_F_DATA_VALID`).
+    pub checksum_valid: bool,
+    /// Payload bytes per segment if the frame is a super-segment (GSO/TSO), else `None`.
+    pub gso_size: Option<u16>,
+    /// The super-segment carries CWR on its first segment only (`VIRTIO_NET_HDR_GSO_ECN`).
+    pub gso_ecn: bool,
+}
+
+/// Where a partial checksum starts and where it is to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialChecksum {
+    /// First byte summed, from the start of the frame.
+    pub start: u16,
+    /// Offset of the checksum field from `start`.
+    pub offset: u16,
+}
+
+/// Takes the frames that protocol logic wants sent. The frame is valid during the call only.
+pub trait Output {
+    /// Sends `frame` (a whole Ethernet frame) out of `port`. A frame that cannot be sent now is dropped and
+    /// counted by the data path: TCP retransmits.
+    fn transmit(&mut self, port: PortId, frame: &[u8], offload: &Offload);
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Fault-tolerant TCP (FT-TCP): a failed server is replaced without its clients' connections breaking.
+//!
+//! Protocol logic is sans-IO: `engine` and `conn` take frames, commands and the time, and give frames and reports;
+//! `datapath` and the `ftlogger` daemon do the I/O. Nothing here knows Xen.
+#![deny(unsafe_code)]
+
+pub mod control;
+pub mod frame;

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The hypervisor in the toolstack's own words.
+//!
+//! Who lives here: the trait [`Hypervisor`] and its vocabulary; `xen` implements it through `xen-sys`, `sim` in
+//! memory, deterministically, with every call a point where a fault can be injected.
+//! Who may call in: `domain`, `supervise` and `cli`.
+
+mod types;
+
+pub use types::{
+    BuildSpec, Built, CreateSpec, DomainInfo, GuestKind, HostInfo, RunState, ShutdownReason,
+    Trigger, VcpuInfo,
+};
+
+use crate::error::Result;
+use crate::ids::{DomId, KiB, Port};
+
+/// What the toolstack asks of Xen. Each method is one step: it has happened whole, or an error says why not.
+pub trait Hypervisor {
+    /// Facts of the host: versions, memory, processors (`XEN_SYSCTL_physinfo`, `xen_version`).
+    fn host(&self) -> Result<HostInfo>;
+
+    /// All domains, in order of their numbers, in as few hypercalls as Xen allows
+    /// (`XEN_SYSCTL_getdomaininfolist`).
+    fn domains(&self) -> Result<Vec<DomainInfo>>;
+
+    /// One domain, or `None` if no domain has this number.
+    fn domain(&self, id: DomId) -> Result<Option<DomainInfo>>;
+
+    /// Makes an empty, paused domain (`XEN_DOMCTL_createdomain`) with its vCPUs
+    /// (`XEN_DOMCTL_max_vcpus`) and its memory limit (`XEN_DOMCTL_max_mem`). Undo: [`Hypervisor::destroy`]. If
+    /// a later part of it fails, the domain is gone again before the error is returned.
+    fn create(&self, spec: &CreateSpec) -> Result<DomId>;
+
+    /// Allocates an event channel of `id` that `remote` may bind (`EVTCHNOP_alloc_unbound`).
+    fn alloc_unbound(&self, id: DomId, remote: DomId) -> Result<Port>;
+
+    /// Gives the domain its memory, kernel, ramdisk, start information, CPUID policy and first vCPU state
+    /// (libxenguest's `xc_dom_*`). The domain stays paused.
+    fn build(&self, id: DomId, spec: &BuildSpec) -> Result<Built>;
+
+    /// Stops scheduling the domain; counted by Xen, so each pause needs one unpause.
+    fn pause(&self, id: DomId) -> Result<()>;
+
+    /// Undoes one [`Hypervisor::pause`].
+    fn unpause(&self, id: DomId) -> Result<()>;
+
+    /// Ends the domain at once and frees its memory (`XEN_DOMCTL_destroydomain`), continuing until Xen says
+    /// that it is done. A domain that is gone already is an error with `Code::NotFound`.
+    fn destroy(&self, id: DomId) -> Result<()>;
+
+    /// Marks the domain as shut down for `reason` without asking it (`SCHEDOP_remote_shutdown`).
+    fn remote_shutdown(&self, id: DomId, reason: ShutdownReason) -> Result<()>;
+
+    /// Sends a trigger to one vCPU (`XEN_DOMCTL_sendtrigger`).
+    fn trigger(&self, id: DomId, trigger: Trigger, vcpu: u32) -> Result<()>;
+
+    /// The domain's vCPUs.
+    fn vcpus(&self, id: DomId) -> Result<Vec<VcpuInfo>>;
+
+    /// Changes the memory limit (`XEN_DOMCTL_max_mem`).
+    fn set_max_mem(&self, id: DomId, max: KiB) -> Result<()>;
+
+    /// Xen's own log ring (`XEN_SYSCTL_readconsole`); `clear` empties it.
+    fn console_ring(&self, clear: bool) -> Result<Vec<u8>>;
+}

@@ -3,3 +3,4 @@
 #![deny(unsafe_code)]
 
 pub mod demo;
+pub mod lab;

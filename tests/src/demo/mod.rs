@@ -4,10 +4,14 @@
 //! Who lives here: what a run of the demo recorded ([`DemoRun`]) and the claims checked on it; `report` writes JSON and
 //! HTML, `lab` runs it on real Xen, `netns::demo` in namespaces. Who may call in: the `demo` binary and the tests.
 
-use serde::Serialize;
+pub mod client;
+pub mod report;
+pub mod svg;
+
+use serde::{Deserialize, Serialize};
 
 /// What one download through the logger recorded. Times are seconds since the client started.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DemoRun {
     /// `"with FT-TCP"` or `"control"`.
     pub title: String,
@@ -34,7 +38,7 @@ pub struct DemoRun {
 }
 
 /// One mark on the timeline.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Seconds since the client started.
     pub at: f64,

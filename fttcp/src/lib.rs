@@ -6,4 +6,6 @@
 #![deny(unsafe_code)]
 
 pub mod control;
+pub mod engine;
+pub mod datapath;
 pub mod frame;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What the engine has to say to the operator: one event, one line in the log.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The two ends of a connection, as the client sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The client.
+    pub client: SocketAddr,
+    /// The server.
+    pub server: SocketAddr,
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.client, self.server)
+    }
+}
+
+/// Something worth a line in the log. [`fmt::Display`] gives that line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A failover began.
+    FailoverStarted {
+        /// The group.
+        group: String,
+        /// Counted from 1 in the group.
+        number: u32,
+        /// As the request said.
+        reason: String,
+        /// Connections to move.
+        connections: u64,
+    },
+    /// The last connection of a failover was moved or given up.
+    FailoverDone {
+        /// The group.
+        group: String,
+        /// Counted from 1 in the group.
+        number: u32,
+        /// Connections moved.
+        recovered: u64,
+        /// Connections given up.
+        lost: u64,
+        /// Time since the failover was told, in microseconds.
+        took_us: u64,
+    },
+    /// A connection was moved to the replacement.
+    Recovered {
+        /// The connection.
+        ends: Ends,
+        /// Time since the failover was told, in microseconds.
+        took_us: u64,
+        /// Client bytes replayed.
+        replayed: u64,
+        /// Server bytes regenerated that the client had acknowledged.
+        discarded: u64,
+    },
+    /// A connection is no longer (or was never) protected; it goes on as it would without the logger.
+    Unprotected {
+        /// The connection.
+        ends: Ends,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The replacement's output differed from what had been sent; the connection was reset.
+    Diverged {
+        /// The connection.
+        ends: Ends,
+        /// Offset in the server's byte stream at or before which the difference lies.
+        offset: u64,
+        /// What had been sent there, masked, if it is still known.
+        sent: String,
+        /// What the replacement gave instead, masked.
+        regenerated: String,
+    },
+    /// A connection could not be moved; it was reset.
+    Lost {
+        /// The connection.
+        ends: Ends,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailoverStarted {
+                group,
+                number,
+                reason,
+                connections,
+            } => write!(
+                f,
+                "group {group}: failover {number} began ({reason}), {connections} connections to move"
+            ),
+            Self::FailoverDone {
+                group,
+                number,
+                recovered,
+                lost,
+                took_us,
+            } => write!(
+                f,
+                "group {group}: failover {number} done in {took_us} us, {recovered} moved, {lost} lost"
+            ),
+            Self::Recovered {
+                ends,
+                took_us,
+                replayed,
+                discarded,
+            } => write!(
+                f,
+                "{ends}: moved in {took_us} us, {replayed} client bytes replayed, {discarded} server bytes discarded"
+            ),
+            Self::Unprotected { ends, reason } => write!(f, "{ends}: not protected: {reason}"),
+            Self::Diverged {
+                ends,
+                offset,
+                sent,
+                regenerated,
+            } => write!(
+                f,
+                "{ends}: reset: the replacement's output differs at offset {offset}: sent {sent}, regenerated {regenerated}"
+            ),
+            Self::Lost { ends, reason } => write!(f, "{ends}: reset: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The engine: groups, ports and connections; frames, commands and the time in, frames and reports out.
+//!
+//! Sans-IO: it opens nothing, reads no clock and starts no thread. Its owner (the daemon, a test, the simulation)
+//! gives it frames with [`Engine::handle_frame`], wakes it with [`Engine::handle_timeout`] when
+//! [`Engine::next_timeout`] is reached, and reads [`Engine::poll_event`] until it is empty.
+
+mod event;
+
+use std::collections::VecDeque;
+
+use crate::control::{Counters, FailoverStatus, GroupSpec, GroupStatus};
+use crate::frame::{Offload, Output, PortId, Time};
+
+pub use event::{Ends, Event};
+
+/// Limits of an engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Most connections tracked at once; further ones pass unprotected.
+    pub max_connections: usize,
+    /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
+    pub max_events: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 1 << 17,
+            max_events: 1024,
+        }
+    }
+}
+
+/// The ports of a group, opened by the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPorts {
+    /// Towards the clients.
+    pub north: PortId,
+    /// Towards the active server.
+    pub active: PortId,
+    /// Towards the standbys, in the order of [`GroupSpec::standbys`].
+    pub standbys: Vec<PortId>,
+}
+
+/// Why a command was refused. Nothing changed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// A group of this name exists.
+    #[error("group {0} exists already; unprotect it first")]
+    GroupExists(String),
+    /// No group has this name.
+    #[error("no group is named {0}")]
+    NoGroup(String),
+    /// The group has no standby left.
+    #[error("group {0} has no standby to move to; add one first")]
+    NoStandby(String),
+    /// A port is used already.
+    #[error("port {} of group {group} is used already", port.0)]
+    PortUsed {
+        /// The group that asked for it.
+        group: String,
+        /// The port.
+        port: PortId,
+    },
+    /// The spec names no plug-in that exists.
+    #[error("group {group}: port {port}: no service plug-in is named {kind}; there is: opaque")]
+    UnknownKind {
+        /// The group.
+        group: String,
+        /// The service's TCP port.
+        port: u16,
+        /// What was asked for.
+        kind: String,
+    },
+    /// The number of standby ports is not that of the spec.
+    #[error("group {group}: {interfaces} standby interfaces but {ports} ports")]
+    PortCount {
+        /// The group.
+        group: String,
+        /// Interfaces in the spec.
+        interfaces: usize,
+        /// Ports given.
+        ports: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    North,
+    Active,
+    Standby,
+    Dead,
+}
+
+#[derive(Debug)]
+struct Group {
+    spec: GroupSpec,
+    ports: GroupPorts,
+    counters: Counters,
+    failover: Option<FailoverStatus>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    groups: Vec<Option<Group>>,
+    ports: Vec<(PortId, usize, Role)>,
+    events: VecDeque<Event>,
+}
+
+impl Engine {
+    /// An engine without groups.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            groups: Vec::new(),
+            ports: Vec::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, EngineError> {
+        self.groups
+            .iter()
+            .position(|group| group.as_ref().is_some_and(|group| group.spec.name == name))
+            .ok_or_else(|| EngineError::NoGroup(name.to_owned()))
+    }
+
+    fn check_free(&self, group: &str, port: PortId) -> Result<(), EngineError> {
+        if self
+            .ports
+            .iter()
+            .any(|&(used, _, role)| used == port && role != Role::Dead)
+        {
+            return Err(EngineError::PortUsed {
+                group: group.to_owned(),
+                port,
+            });
+        }
+        Ok(())
+    }
+
+    /// Starts forwarding for a group, and protecting the services that its spec names.
+    ///
+    /// # Errors
+    /// The name or a port is taken, a plug-in is unknown, or the ports do not match the spec.
+    pub fn add_group(&mut self, spec: GroupSpec, ports: GroupPorts) -> Result<(), EngineError> {
+        if self.find(&spec.name).is_ok() {
+            return Err(EngineError::GroupExists(spec.name));
+        }
+        if spec.standbys.len() != ports.standbys.len() {
+            return Err(EngineError::PortCount {
+                group: spec.name,
+                interfaces: spec.standbys.len(),
+                ports: ports.standbys.len(),
+            });
+        }
+        for service in &spec.services {
+            if service.kind != "opaque" {
+                return Err(EngineError::UnknownKind {
+                    group: spec.name,
+                    port: service.port,
+                    kind: service.kind.clone(),
+                });
+            }
+        }
+        let mut all = vec![(ports.north, Role::North), (ports.active, Role::Active)];
+        all.extend(ports.standbys.iter().map(|&port| (port, Role::Standby)));
+        for (at, &(port, _)) in all.iter().enumerate() {
+            self.check_free(&spec.name, port)?;
+            if all[..at].iter().any(|&(other, _)| other == port) {
+                return Err(EngineError::PortUsed {
+                    group: spec.name,
+                    port,
+                });
+            }
+        }
+        let index = self
+            .groups
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.groups.push(None);
+                self.groups.len() - 1
+            });
+        for (port, role) in all {
+            self.ports.retain(|&(other, ..)| other != port);
+            self.ports.push((port, index, role));
+        }
+        self.groups[index] = Some(Group {
+            spec,
+            ports,
+            counters: Counters::default(),
+            failover: None,
+        });
+        Ok(())
+    }
+
+    /// Ends a group and forgets its connections. Returns the ports that are no longer used.
+    ///
+    /// # Errors
+    /// There is no such group.
+    pub fn remove_group(&mut self, name: &str) -> Result<Vec<PortId>, EngineError> {
+        let index = self.find(name)?;
+        let mut closed = Vec::new();
+        self.ports.retain(|&(port, group, role)| {
+            if group == index && role != Role::Dead {
+                closed.push(port);
+            }
+            group != index
+        });
+        self.groups[index] = None;
+        Ok(closed)
+    }
+
+    /// Adds a standby, last in the order of taking over.
+    ///
+    /// # Errors
+    /// There is no such group, or the port is used.
+    pub fn add_standby(
+        &mut self,
+        group: &str,
+        interface: String,
+        port: PortId,
+    ) -> Result<(), EngineError> {
+        let index = self.find(group)?;
+        self.check_free(group, port)?;
+        if let Some(group) = &mut self.groups[index] {
+            group.spec.standbys.push(interface);
+            group.ports.standbys.push(port);
+            self.ports.retain(|&(other, ..)| other != port);
+            self.ports.push((port, index, Role::Standby));
+        }
+        Ok(())
+    }
+
+    /// Takes one frame that came in on `port`: sends it on, sends others, or drops it.
+    ///
+    /// `frame` may be changed in place. It may be a super-segment (see [`Offload::gso_size`]).
+    pub fn handle_frame(
+        &mut self,
+        _now: Time,
+        port: PortId,
+        frame: &mut [u8],
+        offload: Offload,
+        out: &mut impl Output,
+    ) {
+        let Some(&(_, index, role)) = self.ports.iter().find(|&&(known, ..)| known == port) else {
+            return;
+        };
+        let Some(group) = &mut self.groups[index] else {
+            return;
+        };
+        let to = match role {
+            Role::North => group.ports.active,
+            Role::Active => group.ports.north,
+            Role::Standby | Role::Dead => {
+                group.counters.dropped += 1;
+                return;
+            }
+        };
+        group.counters.frames += 1;
+        out.transmit(to, frame, &offload);
+    }
+
+    /// Does what has become due by `now`.
+    pub fn handle_timeout(&mut self, _now: Time, _out: &mut impl Output) {}
+
+    /// When [`Engine::handle_timeout`] is to be called next; `None`: nothing is waiting.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        None
+    }
+
+    /// Closes the active server's port for ever and moves every protected connection to the first standby.
+    ///
+    /// `wall_ms` (ms since the UNIX epoch) and `reason` are only reported. Returns the port of the dead server,
+    /// which the caller may close.
+    ///
+    /// # Errors
+    /// There is no such group, or it has no standby.
+    pub fn failover(
+        &mut self,
+        _now: Time,
+        wall_ms: u64,
+        group: &str,
+        reason: &str,
+        _out: &mut impl Output,
+    ) -> Result<PortId, EngineError> {
+        let index = self.find(group)?;
+        let Some(state) = &mut self.groups[index] else {
+            return Err(EngineError::NoGroup(group.to_owned()));
+        };
+        if state.ports.standbys.is_empty() {
+            return Err(EngineError::NoStandby(group.to_owned()));
+        }
+        let dead = std::mem::replace(&mut state.ports.active, state.ports.standbys.remove(0));
+        state.spec.active = state.spec.standbys.remove(0);
+        for (port, _, role) in &mut self.ports {
+            if *port == dead {
+                *role = Role::Dead;
+            } else if *port == state.ports.active {
+                *role = Role::Active;
+            }
+        }
+        let number = state.failover.as_ref().map_or(0, |last| last.number) + 1;
+        state.failover = Some(FailoverStatus {
+            number,
+            reason: reason.to_owned(),
+            told_at_ms: wall_ms,
+            done_us: Some(0),
+            ..FailoverStatus::default()
+        });
+        self.push_event(Event::FailoverStarted {
+            group: group.to_owned(),
+            number,
+            reason: reason.to_owned(),
+            connections: 0,
+        });
+        Ok(dead)
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() < self.config.max_events {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The state of all groups, or of one; with `connections`, one entry per connection as well.
+    #[must_use]
+    pub fn status(&self, group: Option<&str>, _connections: bool) -> Vec<GroupStatus> {
+        self.groups
+            .iter()
+            .flatten()
+            .filter(|state| group.is_none_or(|name| name == state.spec.name))
+            .map(|state| GroupStatus {
+                spec: state.spec.clone(),
+                counters: state.counters,
+                failover: state.failover.clone(),
+                connections: Vec::new(),
+            })
+            .collect()
+    }
+
+    /// The next event, if any.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}

@@ -3,12 +3,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::DomId;
 
 /// What kind of failure it was. Scripts may rely on the names (JSON field `code`) and on [`Code::exit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
     /// The command line or the configuration file is wrong; nothing was touched.
@@ -47,7 +47,7 @@ impl Code {
 }
 
 /// A failure, told completely: `rxl create: web: cannot ...: because ... (hint)`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     /// What kind of failure.
     pub code: Code,
@@ -62,7 +62,7 @@ pub struct Error {
     /// What the operator can do, if anything is known.
     pub hint: Option<String>,
     /// Failures of the undo that followed, each told once; empty when the undo was complete.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<String>,
 }
 

@@ -6,7 +6,9 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod domain;
 pub mod error;
 pub mod hypervisor;
 pub mod ids;
 pub mod store;
+pub mod supervise;

@@ -135,6 +135,24 @@ pub struct Hello {
     pub datapath: String,
     /// Memory that the process uses (resident set), in KiB.
     pub memory_kib: u64,
+    /// Totals of each open interface.
+    #[serde(default)]
+    pub ports: Vec<PortStatus>,
+}
+
+/// Totals of one interface since it was opened, in frames; a super-segment counts as one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// The interface's name.
+    pub interface: String,
+    /// Frames received.
+    pub received: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// Frames lost on the way in: the queue was full, or the frame could not be described.
+    pub receive_drops: u64,
+    /// Frames lost on the way out: the queue was full, or the interface down.
+    pub send_drops: u64,
 }
 
 /// One group's state.

@@ -27,6 +27,22 @@ impl XsPath {
         Self(format!("/local/domain/{id}"))
     }
 
+    /// The path above this one; `None` for the root, a special path, or a relative path of one part.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        match self.0.rfind('/') {
+            Some(0) if self.0.len() > 1 => Some(Self::new("/")),
+            Some(at) if at > 0 => Some(Self::new(&self.0[..at])),
+            _ => None,
+        }
+    }
+
+    /// The last part of the path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -83,6 +99,19 @@ impl Permission {
     }
 }
 
+/// As xenstored writes it: `n0`, `r5`, `w5`, `b5`.
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match (self.read, self.write) {
+            (false, false) => 'n',
+            (true, false) => 'r',
+            (false, true) => 'w',
+            (true, true) => 'b',
+        };
+        write!(f, "{letter}{}", self.domain)
+    }
+}
+
 /// One request (`xs_wire.h`, `enum xsd_sockmsg_type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -117,6 +146,39 @@ impl Request {
     /// A write of text.
     pub fn write(path: XsPath, value: impl fmt::Display) -> Self {
         Self::Write(path, value.to_string().into_bytes())
+    }
+}
+
+impl Request {
+    /// The path that the request is about; `None` for requests about domains.
+    #[must_use]
+    pub const fn path(&self) -> Option<&XsPath> {
+        match self {
+            Self::Read(path)
+            | Self::Directory(path)
+            | Self::Write(path, _)
+            | Self::Mkdir(path)
+            | Self::Rm(path)
+            | Self::GetPerms(path)
+            | Self::SetPerms(path, _) => Some(path),
+            Self::Introduce { .. } | Self::Release(_) => None,
+        }
+    }
+
+    /// What the request does, as a verb: `"write"`.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "read",
+            Self::Directory(_) => "list",
+            Self::Write(..) => "write",
+            Self::Mkdir(_) => "make",
+            Self::Rm(_) => "remove",
+            Self::GetPerms(_) => "read the permissions of",
+            Self::SetPerms(..) => "set the permissions of",
+            Self::Introduce { .. } => "introduce",
+            Self::Release(_) => "release",
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! HTML, `lab` runs it on real Xen, `netns::demo` in namespaces. Who may call in: the `demo` binary and the tests.
 
 pub mod client;
+pub mod lab;
 pub mod report;
 pub mod svg;
 

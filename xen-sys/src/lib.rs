@@ -1,2 +1,47 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Bindings to Xen's control libraries and safe handles over them.
+//!
+//! The only crate of the toolstack with `unsafe`. Two handles: [`Xenctrl`] for hypercalls (libxenctrl) and
+//! [`DomBuilder`] for filling a new domain (libxenguest). Both speak plain numbers and records of this crate; what they
+//! mean to a toolstack is `toolstack::hypervisor`'s business. Every failure is a [`XenError`] that carries what
+//! the libraries said; nothing is printed.
+
+mod ctl;
+mod dom;
+mod domain;
+mod error;
+mod host;
+mod log;
+mod raw;
+mod setup;
+
+pub use ctl::Xenctrl;
+pub use dom::{Container, DomBuilder, DomSettings, E820Entry, Frames, HvmLayout, LoadedTable};
+pub use domain::{DomainFlags, DomainRecord, VcpuRecord};
+pub use error::XenError;
+pub use host::{Capabilities, PhysInfo, Versions};
+pub use setup::CreateDomain;
+
+/// Constants of Xen's interface that the layers above name.
+pub mod consts {
+    use crate::raw;
+
+    /// The kernel may take its RSDP address from the start info (`XENFEAT_linux_rsdp_unrestricted`).
+    pub const FEATURE_RSDP_UNRESTRICTED: u32 = raw::XENFEAT_linux_rsdp_unrestricted;
+    /// First frame after the special pages of an HVM container (`X86_HVM_END_SPECIAL_REGION`).
+    pub const HVM_END_SPECIAL_REGION: u64 = raw::X86_HVM_END_SPECIAL_REGION as u64;
+    /// Number of special pages of an HVM container (`X86_HVM_NR_SPECIAL_PAGES`).
+    pub const HVM_NR_SPECIAL_PAGES: u64 = raw::X86_HVM_NR_SPECIAL_PAGES as u64;
+    /// Most tables that [`crate::DomBuilder::load_tables`] takes (`MAX_ACPI_MODULES`).
+    pub const MAX_TABLES: usize = raw::MAX_ACPI_MODULES as usize;
+    /// Trigger: non-maskable interrupt.
+    pub const TRIGGER_NMI: u32 = raw::XEN_DOMCTL_SENDTRIGGER_NMI;
+    /// Trigger: reset the vCPU.
+    pub const TRIGGER_RESET: u32 = raw::XEN_DOMCTL_SENDTRIGGER_RESET;
+    /// Trigger: INIT signal.
+    pub const TRIGGER_INIT: u32 = raw::XEN_DOMCTL_SENDTRIGGER_INIT;
+    /// Trigger: ACPI power button.
+    pub const TRIGGER_POWER: u32 = raw::XEN_DOMCTL_SENDTRIGGER_POWER;
+    /// Trigger: ACPI sleep button.
+    pub const TRIGGER_SLEEP: u32 = raw::XEN_DOMCTL_SENDTRIGGER_SLEEP;
+}

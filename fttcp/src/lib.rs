@@ -7,5 +7,7 @@
 
 pub mod control;
 pub mod engine;
+pub mod daemon;
 pub mod datapath;
 pub mod frame;
+pub mod wire;

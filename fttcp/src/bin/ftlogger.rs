@@ -1,4 +1,204 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The `ftlogger` binary.
+//! `ftlogger`: the logger's daemon, and a few commands to look at one that runs.
 
-fn main() {}
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fttcp::control::client::Client;
+use fttcp::control::{self, GroupSpec, GroupStatus, Reply, Request};
+use fttcp::{daemon, datapath};
+
+const ABOUT: &str =
+    "Keeps TCP connections alive while the server behind them is replaced (FT-TCP).";
+
+const LONG: &str = "\
+Keeps TCP connections alive while the server behind them is replaced (FT-TCP).
+
+Run without a command, ftlogger is the logger: it joins the interface towards the clients with the one towards the
+active server, forwards every frame, and logs what clients send to the protected services. When it is told that the
+server has died, it moves the connections to the standby: clients notice a pause, nothing more.
+
+    clients --- north [ ftlogger ] active --- server
+                                   standby --- the same service, same IP and MAC address, kept dark
+
+It listens on a UNIX socket for requests, one JSON object a line; `rxl ft` speaks that protocol. Its log goes to
+standard error. It needs root (CAP_NET_RAW, CAP_NET_ADMIN), and the interfaces for itself: no addresses, no bridge.";
+
+const EXAMPLES: &str = "\
+A group file, for --group:
+  { \"name\": \"web\", \"north\": \"eth0\", \"active\": \"vif2.0\", \"standbys\": [\"vif3.0\"],
+    \"services\": [ { \"port\": 80, \"kind\": \"opaque\", \"mask\": [\"Date\"] } ] }
+
+Examples:
+  ftlogger --group web.json           forward and protect the group from the start
+  ftlogger status                     what is protected, and how the last failover went
+  ftlogger failover web               move the connections of group web to its standby now
+
+Exit codes: 0 done, 2 wrong usage, 3 failed.";
+
+#[derive(Parser)]
+#[command(name = "ftlogger", version, about = ABOUT, long_about = LONG, after_long_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = false)]
+struct Cli {
+    /// Where the logger listens for requests
+    #[arg(long, value_name = "PATH", default_value = control::SOCKET, global = true)]
+    socket: PathBuf,
+
+    /// Protect the group that FILE describes, from the start (may be given several times)
+    #[arg(long, value_name = "FILE.json")]
+    group: Vec<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tell what the data path can do on this machine, and why it can or cannot
+    Caps,
+    /// Tell the state of the groups of a running logger
+    Status {
+        /// The logger's own words, as JSON, with each connection
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move a group's connections to its first standby now; the active server is cut off for good
+    Failover {
+        /// The group's name
+        group: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve(cli.socket, &cli.group),
+        Some(Command::Caps) => caps(),
+        Some(Command::Status { json }) => status(&cli.socket, json),
+        Some(Command::Failover { group }) => failover(&cli.socket, &group),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("ftlogger: {message}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn serve(socket: PathBuf, files: &[PathBuf]) -> Result<(), String> {
+    let groups = files
+        .iter()
+        .map(|file| load(file))
+        .collect::<Result<_, _>>()?;
+    daemon::run(daemon::Options { socket, groups }).map_err(|error| error.to_string())
+}
+
+fn load(file: &Path) -> Result<GroupSpec, String> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| format!("cannot read group file {}: {error}", file.display()))?;
+    serde_json::from_str(&text).map_err(|error| {
+        format!(
+            "group file {}: {error}; see ftlogger --help for an example",
+            file.display()
+        )
+    })
+}
+
+fn caps() -> Result<(), String> {
+    println!("data path   {}", datapath::NAME);
+    println!(
+        "  takes     whole super-segments (TCP over IPv4 and IPv6, UDP), unfinished checksums, VLAN tags"
+    );
+    match datapath::DataPath::probe() {
+        Ok(()) => {
+            println!(
+                "  usable    yes: this kernel has packet sockets with virtio_net_hdr, and we may open them"
+            );
+            Ok(())
+        }
+        Err(error) => Err(format!(
+            "the data path is not usable here: {error}; it needs Linux 4.20 or later, and root \
+             (CAP_NET_RAW and CAP_NET_ADMIN)"
+        )),
+    }
+}
+
+fn ask(socket: &Path, request: &Request) -> Result<Reply, String> {
+    let mut client = Client::connect(socket).map_err(|error| error.to_string())?;
+    client.request(request).map_err(|error| error.to_string())
+}
+
+fn status(socket: &Path, json: bool) -> Result<(), String> {
+    let request = Request::Status {
+        group: None,
+        connections: json,
+    };
+    let Reply::Status { groups } = ask(socket, &request)? else {
+        return Err("the logger answered something else than its status".to_owned());
+    };
+    if json {
+        let text = serde_json::to_string_pretty(&groups).map_err(|error| error.to_string())?;
+        println!("{text}");
+    } else if groups.is_empty() {
+        println!("no groups");
+    } else {
+        groups.iter().for_each(show);
+    }
+    Ok(())
+}
+
+fn show(group: &GroupStatus) {
+    let (spec, counters) = (&group.spec, &group.counters);
+    println!("group {}", spec.name);
+    println!("  north        {}", spec.north);
+    println!("  active       {}", spec.active);
+    println!("  standbys     {}", or_none(&spec.standbys.join(", ")));
+    let services: Vec<String> = spec
+        .services
+        .iter()
+        .map(|s| format!("{} ({})", s.port, s.kind))
+        .collect();
+    println!("  protects     {}", or_none(&services.join(", ")));
+    println!(
+        "  connections  {} protected now, {} closed, {} could not be protected",
+        counters.protected, counters.closed, counters.unprotected
+    );
+    println!(
+        "  failovers    {} connections moved, {} diverged, {} lost, {} closes of dead servers held back",
+        counters.recovered, counters.diverged, counters.lost, counters.swallowed_closes
+    );
+    println!("  logged       {} bytes", counters.logged_bytes);
+    println!(
+        "  frames       {} forwarded, {} dropped",
+        counters.frames, counters.dropped
+    );
+    if let Some(last) = &group.failover {
+        let took = last
+            .done_us
+            .map_or("under way".to_owned(), |us| format!("done in {us} us"));
+        println!(
+            "  last         number {} ({}): {} of {} connections moved, {} lost, {took}",
+            last.number, last.reason, last.recovered, last.connections, last.lost
+        );
+    }
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+fn failover(socket: &Path, group: &str) -> Result<(), String> {
+    let reason = "asked for by ftlogger failover".to_owned();
+    ask(
+        socket,
+        &Request::Failover {
+            group: group.to_owned(),
+            reason,
+        },
+    )?;
+    println!("group {group}: failover begun; ftlogger status tells how it goes");
+    Ok(())
+}

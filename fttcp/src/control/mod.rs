@@ -5,6 +5,8 @@
 //! (serves it on a UNIX socket) and the toolstack (speaks it through the driver domain's daemon, which relays
 //! between xenstore and that socket). Unknown fields are ignored, so that either end may be newer.
 
+pub mod client;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The `ftlogger` daemon: the thin shell of I/O around the engine.
+//!
+//! Who lives here: the event loop ([`run`]), the control socket (`server`), engine and data path together
+//! (`forwarder`), what each request does (`commands`), the clocks and the log. Who may call in: the `ftlogger` binary. One thread; it waits in `epoll` on the packet sockets,
+//! the control socket and its clients, the signals, and the engine's next timeout.
+
+mod clock;
+mod commands;
+mod epoll;
+mod forwarder;
+mod server;
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::control::GroupSpec;
+use clock::log;
+use epoll::{Epoll, Token};
+use forwarder::Forwarder;
+use server::Server;
+
+/// What the daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen for requests.
+    pub socket: PathBuf,
+    /// Groups to protect from the start.
+    pub groups: Vec<GroupSpec>,
+}
+
+/// Why the daemon ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The control socket could not be made.
+    #[error("cannot listen at {path}: {source}", path = path.display())]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another logger is there.
+    #[error("a logger runs already and listens at {path}; end it, or give this one another --socket", path = path.display())]
+    Running {
+        /// Where it listens.
+        path: PathBuf,
+    },
+    /// A group from the command line could not be set up.
+    #[error("group {name}: {message}")]
+    Group {
+        /// The group.
+        name: String,
+        /// What failed, on which object, why.
+        message: String,
+    },
+    /// The kernel refused something that the event loop needs.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The daemon could not start: its socket, a group or a signal handler could not be set up. Once it runs, what fails
+/// is logged and does not end it.
+pub fn run(options: Options) -> Result<(), DaemonError> {
+    let mut daemon = Daemon::new(&options.socket)?;
+    for spec in options.groups {
+        let name = spec.name.clone();
+        daemon
+            .forwarder
+            .protect(spec)
+            .map_err(|message| DaemonError::Group { name, message })?;
+    }
+    log(format_args!("listening at {}", options.socket.display()));
+    daemon.serve()
+}
+
+struct Daemon {
+    epoll: Rc<Epoll>,
+    /// Never read: that a byte waits in it is all that a signal has to say.
+    _signals: UnixStream,
+    server: Server,
+    forwarder: Forwarder,
+}
+
+impl Daemon {
+    fn new(socket: &Path) -> Result<Self, DaemonError> {
+        let system = |action| move |source| DaemonError::System { action, source };
+        let epoll = Rc::new(Epoll::new().map_err(system("make an epoll"))?);
+        let (signals, raised) = UnixStream::pair().map_err(system("make a pair of sockets"))?;
+        for signal in [SIGTERM, SIGINT] {
+            raised
+                .try_clone()
+                .and_then(|raised| signal_hook::low_level::pipe::register(signal, raised))
+                .map_err(system("catch signals"))?;
+        }
+        let server = Server::listen(socket)?;
+        epoll
+            .watch(&signals, Token::Signal)
+            .and_then(|()| epoll.watch(server.descriptor(), Token::Listener))
+            .map_err(system("wait for events"))?;
+        Ok(Self {
+            forwarder: Forwarder::new(Rc::clone(&epoll)),
+            epoll,
+            _signals: signals,
+            server,
+        })
+    }
+
+    fn serve(mut self) -> Result<(), DaemonError> {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            self.epoll
+                .wait(&mut events, self.forwarder.patience())
+                .map_err(|source| DaemonError::System {
+                    action: "wait for events",
+                    source,
+                })?;
+            for token in events.drain(..) {
+                match token {
+                    Token::Signal => {
+                        self.forwarder.say_totals();
+                        log("ending, as a signal asked");
+                        return Ok(());
+                    }
+                    Token::Listener => self.accept(),
+                    Token::Client(id) => self.answer(id),
+                    Token::Port(port) => self.forwarder.receive(port),
+                }
+            }
+            self.forwarder.handle_timeout();
+            self.forwarder.say_events();
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Some((id, descriptor)) = self.server.accept() {
+            if let Err(error) = self.epoll.watch(descriptor, Token::Client(id)) {
+                log(format_args!("cannot wait for a control client: {error}"));
+            }
+        }
+    }
+
+    fn answer(&mut self, id: u32) {
+        let forwarder = &mut self.forwarder;
+        let wants = self.server.serve(id, |request| forwarder.execute(request));
+        // A client that has gone took its descriptor out of the epoll by closing it.
+        if let Some(client) = self.server.client(id)
+            && let Err(error) = self.epoll.rearm(client, Token::Client(id), wants)
+        {
+            log(format_args!("cannot wait for a control client: {error}"));
+        }
+    }
+}

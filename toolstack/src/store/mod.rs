@@ -14,7 +14,7 @@ pub mod util;
 
 pub use types::{Errno, Permission, Reply, Request, Tx, Watch, WatchEvent, XsPath};
 
-pub use util::StoreExt;
+pub use util::{InTx, StoreExt};
 
 use std::time::Instant;
 

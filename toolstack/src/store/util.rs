@@ -196,6 +196,12 @@ impl<S: Store + ?Sized> InTx<'_, S> {
         check(requests, self.batch(requests)?)
     }
 
+    /// Removes nodes with all below them, in one flight; those that are gone already are no error.
+    pub fn remove_many(&self, paths: &[XsPath]) -> Result<()> {
+        let requests: Vec<Request> = paths.iter().cloned().map(Request::Rm).collect();
+        optional(&requests, self.batch(&requests)?, Some).map(drop)
+    }
+
     /// The values of many nodes as text, in one flight; `None` for each that does not exist.
     pub fn read_many(&self, paths: &[XsPath]) -> Result<Vec<Option<String>>> {
         let requests: Vec<Request> = paths.iter().cloned().map(Request::Read).collect();

@@ -86,9 +86,9 @@ fn pair(lab: &Lab, figure: &Figure, crowd: usize) -> Result<Vec<Row>, String> {
             let (counts, seconds) = (counted(lab, figure, tool)?, timed(lab, figure, tool)?);
             let side = |runs: &mut Runs, value: f64| {
                 if tool == "rxl" {
-                    runs.ours.push(value)
+                    runs.ours.push(value);
                 } else {
-                    runs.peer.push(value)
+                    runs.peer.push(value);
                 }
             };
             side(&mut ours.0, counts.flights as f64);

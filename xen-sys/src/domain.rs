@@ -46,6 +46,8 @@ pub struct DomainRecord {
     pub nr_online_vcpus: u32,
     /// Highest vCPU number, or `None` without vCPUs.
     pub max_vcpu_id: Option<u32>,
+    /// Xen emulates ACPI power management for it: it has a power and a sleep button.
+    pub power_buttons: bool,
 }
 
 /// One vCPU (`xen_domctl_getvcpuinfo`, `XEN_DOMCTL_getvcpuaffinity`).
@@ -68,7 +70,8 @@ pub struct VcpuRecord {
 }
 
 impl Xenctrl {
-    /// Frees all of a domain. libxenctrl repeats the hypercall for as long as Xen asks it to.
+    /// Frees all of a domain; Xen continues the hypercall by itself until that is done. A domain whose pages others
+    /// still map stays listed as dying until they let go.
     ///
     /// # Errors
     /// `ESRCH`: no such domain.
@@ -111,6 +114,17 @@ impl Xenctrl {
         self.done("xc_domain_send_trigger", |xch| {
             // SAFETY: plain numbers only.
             unsafe { raw::xc_domain_send_trigger(xch, domid.into(), trigger, vcpu) }
+        })
+    }
+
+    /// HVM: ends ACPI sleep state S3.
+    ///
+    /// # Errors
+    /// `ESRCH`: no such domain. `EINVAL`: not an HVM container, or without power management.
+    pub fn resume_from_s3(&self, domid: u16) -> Result<(), XenError> {
+        self.done("xc_hvm_param_set", |xch| {
+            // SAFETY: plain numbers only.
+            unsafe { raw::xc_hvm_param_set(xch, domid.into(), raw::HVM_PARAM_ACPI_S_STATE, 0) }
         })
     }
 
@@ -247,6 +261,7 @@ fn decode(info: &raw::xc_domaininfo_t) -> DomainRecord {
         cpu_time: info.cpu_time,
         nr_online_vcpus: info.nr_online_vcpus,
         max_vcpu_id: (info.max_vcpu_id != u32::MAX).then_some(info.max_vcpu_id),
+        power_buttons: info.arch_config.emulation_flags & raw::XEN_X86_EMU_PM != 0,
     }
 }
 

@@ -6,11 +6,13 @@
 //! Who may call in: `domain`, `supervise` and `cli`.
 
 mod types;
+mod xen;
 
 pub use types::{
     BuildSpec, Built, CreateSpec, DomainInfo, GuestKind, HostInfo, RunState, ShutdownReason,
     Trigger, VcpuInfo,
 };
+pub use xen::{XenHypervisor, check_images};
 
 use crate::error::Result;
 use crate::ids::{DomId, KiB, Port};

@@ -40,6 +40,36 @@ pub enum ShutdownReason {
     Other(u8),
 }
 
+impl ShutdownReason {
+    /// Xen's number for it.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Poweroff => 0,
+            Self::Reboot => 1,
+            Self::Suspend => 2,
+            Self::Crash => 3,
+            Self::Watchdog => 4,
+            Self::SoftReset => 5,
+            Self::Other(code) => code,
+        }
+    }
+
+    /// The reason that Xen gives this number.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Poweroff,
+            1 => Self::Reboot,
+            2 => Self::Suspend,
+            3 => Self::Crash,
+            4 => Self::Watchdog,
+            5 => Self::SoftReset,
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// What a domain is doing, as far as one answer of Xen tells (`XEN_DOMINF_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {

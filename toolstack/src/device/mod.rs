@@ -107,7 +107,10 @@ impl Device {
     /// The toolstack's own record, which neither end may write.
     #[must_use]
     pub fn libxl_path(&self) -> XsPath {
-        XsPath::new(format!("/libxl/{}/device/{}/{}", self.domain, self.kind, self.devid))
+        XsPath::new(format!(
+            "/libxl/{}/device/{}/{}",
+            self.domain, self.kind, self.devid
+        ))
     }
 
     /// The device whose back-end's directory is `path`; its front-end kind is taken to be the same.
@@ -144,12 +147,21 @@ pub fn of_domain<S: Store + ?Sized>(store: &S, domain: DomId) -> Result<Vec<Devi
     }
     let directories: Vec<XsPath> = kinds.iter().map(|kind| root.join(kind)).collect();
     let mut records = Vec::new();
-    for ((kind, directory), names) in
-        kinds.iter().zip(&directories).zip(store.list_many(&directories)?)
+    for ((kind, directory), names) in kinds
+        .iter()
+        .zip(&directories)
+        .zip(store.list_many(&directories)?)
     {
-        records.extend(names.iter().map(|name| (Kind::from(kind.as_str()), directory.join(name))));
+        records.extend(
+            names
+                .iter()
+                .map(|name| (Kind::from(kind.as_str()), directory.join(name))),
+        );
     }
-    let pointers: Vec<XsPath> = records.iter().map(|(_, path)| path.join("backend")).collect();
+    let pointers: Vec<XsPath> = records
+        .iter()
+        .map(|(_, path)| path.join("backend"))
+        .collect();
     let mut devices = Vec::new();
     for ((kind, _), backend) in records.into_iter().zip(store.read_many(&pointers)?) {
         let found = backend.and_then(|path| Device::from_backend_path(&path));

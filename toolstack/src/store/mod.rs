@@ -8,12 +8,15 @@
 //! The unit of cost is the **flight**: requests written together before any answer is waited for. A client that waits
 //! for each answer, as libxenstore does, pays one flight per request; [`Store::batch`] pays one for all.
 
+pub mod client;
 pub mod memory;
 mod types;
 pub mod util;
+pub mod wire;
 
 pub use types::{Errno, Permission, Reply, Request, Tx, Watch, WatchEvent, XsPath};
 
+pub use client::XsClient;
 pub use util::{InTx, StoreExt};
 
 use std::time::Instant;

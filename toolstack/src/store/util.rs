@@ -32,7 +32,7 @@ pub fn refused(request: &Request, errno: &Errno) -> Error {
 }
 
 /// The error's name with its meaning in words.
-fn meaning(errno: &Errno) -> String {
+pub(super) fn meaning(errno: &Errno) -> String {
     let words = match errno.0.as_str() {
         "ENOENT" => "the node does not exist",
         "EACCES" | "EPERM" => "no right to do this",

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Where the bytes go: xenstored's socket, or the kernel's `/dev/xen/xenbus`.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::error::{Code, Error, Result};
+
+/// Sockets of xenstored, in the order tried.
+const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"];
+/// The kernel's device, in the order tried.
+const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
+
+/// A file to talk through.
+#[derive(Debug)]
+pub(super) struct Transport {
+    file: OwnedFd,
+    /// The kernel's device takes one whole message per write, never blocks for it, and has no `POLLOUT`.
+    device: bool,
+}
+
+/// Bytes to be written: pieces that a device must get whole.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pieces: VecDeque<Vec<u8>>,
+    /// Bytes of the first piece that are written.
+    done: usize,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+}
+
+impl Transport {
+    pub(super) fn open() -> Result<Self> {
+        if let Some(path) = std::env::var_os("XENSTORED_PATH") {
+            let path = PathBuf::from(path);
+            return Self::connect(&path)
+                .map_err(|errno| unreachable_store(&path.display().to_string(), errno));
+        }
+        let mut worst = None;
+        for path in SOCKETS.map(Path::new) {
+            match Self::connect(path) {
+                Ok(transport) => return Ok(transport),
+                Err(errno) => note(&mut worst, path, errno),
+            }
+        }
+        for path in DEVICES.map(Path::new) {
+            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            match rustix::fs::open(path, flags, Mode::empty()) {
+                Ok(file) => return Ok(Self { file, device: true }),
+                Err(errno) => note(&mut worst, path, errno),
+            }
+        }
+        let (path, errno) = worst.unwrap_or_else(|| (SOCKETS[0].to_owned(), Errno::NOENT));
+        Err(unreachable_store(&path, errno))
+    }
+
+    fn connect(path: &Path) -> Result<Self, Errno> {
+        let address = SocketAddrUnix::new(path)?;
+        let file = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        rustix::net::connect(&file, &address)?;
+        rustix::io::ioctl_fionbio(&file, true)?;
+        Ok(Self {
+            file,
+            device: false,
+        })
+    }
+
+    pub(super) fn socket(file: OwnedFd) -> Result<Self> {
+        rustix::io::ioctl_fionbio(&file, true)
+            .map_err(|errno| unreachable_store("the given socket", errno))?;
+        Ok(Self {
+            file,
+            device: false,
+        })
+    }
+
+    /// Frames as pieces: one each for a device, one for all on a socket.
+    pub(super) fn queue(&self, frames: Vec<Vec<u8>>) -> Queue {
+        let pieces = if self.device || frames.is_empty() {
+            frames.into()
+        } else {
+            VecDeque::from([frames.concat()])
+        };
+        Queue { pieces, done: 0 }
+    }
+
+    /// Writes what can be written, waits for something to read (or room to write) until `deadline`, reads it. Nothing
+    /// read means that only writing went on, or that the deadline has passed.
+    pub(super) fn step(
+        &self,
+        queue: &mut Queue,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<u8>, String> {
+        self.write(queue)?;
+        let mut wanted = PollFlags::IN;
+        if !queue.is_empty() {
+            wanted |= PollFlags::OUT;
+        }
+        let timeout = deadline.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        let mut fds = [PollFd::new(&self.file, wanted)];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => return Ok(Vec::new()),
+            Ok(_) => {}
+            Err(errno) => return Err(format!("poll: {errno}")),
+        }
+        let ready = fds[0].revents();
+        if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            return self.read();
+        }
+        Ok(Vec::new())
+    }
+
+    fn write(&self, queue: &mut Queue) -> Result<(), String> {
+        while let Some(piece) = queue.pieces.front() {
+            match rustix::io::write(&self.file, &piece[queue.done..]) {
+                Ok(count) => queue.done += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                // The answer to an earlier request may say why; it is still to be read.
+                Err(errno) => return Err(format!("writing to it: {errno}")),
+            }
+            if queue.done >= piece.len() {
+                queue.pieces.pop_front();
+                queue.done = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Vec<u8>, String> {
+        let mut buffer = vec![0; 16 * 1024];
+        match rustix::io::read(&self.file, &mut buffer[..]) {
+            Ok(0) if !self.device => Err("it closed the connection".to_owned()),
+            Ok(count) => {
+                buffer.truncate(count);
+                Ok(buffer)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Vec::new()),
+            Err(errno) => Err(format!("reading from it: {errno}")),
+        }
+    }
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Keeps the most telling failure: no right beats nobody listening beats not there.
+fn note(worst: &mut Option<(String, Errno)>, path: &Path, errno: Errno) {
+    let weight = |e: Errno| match e {
+        Errno::ACCESS | Errno::PERM => 2,
+        Errno::NOENT => 0,
+        _ => 1,
+    };
+    if worst
+        .as_ref()
+        .is_none_or(|(_, old)| weight(errno) > weight(*old))
+    {
+        *worst = Some((path.display().to_string(), errno));
+    }
+}
+
+fn unreachable_store(path: &str, errno: Errno) -> Error {
+    let (code, hint) = match errno {
+        Errno::ACCESS | Errno::PERM => (Code::Denied, "run this as root"),
+        Errno::NOENT => (
+            Code::Store,
+            "this must run in a Xen domain; in the control domain, start xenstored first",
+        ),
+        _ => (
+            Code::Store,
+            "is xenstored running? (systemctl status xenstored)",
+        ),
+    };
+    Error::new(code, "connect to xenstored", path, errno).hint(hint)
+}

@@ -55,8 +55,8 @@ const FIGURES: [Figure; 4] = [
 pub fn run(lab: &Lab, say: &dyn Fn(&str)) -> Result<Vec<Row>, String> {
     for kind in ["pv", "pvh"] {
         lab.ok(&format!(
-            "cat > /root/{kind}.cfg <<'END'\nname = \"bench-{kind}\"\ntype = \"{kind}\"\nkernel = \"/lab/vmlinux\"\n\
-             ramdisk = \"/lab/guest.img\"\ncmdline = \"console=hvc0\"\nmemory = 128\nvcpus = 1\nEND\n"
+            "cat > /root/{kind}.cfg <<'END'\nname = \"bench-{kind}\"\ntype = \"{kind}\"\nkernel = \"/lab/guest/vmlinux\"\n\
+             ramdisk = \"/lab/guest/initrd.img\"\ncmdline = \"console=hvc0\"\nmemory = 128\nvcpus = 1\nEND\n"
         ))?;
     }
     let mut rows = Vec::new();

@@ -97,7 +97,7 @@ impl LabDemo {
         // The first request warms the path (ARP, page cache): the file must be reachable before anything is shown.
         lab.ok(&format!("curl -sS --max-time 60 -o /dev/null -r 0-0 {URL}"))?;
 
-        let sum = lab.ok("cat /lab/blob.sha256")?.trim().to_owned();
+        let sum = lab.ok("cat /lab/data/blob.sha256")?.trim().to_owned();
         let size: u64 = lab
             .ok(&format!("curl -sSI --max-time 60 {URL} | tr -d '\\r' | awk 'tolower($1)==\"content-length:\" {{print $2}}'"))?
             .trim()

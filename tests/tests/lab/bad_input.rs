@@ -46,21 +46,21 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "kernel missing",
-            good.replace("/lab/vmlinux", "/lab/vmlinus"),
+            good.replace("/lab/guest/vmlinux", "/lab/guest/vmlinus"),
             3,
-            &["/lab/vmlinus"],
+            &["/lab/guest/vmlinus"],
         ),
         case(
             "kernel is none",
-            good.replace("/lab/vmlinux", "/etc/hostname"),
+            good.replace("/lab/guest/vmlinux", "/etc/hostname"),
             3,
             &["/etc/hostname"],
         ),
         case(
             "ramdisk missing",
-            good.replace("/lab/guest.img", "/lab/none.img"),
+            good.replace("/lab/guest/initrd.img", "/lab/guest/none.img"),
             3,
-            &["/lab/none.img"],
+            &["/lab/guest/none.img"],
         ),
         case(
             "too little memory",

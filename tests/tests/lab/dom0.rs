@@ -24,7 +24,7 @@ impl Guest {
 
     pub(crate) fn config(&self) -> String {
         format!(
-            "name = \"{}\"\ntype = \"{}\"\nkernel = \"/lab/vmlinux\"\nramdisk = \"/lab/guest.img\"\n\
+            "name = \"{}\"\ntype = \"{}\"\nkernel = \"/lab/guest/vmlinux\"\nramdisk = \"/lab/guest/initrd.img\"\n\
              cmdline = \"console=hvc0 random.trust_cpu=on quiet rxl.role=idle\"\nmemory = 160\nvcpus = {}\n{}\n",
             self.name, self.kind, self.vcpus, self.more
         )

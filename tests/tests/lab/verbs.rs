@@ -4,7 +4,7 @@
 use crate::dom0::{Dom0, Guest, assert_same};
 
 const DEVICES: &str = "vif = ['mac=00:16:3e:77:00:31,bridge=xenbr0', 'bridge=xenbr0,vifname=second']\n\
-                       disk = ['format=raw,vdev=xvda,access=ro,target=/lab/web.img']\n";
+                       disk = ['format=raw,vdev=xvda,access=ro,target=/lab/data/web.img']\n";
 
 /// The state letters that `xl list` and `rxl list` show for a domain.
 fn state(dom0: &Dom0, tool: &str, name: &str) -> String {

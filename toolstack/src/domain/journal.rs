@@ -83,8 +83,6 @@ pub struct Entry {
     pub uuid: Uuid,
     /// The domain's number, if it was known when the entry was written.
     pub domain: Option<DomId>,
-    /// The domains that serve its devices.
-    pub backends: Vec<DomId>,
 }
 
 /// An open entry. Dropping it leaves the file: only [`OpenEntry::close`] says that nothing is left to do.

@@ -7,15 +7,26 @@
 //! An operation that fails, is interrupted or is killed at any step leaves nothing behind: the first two undo what
 //! they have done before they return, the last is undone (or finished) by [`recover`].
 
+mod checks;
+mod create;
+mod destroy;
 mod journal;
 mod names;
+mod native;
+mod plug;
 mod power;
-mod reply;
+mod skeleton;
+mod teardown;
+mod userdata;
 
 use std::path::PathBuf;
 
+pub use create::{CreateOptions, create};
+pub use destroy::{Recovered, destroy, recover};
 pub use journal::{Entry, Operation, Owner};
-pub use names::{DomainSummary, list, resolve};
+pub use names::{DomainSummary, list, rename, resolve};
+pub use native::NativePlug;
+pub use plug::HotPlug;
 pub use power::{PowerRequest, console_tty, power, sysrq, wait_end};
 
 use crate::hypervisor::Hypervisor;
@@ -28,6 +39,8 @@ pub struct Host<'a> {
     pub hv: &'a dyn Hypervisor,
     /// Its xenstore.
     pub store: &'a dyn Store,
+    /// What plugs devices in.
+    pub plug: &'a dyn HotPlug,
     /// Where operations keep their files.
     pub places: Places,
 }
@@ -38,6 +51,7 @@ impl<'a> Host<'a> {
         Self {
             hv,
             store,
+            plug: &NativePlug,
             places: Places::default(),
         }
     }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::Host;
 use super::names::existing;
-use super::{Host, reply};
 use crate::error::{Code, Error, Result};
 use crate::hypervisor::Trigger;
 use crate::ids::DomId;
-use crate::store::{Request, Watch, XsPath};
+use crate::store::{Request, StoreExt, Watch, XsPath};
 
 /// How long xenconsoled may take to offer a new domain's console.
 const CONSOLE_LIMIT: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ impl PowerRequest {
 pub fn power(host: &Host<'_>, id: DomId, request: PowerRequest, force: bool) -> Result<()> {
     let word = request.word();
     let op = format!("ask the domain for a {word}");
-    let info = existing(host, &op, id)?;
+    let info = existing(host.hv, &op, id)?;
     if info.state.dying || info.state.shutdown.is_some() {
         let error = Error::new(
             Code::State,
@@ -58,23 +58,12 @@ pub fn power(host: &Host<'_>, id: DomId, request: PowerRequest, force: bool) -> 
     }
     let control = XsPath::domain(id).join("control");
     if force {
-        let feature = Request::Read(control.join(format!("feature-{word}")));
-        let listens = host
-            .store
-            .batch(&[feature])?
-            .into_iter()
-            .next()
-            .and_then(reply::text);
-        if listens.as_deref() != Some("1") {
+        let feature = control.join(format!("feature-{word}"));
+        if host.store.read_text(&feature)?.as_deref() != Some("1") {
             return host.hv.trigger(id, Trigger::Power, 0);
         }
     }
-    write_one(
-        host,
-        &op,
-        id,
-        Request::write(control.join("shutdown"), word),
-    )
+    write(host, id, Request::write(control.join("shutdown"), word))
 }
 
 /// Sends a magic SysRq key to the guest (`control/sysrq`); `'c'` crashes a Linux guest.
@@ -87,19 +76,19 @@ pub fn sysrq(host: &Host<'_>, id: DomId, key: char) -> Result<()> {
         let cause = format!("{key:?} is not a letter or a digit");
         return Err(Error::new(Code::Usage, op, format!("domain {id}"), cause).domain(id));
     }
-    existing(host, op, id)?;
-    write_one(
+    existing(host.hv, op, id)?;
+    write(
         host,
-        op,
         id,
         Request::write(XsPath::domain(id).join("control/sysrq"), key),
     )
 }
 
-fn write_one(host: &Host<'_>, op: &str, id: DomId, request: Request) -> Result<()> {
-    let requests = [request];
-    let answers = host.store.batch(&requests)?;
-    reply::all_done(op, &requests, answers).map_err(|error| error.domain(id))
+fn write(host: &Host<'_>, id: DomId, request: Request) -> Result<()> {
+    host.store
+        .request(request)
+        .map(drop)
+        .map_err(|error| error.domain(id))
 }
 
 /// Waits until each of `ids` has ended: shut down for any reason, or gone. Sleeps on `@releaseDomain`, which
@@ -156,39 +145,16 @@ fn running(host: &Host<'_>) -> Result<Vec<(DomId, Uuid)>> {
 /// `Code::NotFound`; `Code::Timeout` if xenconsoled does not offer one.
 pub fn console_tty(host: &Host<'_>, id: DomId) -> Result<PathBuf> {
     let op = "find the console";
-    existing(host, op, id)?;
+    existing(host.hv, op, id)?;
     let path = XsPath::domain(id).join("console/tty");
-    let watch = Watch {
-        path: path.clone(),
-        token: format!("rxl-console-{id}"),
-    };
-    host.store.watch(&watch)?;
-    let found = tty_watched(host, id, &path);
-    let unwatched = host.store.unwatch(&watch);
-    found.and_then(|tty| unwatched.map(|()| tty))
-}
-
-fn tty_watched(host: &Host<'_>, id: DomId, path: &XsPath) -> Result<PathBuf> {
     let deadline = Instant::now() + CONSOLE_LIMIT;
-    loop {
-        let answer = host
-            .store
-            .batch(&[Request::Read(path.clone())])?
-            .into_iter()
-            .next();
-        if let Some(tty) = answer.and_then(reply::text) {
-            return Ok(PathBuf::from(tty));
-        }
-        if host.store.next_event(Some(deadline))?.is_none() {
-            let error = Error::new(
-                Code::Timeout,
-                "find the console",
-                path.to_string(),
-                "xenconsoled has not offered one within 10 s",
-            );
-            return Err(error
-                .domain(id)
-                .hint("is xenconsoled running? see /var/log/xen"));
-        }
-    }
+    let offered = |tty: Option<String>| tty.filter(|tty| !tty.is_empty()).map(PathBuf::from);
+    let look = |store: &_| StoreExt::read_text(store, &path).map(offered);
+    let tty = host.store.wait_for(&path, deadline, look, drop)?;
+    tty.ok_or_else(|| {
+        let cause = "xenconsoled has not offered one within 10 s";
+        Error::new(Code::Timeout, op, path.to_string(), cause)
+            .domain(id)
+            .hint("is xenconsoled running? see /var/log/xen")
+    })
 }

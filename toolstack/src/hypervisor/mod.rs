@@ -5,6 +5,7 @@
 //! memory, deterministically, with every call a point where a fault can be injected.
 //! Who may call in: `domain`, `supervise` and `cli`.
 
+pub mod sim;
 mod types;
 mod xen;
 

@@ -40,7 +40,6 @@ Exit codes: 0 done, 2 wrong usage, 3 failed.";
 
 #[derive(Parser)]
 #[command(name = "ftlogger", version, about = ABOUT, long_about = LONG, after_long_help = EXAMPLES)]
-#[command(args_conflicts_with_subcommands = false)]
 struct Cli {
     /// Where the logger listens for requests
     #[arg(long, value_name = "PATH", default_value = control::SOCKET, global = true)]

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The logger's daemon in a namespace, and requests to it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fttcp::control::client::Client;
+use fttcp::control::{GroupSpec, GroupStatus, Hello, Reply, Request};
+use rustix::process::Signal;
+
+use super::process::Running;
+use super::space::Space;
+
+/// Environment variable that names the `ftlogger` to use.
+pub const FTLOGGER: &str = "RXL_FTLOGGER";
+
+/// `ftlogger` logs this when it takes requests.
+const LISTENING: &str = "listening at";
+
+/// A running `ftlogger`.
+#[derive(Debug)]
+pub struct Logger {
+    process: Running,
+    socket: PathBuf,
+}
+
+impl Logger {
+    /// Starts `ftlogger` in `space`; its control socket is made in `dir`.
+    ///
+    /// # Errors
+    /// It is not built, or did not start: what it said.
+    pub fn start(space: &Space, dir: &Path) -> Result<Self, String> {
+        let socket = dir.join("ftlogger.sock");
+        let mut command: Command = space.command(&binary()?.display().to_string());
+        command.arg("--socket").arg(&socket);
+        let process = Running::start("ftlogger", command, LISTENING)?;
+        Ok(Self { process, socket })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Asks it.
+    ///
+    /// # Errors
+    /// It refused, or does not answer.
+    pub fn request(&self, request: &Request) -> Result<Reply, String> {
+        ask(&self.socket, request)
+    }
+
+    /// Starts a group.
+    ///
+    /// # Errors
+    /// It refused, or does not answer.
+    pub fn protect(&self, group: GroupSpec) -> Result<(), String> {
+        self.request(&Request::Protect { group }).map(drop)
+    }
+
+    /// The state of its group `name`.
+    ///
+    /// # Errors
+    /// There is no such group, or it does not answer.
+    pub fn status(&self, name: &str) -> Result<GroupStatus, String> {
+        let request = Request::Status {
+            group: Some(name.to_owned()),
+            connections: true,
+        };
+        match self.request(&request)? {
+            Reply::Status { mut groups } if groups.len() == 1 => Ok(groups.remove(0)),
+            other => Err(format!("no status of {name}: {other:?}")),
+        }
+    }
+
+    /// Its introduction.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn hello(&self) -> Result<Hello, String> {
+        match self.request(&Request::Hello)? {
+            Reply::Hello(hello) => Ok(hello),
+            other => Err(format!("no hello: {other:?}")),
+        }
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Ends it as an operator would; its log after that.
+    ///
+    /// # Errors
+    /// It did not end with success.
+    pub fn stop(mut self) -> Result<String, String> {
+        self.process.signal(Signal::TERM)?;
+        let status = self.process.wait()?;
+        if status.success() {
+            Ok(self.log())
+        } else {
+            Err(format!("ftlogger ended with {status}:\n{}", self.log()))
+        }
+    }
+}
+
+/// Asks the logger that listens at `socket`.
+///
+/// # Errors
+/// It refused, or does not answer.
+pub fn ask(socket: &Path, request: &Request) -> Result<Reply, String> {
+    Client::connect(socket)
+        .and_then(|mut client| client.request(request))
+        .map_err(|error| error.to_string())
+}
+
+/// The `ftlogger` to test: the one that the environment names, or the release build in the target folder of this test.
+///
+/// # Errors
+/// There is none; how to build it.
+pub fn binary() -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(FTLOGGER) {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    // target/PROFILE/NAME, or target/PROFILE/deps/NAME for a test.
+    let targets = own.ancestors().skip(2).take(2);
+    let mut candidates = targets.map(|target| target.join("release/ftlogger"));
+    candidates.find(|path| path.is_file()).ok_or_else(|| {
+        format!(
+            "no release/ftlogger in the target folder of {}; build it: cargo build --release -p fttcp \
+             (or name one in {FTLOGGER})",
+            own.display()
+        )
+    })
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Network namespaces by `ip netns`: made with a name of their own, and deleted when dropped.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::process::{Command, Output};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Every name begins with this and the process's id.
+const PREFIX: &str = "rxlt";
+
+/// Where iproute2 keeps the namespaces that it has named.
+const NAMED: &str = "/run/netns";
+
+/// A network namespace.
+#[derive(Debug)]
+pub struct Space {
+    name: String,
+}
+
+impl Space {
+    /// Makes a namespace; `role` becomes part of its name. IPv6 is off in it, as nothing here speaks it unasked.
+    ///
+    /// # Errors
+    /// `ip netns add` failed: no root, or no iproute2.
+    pub fn new(role: &str) -> Result<Self, String> {
+        static SWEPT: Once = Once::new();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        SWEPT.call_once(sweep);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}{}-{count}-{role}", std::process::id());
+        ip(&["netns", "add", &name])?;
+        let space = Self { name };
+        space.ip(&["link", "set", "lo", "up"])?;
+        space.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
+        space.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        Ok(space)
+    }
+
+    /// Its name, for `ip`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The command that runs `program` inside. It replaces `ip`, so that the process's id is that of `program`.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs `ip -n NAME ARGS`.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn ip(&self, args: &[&str]) -> Result<String, String> {
+        ip(&[&["-n", &self.name], args].concat())
+    }
+
+    /// Runs a program inside to its end.
+    ///
+    /// # Errors
+    /// It could not be started, or ended with a failure: what it said.
+    pub fn run(&self, program: &str, args: &[&str]) -> Result<String, String> {
+        let output = self.command(program).args(args).output();
+        judge(program, args, output)
+    }
+
+    /// Sets a kernel parameter of the namespace.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn sysctl(&self, name: &str, value: &str) -> Result<(), String> {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        let (to, value) = (path.clone(), value.to_owned());
+        self.enter(move || fs::write(to, value))?
+            .map_err(|error| format!("cannot write {path}: {error}"))
+    }
+
+    /// Runs `task` in a thread that is inside. What it opens there stays there, and may be used from outside.
+    ///
+    /// # Errors
+    /// The namespace could not be entered.
+    pub fn enter<T: Send + 'static>(
+        &self,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        self.spawn(task)?
+            .join()
+            .map_err(|_| format!("a thread in {} panicked", self.name))?
+    }
+
+    /// Like [`Self::enter`], without waiting for `task` to end.
+    ///
+    /// # Errors
+    /// The namespace does not exist.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<thread::JoinHandle<Result<T, String>>, String> {
+        let path = format!("{NAMED}/{}", self.name);
+        let file = File::open(&path).map_err(|error| format!("cannot open {path}: {error}"))?;
+        Ok(thread::spawn(move || {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .map_err(|error| format!("cannot enter {path}: {error}"))?;
+            Ok(task())
+        }))
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // Nobody could do anything about an error here, and the next run sweeps.
+        let _ = ip(&["netns", "del", &self.name]);
+    }
+}
+
+/// Joins two namespaces by a pair of virtual Ethernet interfaces and sets both up.
+///
+/// # Errors
+/// What `ip` said.
+pub fn join(a: (&Space, &str), b: (&Space, &str)) -> Result<(), String> {
+    let link = ["link", "add", a.1, "netns", a.0.name()];
+    let peer = ["type", "veth", "peer", "name", b.1, "netns", b.0.name()];
+    ip(&[link.as_slice(), &peer].concat())?;
+    for (space, interface) in [a, b] {
+        space.ip(&["link", "set", interface, "up"])?;
+    }
+    Ok(())
+}
+
+fn ip(args: &[&str]) -> Result<String, String> {
+    judge("ip", args, Command::new("ip").args(args).output())
+}
+
+fn judge(program: &str, args: &[&str], output: std::io::Result<Output>) -> Result<String, String> {
+    let output = output.map_err(|error| format!("cannot start {program}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}", args.join(" "), said.trim()))
+}
+
+/// Deletes what processes that were killed have left behind.
+fn sweep() {
+    let Ok(named) = fs::read_dir(NAMED) else {
+        return;
+    };
+    for name in named
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+    {
+        let owner = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|pid| fs::metadata(format!("/proc/{pid}")).is_err()) {
+            let _ = ip(&["netns", "del", &name]);
+        }
+    }
+}

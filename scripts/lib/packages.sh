@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-only
+# Installs the Debian packages that are missing, and nothing else.
+#
+#   . scripts/lib/packages.sh; need_packages qemu-system-x86 cpio     (from a script)
+#   scripts/lib/packages.sh qemu-system-x86 cpio                      (from a shell)
+#
+# A package that is there costs one dpkg-query for all of them together; apt runs only when one is missing.
+
+# Prints those of the named packages that are not installed, one a line.
+missing_packages() {
+    local installed package
+    # dpkg-query fails when it does not know a name; what it prints for the others counts.
+    installed=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true; } | sed -n 's/^installed //p')
+    for package in "$@"; do
+        grep -qxF -- "$package" <<<"$installed" || printf '%s\n' "$package"
+    done
+    return 0
+}
+
+# Brings apt's lists here when this machine has none (a fresh container or an image without lists).
+need_package_lists() {
+    if [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -print -quit 2>/dev/null)" ]; then
+        return 0
+    fi
+    apt-get -q update >&2 || {
+        echo "error: apt-get update failed; check /etc/apt/sources.list and the network" >&2
+        return 3
+    }
+}
+
+# Installs what is missing of the named packages. Exit code 3 and one clear line when that is impossible.
+need_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    [ "${#missing[@]}" -eq 0 ] && return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "error: these Debian packages are missing: ${missing[*]}; run this as root, or: apt-get install ${missing[*]}" >&2
+        return 3
+    fi
+    echo "installing: ${missing[*]}" >&2
+    need_package_lists || return
+    # Lists that are too old name files that the mirror no longer has: one update and one more try cures that.
+    if ! DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2; then
+        apt-get -q update >&2
+        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2 || {
+            echo "error: apt-get install ${missing[*]} failed (its messages are above)" >&2
+            return 3
+        }
+    fi
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    set -u
+    if [ $# -eq 0 ] || [ "$1" = --help ]; then
+        sed -n '3,8s/^# \{0,1\}//p' "$0"
+        [ $# -gt 0 ]
+        exit $(($? * 2))
+    fi
+    need_packages "$@"
+fi

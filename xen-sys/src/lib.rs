@@ -12,6 +12,7 @@ mod domain;
 mod error;
 mod host;
 mod log;
+pub mod loop_ioctl;
 mod raw;
 mod setup;
 

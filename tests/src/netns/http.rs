@@ -83,9 +83,17 @@ impl Connection {
             text.push_str("\r\n");
         }
         text.push_str("\r\n");
-        let stream = self.stream.get_mut();
-        let sent = stream.write_all(text.as_bytes());
-        sent.map_err(|error| format!("the request for {file} broke off: {error}"))
+        self.send(text.as_bytes())
+            .map_err(|error| format!("request for {file}: {error}"))
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let sent = self.stream.get_mut().write_all(bytes);
+        sent.map_err(|error| format!("sending broke off: {error}"))
     }
 
     /// Reads a whole response.

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! How long a client gets no byte when its server is killed.
+
+use std::io::Read;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::netns::http::Connection;
+use crate::netns::random::Random;
+use crate::netns::topology::{GROUP, Middle, Told, Topology};
+
+/// Size of the file.
+const FILE: usize = 4 << 20;
+/// The client's line in Mbit/s: at this rate bytes arrive in bursts far shorter than a pause.
+const LINE: u32 = 500;
+
+/// One failover.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    /// The longest pause between two reads of the client that ends after the crash.
+    pub(super) client_ms: f64,
+    /// From the logger's being told to the first byte that is new to the client.
+    pub(super) logger_ms: f64,
+}
+
+/// Kills the server `count` times in the middle of a download.
+pub(super) fn measure(count: usize) -> Result<Vec<Gap>, String> {
+    let mut random = Random::new(1);
+    let mut topology = Topology::new(Middle::Protected)?;
+    topology.put("file", &random.bytes(FILE))?;
+    topology.serve()?;
+    topology.shape(LINE)?;
+    let mut gaps = Vec::new();
+    for _ in 0..count {
+        let kill_at = FILE / 4 + random.below(FILE as u64 / 2) as usize;
+        gaps.push(once(&topology, kill_at)?);
+        topology.renew_standby()?;
+    }
+    Ok(gaps)
+}
+
+fn once(topology: &Topology, kill_at: usize) -> Result<Gap, String> {
+    let mut victim = Some(topology.victim()?);
+    let mut teller: Option<JoinHandle<Result<Told, String>>> = None;
+    let mut connection = Connection::open(topology.client(), 80)?;
+    connection.ask("file", &[])?;
+    let mut buffer = vec![0; 64 * 1024];
+    let (mut received, mut last, mut longest) = (0, Instant::now(), Duration::ZERO);
+    // The head is a part of what is received; the file's last byte is past its length.
+    while received < FILE {
+        let count = connection.stream().read(&mut buffer);
+        let count = count.map_err(|error| format!("the download broke off: {error}"))?;
+        if count == 0 {
+            return Err(format!("the download ended after {received} bytes"));
+        }
+        let now = Instant::now();
+        if teller.is_some() {
+            longest = longest.max(now - last);
+        }
+        (received, last) = (received + count, now);
+        if received >= kill_at
+            && let Some(victim) = victim.take()
+        {
+            teller = Some(victim.kill()?);
+        }
+    }
+    let teller = teller.ok_or("the server was never killed")?;
+    teller
+        .join()
+        .map_err(|_| "the watching thread panicked")??;
+    let failover = topology
+        .logger()?
+        .status(GROUP)?
+        .failover
+        .ok_or("no failover")?;
+    let first = failover.first_new_byte_us.ok_or("no new byte was sent")?;
+    Ok(Gap {
+        client_ms: longest.as_secs_f64() * 1e3,
+        logger_ms: first as f64 / 1e3,
+    })
+}

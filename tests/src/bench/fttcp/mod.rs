@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The logger beside a plain Linux bridge: the same namespaces, the same programs, in turns.
+//!
+//! Who lives here: which figures are measured and how often; `load` makes the traffic, `gap` the failovers.
+
+mod gap;
+mod load;
+
+use std::time::Duration;
+
+use super::{Row, Runs, median, percentile};
+use crate::netns::http::Connection;
+use crate::netns::topology::{Middle, Topology};
+use load::{Client, Echo};
+
+/// Pairs of runs, ours and the peer's in turn.
+const PAIRS: usize = 5;
+/// How long one run transfers, connects or exchanges.
+const RUN: Duration = Duration::from_millis(800);
+/// Failovers measured.
+const FAILOVERS: usize = 30;
+/// Idle connections held for the memory figure.
+const IDLE: usize = 100;
+
+const BRIDGE: &str = "Linux bridge";
+
+/// Measures everything.
+///
+/// # Errors
+/// Something could not be made or started.
+pub fn run() -> Result<Vec<Row>, String> {
+    let ours = House::new(Middle::Protected)?;
+    let peer = House::new(Middle::Bridge)?;
+    let mut rows = vec![
+        pairs(
+            "bulk download, one stream",
+            "Gbit/s",
+            [&ours, &peer],
+            |client| client.download(RUN),
+        )?,
+        pairs(
+            "bulk upload, one stream",
+            "Gbit/s",
+            [&ours, &peer],
+            |client| client.upload(RUN),
+        )?,
+        pairs(
+            "new connections, one after the other",
+            "1/s",
+            [&ours, &peer],
+            |client| client.connections(RUN),
+        )?,
+        pairs("64-byte exchange, p50", "us", [&ours, &peer], |client| {
+            client
+                .exchange(RUN)
+                .map(|times| percentile(&times, 50.0).unwrap_or(f64::NAN))
+        })?,
+        pairs("64-byte exchange, p99", "us", [&ours, &peer], |client| {
+            client
+                .exchange(RUN)
+                .map(|times| percentile(&times, 99.0).unwrap_or(f64::NAN))
+        })?,
+    ];
+    drop((ours, peer));
+    rows.extend(memory()?);
+    rows.extend(gaps()?);
+    Ok(rows)
+}
+
+/// Namespaces with something in the middle, and the echo server behind it.
+struct House {
+    // Ends before its namespace.
+    _echo: Echo,
+    topology: Topology,
+}
+
+impl House {
+    fn new(middle: Middle) -> Result<Self, String> {
+        let topology = Topology::new(middle)?;
+        let [server, _] = topology.servers();
+        let echo = Echo::start(server)?;
+        // Connections that were closed a second ago must not use up the ports.
+        topology.client().sysctl("net.ipv4.tcp_tw_reuse", "1")?;
+        topology
+            .client()
+            .sysctl("net.ipv4.ip_local_port_range", "1024 65535")?;
+        Ok(Self {
+            _echo: echo,
+            topology,
+        })
+    }
+}
+
+/// Measures ours and the peer's in turn, and takes the medians.
+fn pairs(
+    figure: &str,
+    unit: &str,
+    houses: [&House; 2],
+    measure: impl Fn(&Client) -> Result<f64, String>,
+) -> Result<Row, String> {
+    let [ours, peer] = houses.map(|house| Client::new(house.topology.client()));
+    let mut runs = Runs::default();
+    for _ in 0..PAIRS {
+        runs.ours.push(measure(&ours)?);
+        runs.peer.push(measure(&peer)?);
+    }
+    Ok(Row::new(figure, unit, BRIDGE, runs))
+}
+
+/// What idle connections cost the logger.
+fn memory() -> Result<Vec<Row>, String> {
+    let mut topology = Topology::new(Middle::Protected)?;
+    topology.put("file", &[b'x'; 1024])?;
+    topology.serve()?;
+    let start = topology.logger()?.hello()?.memory_kib as f64;
+    let mut connections = Vec::new();
+    for _ in 0..IDLE {
+        let mut connection = Connection::open(topology.client(), 80)?;
+        connection.ask("file", &[])?;
+        connection.answer()?;
+        connections.push(connection);
+    }
+    let with = topology.logger()?.hello()?.memory_kib as f64;
+    let row = |figure: &str, value| {
+        let runs = Runs {
+            ours: vec![value],
+            peer: vec![],
+        };
+        Row::new(figure, "KiB", "-", runs)
+    };
+    Ok(vec![
+        row("logger memory at its start", start),
+        row(
+            "logger memory above that, 100 idle connections",
+            with - start,
+        ),
+    ])
+}
+
+/// What a client sees of a failover.
+fn gaps() -> Result<Vec<Row>, String> {
+    let gaps = gap::measure(FAILOVERS)?;
+    let row = |figure: &str, value: Option<f64>, runs: &[f64]| {
+        let runs = Runs {
+            ours: runs.to_vec(),
+            peer: vec![],
+        };
+        let mut row = Row::new(figure, "ms", "-", runs);
+        row.ours = value.unwrap_or(f64::NAN);
+        row
+    };
+    let clients: Vec<f64> = gaps.iter().map(|gap| gap.client_ms).collect();
+    let loggers: Vec<f64> = gaps.iter().map(|gap| gap.logger_ms).collect();
+    Ok(vec![
+        row(
+            "client's pause at failover, p50",
+            median(&clients),
+            &clients,
+        ),
+        row(
+            "client's pause at failover, p99",
+            percentile(&clients, 99.0),
+            &clients,
+        ),
+        row(
+            "of it, logger told to first new byte, p50",
+            median(&loggers),
+            &loggers,
+        ),
+    ])
+}

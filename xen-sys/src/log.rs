@@ -94,8 +94,29 @@ unsafe extern "C" fn vmessage(
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     if messages.len() < MESSAGES_MAX {
-        messages.push(text.to_string_lossy().trim_end().to_owned());
+        messages.push(plain(&text.to_string_lossy()).to_owned());
     }
+}
+
+/// A message without the place in the library's source that it came from:
+/// `panic: xg_dom_core.c:689: xc_dom_find_loader: no loader found` says `no loader found`.
+fn plain(message: &str) -> &str {
+    let mut rest = message.trim_end();
+    while let Some((head, tail)) = rest.split_once(": ") {
+        let place = head
+            .split_once(".c:")
+            .is_some_and(|(_, line)| is_number(line));
+        let function = head.starts_with("xc_") && !head.contains(' ');
+        if head != "panic" && !place && !function {
+            break;
+        }
+        rest = tail;
+    }
+    rest
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The logger is owned by [`Capture`]; the libraries have nothing to free.
@@ -103,7 +124,7 @@ unsafe extern "C" fn destroy(_logger: *mut raw::xentoollog_logger) {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Capture, MESSAGE_MAX, MESSAGES_MAX};
+    use super::{Capture, MESSAGE_MAX, MESSAGES_MAX, plain};
     use crate::raw;
 
     fn log(capture: &Capture, level: raw::xentoollog_level, number: i32) {
@@ -126,6 +147,17 @@ mod tests {
         log(&capture, raw::XTL_ERROR, 7);
         assert_eq!(capture.take(), ["7 pages"]);
         assert!(capture.take().is_empty());
+    }
+
+    #[test]
+    fn plain_drops_the_place_in_the_source_only() {
+        let message =
+            "panic: xg_dom_core.c:689: xc_dom_find_loader: no loader found: Invalid kernel\n";
+        assert_eq!(plain(message), "no loader found: Invalid kernel");
+        assert_eq!(
+            plain("Could not map: No such device"),
+            "Could not map: No such device"
+        );
     }
 
     #[test]

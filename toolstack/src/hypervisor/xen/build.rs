@@ -42,7 +42,10 @@ struct Build<'a> {
 impl Build<'_> {
     fn pv(&self) -> Result<Built> {
         let (id, spec) = (self.id.0, self.spec);
-        self.step(self.ctl.set_memmap_limit(id, spec.max_memory.0))?;
+        self.step(
+            self.ctl
+                .set_memmap_limit(id, spec.max_memory.max(spec.memory).0),
+        )?;
         self.step(self.ctl.apply_cpu_policy(id))?;
         let mut dom = self.start(Container::Pv)?;
         self.parse(&mut dom)?;
@@ -122,7 +125,7 @@ impl Build<'_> {
         {
             error.code = Code::Resources;
             error = error.hint(format!(
-                "the host has {} MiB free: set memory to less, or free some (xl mem-set, rxl destroy)",
+                "the host has {} MiB free: set memory to less, or destroy a domain that is not needed",
                 free.mib()
             ));
         }

@@ -16,14 +16,14 @@ const ABOUT: &str =
 const LONG: &str = "\
 Keeps TCP connections alive while the server behind them is replaced (FT-TCP).
 
-Run without a command, ftlogger is the logger: it joins the interface towards the clients with the one towards the
-active server, forwards every frame, and logs what clients send to the protected services. When it is told that the
+Run without a command, ftlogger is the logger: it joins the interface towards the clients with the one towards the \
+active server, forwards every frame, and logs what clients send to the protected services. When it is told that the \
 server has died, it moves the connections to the standby: clients notice a pause, nothing more.
 
     clients --- north [ ftlogger ] active --- server
-                                   standby --- the same service, same IP and MAC address, kept dark
+                                   standby --- the same service, same IP and MAC, kept dark
 
-It listens on a UNIX socket for requests, one JSON object a line; `rxl ft` speaks that protocol. Its log goes to
+It listens on a UNIX socket for requests, one JSON object a line; `rxl ft` speaks that protocol. Its log goes to \
 standard error. It needs root (CAP_NET_RAW, CAP_NET_ADMIN), and the interfaces for itself: no addresses, no bridge.";
 
 const EXAMPLES: &str = "\

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! `ftlogger` as its user meets it: help, errors, exit codes, and a daemon that starts and ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn ftlogger(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ftlogger"))
+        .args(args)
+        .output()
+        .expect("ftlogger starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A path of this process's own for `name`.
+fn path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("ftlogger-test-{}-{name}", std::process::id()))
+}
+
+/// A daemon without groups, which is killed if the test fails.
+struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Daemon {
+    fn start(name: &str) -> Self {
+        let socket = path(name);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ftlogger"))
+            .arg("--socket")
+            .arg(&socket)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ftlogger starts");
+        let mut log = BufReader::new(child.stderr.take().expect("standard error"));
+        let mut line = String::new();
+        log.read_line(&mut line).expect("a line");
+        assert!(line.contains("listening at"), "{line}");
+        Self { child, socket, log }
+    }
+
+    fn ask(&self, args: &[&str]) -> Output {
+        let socket = self.socket.to_str().expect("plain path");
+        ftlogger(&[&["--socket", socket], args].concat())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+#[test]
+fn help_example_of_a_group_is_right() {
+    let help = text(&ftlogger(&["--help"]).stdout);
+    let start = help.find("{ \"name\"").expect("an example");
+    let end = start + help[start..].find("} ] }").expect("its end") + 5;
+    let group: fttcp::control::GroupSpec =
+        serde_json::from_str(&help[start..end]).expect("a group");
+    assert_eq!(group.services[0].port, 80);
+}
+
+#[test]
+fn unknown_flag_is_wrong_usage() {
+    assert_eq!(ftlogger(&["--grupo", "x"]).status.code(), Some(2));
+}
+
+#[test]
+fn group_file_errors_name_the_file_and_the_place() {
+    let file = path("bad.json");
+    fs::write(&file, "{ \"name\": \"web\", }").expect("written");
+    for (name, cause) in [
+        (file.as_path(), "line 1"),
+        (Path::new("/none.json"), "No such file"),
+    ] {
+        let output = ftlogger(&["--group", name.to_str().expect("plain path")]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3));
+        assert!(
+            error.contains(&name.display().to_string()) && error.contains(cause),
+            "{error}"
+        );
+    }
+    fs::remove_file(file).expect("removed");
+}
+
+#[test]
+fn status_without_a_logger_says_where_it_looked() {
+    let output = ftlogger(&["--socket", "/none.sock", "status"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("/none.sock"), "{output:?}");
+}
+
+#[test]
+fn status_and_failover_reach_the_running_logger() {
+    let daemon = Daemon::start("status");
+    assert_eq!(text(&daemon.ask(&["status"]).stdout), "no groups\n");
+    assert_eq!(text(&daemon.ask(&["status", "--json"]).stdout), "[]\n");
+    let refused = daemon.ask(&["failover", "web7"]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(text(&refused.stderr).contains("web7"), "{refused:?}");
+}
+
+#[test]
+fn second_logger_at_the_same_socket_is_refused() {
+    let daemon = Daemon::start("second");
+    let second = daemon.ask(&[]);
+    assert_eq!(second.status.code(), Some(3));
+    assert!(text(&second.stderr).contains("runs already"), "{second:?}");
+    assert_eq!(daemon.ask(&["status"]).status.code(), Some(0));
+}
+
+#[test]
+fn termination_ends_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = Daemon::start("ends");
+        let pid = i32::try_from(daemon.child.id())
+            .ok()
+            .and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), signal).expect("sent");
+        assert!(daemon.child.wait().expect("ended").success());
+        assert!(!daemon.socket.exists());
+        let mut last = String::new();
+        daemon.log.read_line(&mut last).expect("a line");
+        assert!(last.contains("ending"), "{last}");
+    }
+}

@@ -5,7 +5,15 @@
 //! script), `close` (orderly removal), `list` (what is attached), `relay` (the way to the logger's `ftlogger`). Who may
 //! call in: `domain`, `supervise`, `cli`, and the driver domain's `devd`.
 
+pub mod close;
+pub mod hotplug;
+pub mod list;
+pub mod loopdev;
+pub mod netlink;
 pub mod nodes;
+pub mod script;
+#[cfg(test)]
+mod testing;
 pub mod vdev;
 
 use std::fmt;

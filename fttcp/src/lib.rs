@@ -5,9 +5,13 @@
 //! `datapath` and the `ftlogger` daemon do the I/O. Nothing here knows Xen.
 #![deny(unsafe_code)]
 
+mod conn;
 pub mod control;
 pub mod engine;
 pub mod daemon;
 pub mod datapath;
 pub mod frame;
+mod recovery;
+pub mod service;
+mod stable;
 pub mod wire;

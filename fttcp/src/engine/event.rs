@@ -124,7 +124,7 @@ impl fmt::Display for Event {
                 regenerated,
             } => write!(
                 f,
-                "{ends}: reset: the replacement's output differs at offset {offset}: sent {sent}, regenerated {regenerated}"
+                "{ends}: reset: the replacement's output differs at or before offset {offset}: sent {sent}, regenerated {regenerated}"
             ),
             Self::Lost { ends, reason } => write!(f, "{ends}: reset: {reason}"),
         }

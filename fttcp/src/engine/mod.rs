@@ -6,11 +6,18 @@
 //! [`Engine::next_timeout`] is reached, and reads [`Engine::poll_event`] until it is empty.
 
 mod event;
+mod failover;
+mod group;
+mod segment;
+mod status;
+mod table;
 
-use std::collections::VecDeque;
-
-use crate::control::{Counters, FailoverStatus, GroupSpec, GroupStatus};
+use crate::conn::Events;
+use crate::control::GroupSpec;
 use crate::frame::{Offload, Output, PortId, Time};
+use crate::service;
+use group::{Group, Role};
+use table::Table;
 
 pub use event::{Ends, Event};
 
@@ -85,29 +92,15 @@ pub enum EngineError {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    North,
-    Active,
-    Standby,
-    Dead,
-}
-
-#[derive(Debug)]
-struct Group {
-    spec: GroupSpec,
-    ports: GroupPorts,
-    counters: Counters,
-    failover: Option<FailoverStatus>,
-}
-
 /// See the module's text.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
     groups: Vec<Option<Group>>,
     ports: Vec<(PortId, usize, Role)>,
-    events: VecDeque<Event>,
+    table: Table,
+    events: Events,
+    scratch: Vec<u8>,
 }
 
 impl Engine {
@@ -115,10 +108,12 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
+            events: Events::new(config.max_events),
             config,
             groups: Vec::new(),
             ports: Vec::new(),
-            events: VecDeque::new(),
+            table: Table::default(),
+            scratch: Vec::new(),
         }
     }
 
@@ -159,7 +154,7 @@ impl Engine {
             });
         }
         for service in &spec.services {
-            if service.kind != "opaque" {
+            if service::by_kind(&service.kind).is_none() {
                 return Err(EngineError::UnknownKind {
                     group: spec.name,
                     port: service.port,
@@ -190,12 +185,7 @@ impl Engine {
             self.ports.retain(|&(other, ..)| other != port);
             self.ports.push((port, index, role));
         }
-        self.groups[index] = Some(Group {
-            spec,
-            ports,
-            counters: Counters::default(),
-            failover: None,
-        });
+        self.groups[index] = Some(Group::new(spec, ports));
         Ok(())
     }
 
@@ -212,6 +202,9 @@ impl Engine {
             }
             group != index
         });
+        for slot in self.table.of_group(index) {
+            self.table.remove(slot);
+        }
         self.groups[index] = None;
         Ok(closed)
     }
@@ -242,7 +235,7 @@ impl Engine {
     /// `frame` may be changed in place. It may be a super-segment (see [`Offload::gso_size`]).
     pub fn handle_frame(
         &mut self,
-        _now: Time,
+        now: Time,
         port: PortId,
         frame: &mut [u8],
         offload: Offload,
@@ -262,91 +255,45 @@ impl Engine {
                 return;
             }
         };
-        group.counters.frames += 1;
+        if !group.services.is_empty() && !self.protect(now, index, role, frame, &offload, out) {
+            return;
+        }
+        if let Some(group) = &mut self.groups[index] {
+            group.counters.frames += 1;
+        }
         out.transmit(to, frame, &offload);
     }
 
     /// Does what has become due by `now`.
-    pub fn handle_timeout(&mut self, _now: Time, _out: &mut impl Output) {}
+    pub fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
+        while let Some(slot) = self.table.pop_due(now) {
+            let Some(connection) = self.table.get(slot) else {
+                continue;
+            };
+            let Some(group) = &mut self.groups[connection.group] else {
+                continue;
+            };
+            let service = connection.service;
+            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            if connection.on_timeout(&mut cx) {
+                self.table.remove(slot);
+            } else {
+                self.table.schedule(slot);
+            }
+        }
+    }
 
     /// When [`Engine::handle_timeout`] is to be called next; `None`: nothing is waiting.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        None
-    }
-
-    /// Closes the active server's port for ever and moves every protected connection to the first standby.
-    ///
-    /// `wall_ms` (ms since the UNIX epoch) and `reason` are only reported. Returns the port of the dead server,
-    /// which the caller may close.
-    ///
-    /// # Errors
-    /// There is no such group, or it has no standby.
-    pub fn failover(
-        &mut self,
-        _now: Time,
-        wall_ms: u64,
-        group: &str,
-        reason: &str,
-        _out: &mut impl Output,
-    ) -> Result<PortId, EngineError> {
-        let index = self.find(group)?;
-        let Some(state) = &mut self.groups[index] else {
-            return Err(EngineError::NoGroup(group.to_owned()));
-        };
-        if state.ports.standbys.is_empty() {
-            return Err(EngineError::NoStandby(group.to_owned()));
-        }
-        let dead = std::mem::replace(&mut state.ports.active, state.ports.standbys.remove(0));
-        state.spec.active = state.spec.standbys.remove(0);
-        for (port, _, role) in &mut self.ports {
-            if *port == dead {
-                *role = Role::Dead;
-            } else if *port == state.ports.active {
-                *role = Role::Active;
-            }
-        }
-        let number = state.failover.as_ref().map_or(0, |last| last.number) + 1;
-        state.failover = Some(FailoverStatus {
-            number,
-            reason: reason.to_owned(),
-            told_at_ms: wall_ms,
-            done_us: Some(0),
-            ..FailoverStatus::default()
-        });
-        self.push_event(Event::FailoverStarted {
-            group: group.to_owned(),
-            number,
-            reason: reason.to_owned(),
-            connections: 0,
-        });
-        Ok(dead)
-    }
-
-    fn push_event(&mut self, event: Event) {
-        if self.events.len() < self.config.max_events {
-            self.events.push_back(event);
-        }
-    }
-
-    /// The state of all groups, or of one; with `connections`, one entry per connection as well.
-    #[must_use]
-    pub fn status(&self, group: Option<&str>, _connections: bool) -> Vec<GroupStatus> {
-        self.groups
-            .iter()
-            .flatten()
-            .filter(|state| group.is_none_or(|name| name == state.spec.name))
-            .map(|state| GroupStatus {
-                spec: state.spec.clone(),
-                counters: state.counters,
-                failover: state.failover.clone(),
-                connections: Vec::new(),
-            })
-            .collect()
+        self.table.next_wake()
     }
 
     /// The next event, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! A server's FIN and RST. The kernel of a dying server sends them too, before anyone knows that it is dying.
+//!
+//! A close that the client or the protocol expects passes at once. Any other is held for a while
+//! (`fin_hold_ms`): if the server dies meanwhile, it is forgotten; if not, the client gets it then.
+
+use std::time::Duration;
+
+use super::{Connection, Context, State};
+use crate::frame::Time;
+use crate::wire::{Flags, SegmentRepr, SeqNumber};
+
+/// Which close is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// A FIN at this position of the server's stream.
+    Fin(u64),
+    /// A reset, with the fields that the client would see.
+    Reset {
+        seq: SeqNumber,
+        ack: SeqNumber,
+        flags: Flags,
+    },
+}
+
+/// A close that the client has not been told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hold {
+    pub(crate) close: Close,
+    pub(crate) until: Time,
+}
+
+impl Connection {
+    /// Whether a FIN may pass at once: the client closed first, or the protocol says that the server would.
+    pub(crate) fn fin_expected(&self) -> bool {
+        let client_closed = self.client.fin.is_some_and(|fin| self.client.acked > fin);
+        let said = self
+            .plugin
+            .as_ref()
+            .is_some_and(|plugin| plugin.close_expected());
+        !self.protected || client_closed || said
+    }
+
+    /// Holds a close back, unless one is held already that says at least as much.
+    pub(crate) fn hold_close(&mut self, close: Close, cx: &Context<'_>) {
+        let hold = Duration::from_millis(u64::from(cx.service.spec.fin_hold_ms));
+        match (&mut self.hold, close) {
+            (Some(held), Close::Reset { .. }) => held.close = close,
+            (Some(_), Close::Fin(_)) => {}
+            (none, _) => {
+                *none = Some(Hold {
+                    close,
+                    until: cx.now.after(hold),
+                });
+            }
+        }
+    }
+
+    /// No news of the server's death came: the client is told of the close.
+    pub(crate) fn release_hold(&mut self, cx: &mut Context<'_>) {
+        let Some(hold) = self.hold.take() else {
+            return;
+        };
+        match hold.close {
+            Close::Fin(at) if at == self.server.end => {
+                self.server.fin = Some(at);
+                self.send_client(Flags::FIN, at, &[], cx);
+            }
+            // Data before the FIN is still missing: the server will send both again.
+            Close::Fin(_) => {}
+            Close::Reset { seq, ack, flags } => {
+                cx.send_north(&SegmentRepr {
+                    src: self.path.server,
+                    dst: self.path.client,
+                    tags: self.path.tags(),
+                    seq,
+                    ack,
+                    flags,
+                    window: 0,
+                    options: crate::wire::OptionsRepr::default(),
+                    payload: &[],
+                });
+                if self.state != State::Recovering {
+                    self.close(cx);
+                }
+            }
+        }
+    }
+}

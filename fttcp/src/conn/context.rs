@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a connection is given along with a segment: time, ways out, its service, and where to report.
+
+use std::collections::VecDeque;
+
+use super::Masks;
+use crate::control::{Counters, FailoverStatus, ServiceSpec};
+use crate::engine::Event;
+use crate::frame::{Offload, Output, PortId, Time};
+use crate::wire::SegmentRepr;
+
+/// A service of a group, made ready for use.
+#[derive(Debug)]
+pub(crate) struct ProtectedService {
+    pub(crate) spec: ServiceSpec,
+    pub(crate) masks: Masks,
+}
+
+/// A failover under way or done.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) group: String,
+    pub(crate) status: FailoverStatus,
+    pub(crate) started: Time,
+    pub(crate) pending: u64,
+}
+
+impl Progress {
+    pub(crate) fn since(&self, now: Time) -> u64 {
+        now.since(self.started).as_micros() as u64
+    }
+
+    /// One connection less to move.
+    pub(crate) fn settle(&mut self, now: Time, events: &mut Events) {
+        self.pending = self.pending.saturating_sub(1);
+        self.check_done(now, events);
+    }
+
+    pub(crate) fn check_done(&mut self, now: Time, events: &mut Events) {
+        if self.pending == 0 && self.status.done_us.is_none() {
+            let took_us = self.since(now);
+            self.status.done_us = Some(took_us);
+            events.push(Event::FailoverDone {
+                group: self.group.clone(),
+                number: self.status.number,
+                recovered: self.status.recovered,
+                lost: self.status.lost,
+                took_us,
+            });
+        }
+    }
+}
+
+/// The events not yet polled, up to a bound.
+#[derive(Debug)]
+pub(crate) struct Events {
+    queue: VecDeque<Event>,
+    bound: usize,
+}
+
+impl Events {
+    pub(crate) const fn new(bound: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            bound,
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.queue.len() < self.bound {
+            self.queue.push_back(event);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Time,
+    pub(crate) out: &'a mut dyn Output,
+    pub(crate) north: PortId,
+    pub(crate) south: PortId,
+    pub(crate) service: &'a ProtectedService,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) progress: Option<&'a mut Progress>,
+    pub(crate) events: &'a mut Events,
+    pub(crate) scratch: &'a mut Vec<u8>,
+}
+
+impl Context<'_> {
+    /// Builds the segment and sends it to the client.
+    pub(crate) fn send_north(&mut self, segment: &SegmentRepr<'_>) {
+        segment.emit(self.scratch);
+        self.out
+            .transmit(self.north, self.scratch, &Offload::default());
+    }
+
+    /// Builds the segment and sends it to the server.
+    pub(crate) fn send_south(&mut self, segment: &SegmentRepr<'_>) {
+        segment.emit(self.scratch);
+        self.out
+            .transmit(self.south, self.scratch, &Offload::default());
+    }
+
+    /// A byte that no client had been sent before leaves.
+    pub(crate) fn new_byte(&mut self) {
+        if let Some(progress) = &mut self.progress
+            && progress.status.first_new_byte_us.is_none()
+        {
+            progress.status.first_new_byte_us = Some(progress.since(self.now));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Segments that the logger makes itself, in the name of either end.
+
+use super::{Connection, Context, State};
+use crate::wire::{Flags, OptionsRepr, SegmentRepr, SeqNumber, Timestamps};
+
+impl Connection {
+    /// Most data bytes in one segment to the client.
+    pub(crate) fn client_mss(&self) -> usize {
+        let mss = usize::from(self.client.options.mss.unwrap_or(536));
+        mss.saturating_sub(if self.stamped() { 12 } else { 0 })
+            .max(64)
+    }
+
+    /// The window field for the client, given the acknowledgement beside it. Rounded up, so that the right edge
+    /// does not retreat (RFC 7323 section 2.4).
+    pub(crate) fn announce_window(&mut self, ack: u64) -> u16 {
+        let scale = self.server_scale();
+        let room = self.server.right.saturating_sub(ack);
+        let field = room.div_ceil(1 << scale).min(u64::from(u16::MAX));
+        self.server.right = self.server.right.max(ack + (field << scale));
+        field as u16
+    }
+
+    fn stamps_for_client(&mut self) -> Option<Timestamps> {
+        if let Some(map) = self.map {
+            let mapped = map.ts_last.wrapping_add(map.ts_delta);
+            if mapped.wrapping_sub(self.server.tsval).cast_signed() > 0 {
+                self.server.tsval = mapped;
+            }
+        }
+        self.stamped().then_some(Timestamps {
+            value: self.server.tsval,
+            echo: self.client.tsval,
+        })
+    }
+
+    /// Sends the client a segment in the server's name; `at`: position in the server's stream. It acknowledges what
+    /// has been acknowledged before, and while the connection recovers, everything logged.
+    pub(crate) fn send_client(&mut self, flags: Flags, at: u64, data: &[u8], cx: &mut Context<'_>) {
+        if self.state == State::Recovering || self.state == State::Orphaned {
+            self.client.acked = self.client.acked.max(self.stable());
+        }
+        let window = self.announce_window(self.client.acked);
+        let options = OptionsRepr {
+            timestamps: self.stamps_for_client(),
+            ..OptionsRepr::default()
+        };
+        cx.send_north(&SegmentRepr {
+            src: self.path.server,
+            dst: self.path.client,
+            tags: self.path.tags(),
+            seq: SeqNumber::at(self.server.isn, at),
+            ack: SeqNumber::at(self.client.isn, self.client.acked),
+            flags: flags.with(Flags::ACK),
+            window,
+            options,
+            payload: data,
+        });
+    }
+
+    /// Sends the client a pure acknowledgement in the server's name.
+    pub(crate) fn ack_client(&mut self, cx: &mut Context<'_>) {
+        let at = self.server.next();
+        self.send_client(Flags::default(), at, &[], cx);
+    }
+
+    /// Answers the client's SYN again, in the dead server's name.
+    pub(crate) fn repeat_syn_ack(&mut self, cx: &mut Context<'_>) {
+        let options = OptionsRepr {
+            mss: self.server.options.mss,
+            window_scale: self.server.options.window_scale.filter(|_| self.scaled()),
+            sack_permitted: self.server.options.sack_permitted
+                && self.client.options.sack_permitted,
+            timestamps: self.stamps_for_client(),
+        };
+        cx.send_north(&SegmentRepr {
+            src: self.path.server,
+            dst: self.path.client,
+            tags: self.path.tags(),
+            seq: self.server.isn,
+            ack: SeqNumber::at(self.client.isn, 0),
+            flags: Flags::SYN.with(Flags::ACK),
+            // A SYN's window is never scaled.
+            window: self.server.right.min(u64::from(u16::MAX)) as u16,
+            options,
+            payload: &[],
+        });
+    }
+
+    /// A segment to the present server in the client's name; `at`: position in the client's stream, `ack`: in the
+    /// server's.
+    pub(crate) fn for_server<'a>(
+        &'a self,
+        flags: Flags,
+        at: u64,
+        ack: u64,
+        data: &'a [u8],
+    ) -> SegmentRepr<'a> {
+        let scale = self.client_scale();
+        let room = self.client.right.saturating_sub(ack);
+        // What the client has acknowledged, the logger itself takes: never let rounding withhold the last of it.
+        let window = if ack < self.server.una {
+            room.div_ceil(1 << scale)
+        } else {
+            room >> scale
+        };
+        let timestamps = self.stamped().then(|| Timestamps {
+            value: self.client.tsval,
+            echo: self.map.map_or(0, |map| map.ts_last),
+        });
+        SegmentRepr {
+            src: self.path.client,
+            dst: self.path.server,
+            tags: self.path.tags(),
+            seq: SeqNumber::at(self.client.isn, at),
+            ack: SeqNumber::at(self.present_isn(), ack),
+            flags: flags.with(Flags::ACK),
+            window: window.min(u64::from(u16::MAX)) as u16,
+            options: OptionsRepr {
+                timestamps,
+                ..OptionsRepr::default()
+            },
+            payload: data,
+        }
+    }
+
+    /// The client's SYN, once more. `negotiated`: only with the options on which both ends had agreed, so that the
+    /// replacement agrees to the same.
+    pub(crate) fn syn(&self, negotiated: bool) -> SegmentRepr<'_> {
+        let mut options = self.client.options;
+        if negotiated {
+            options.window_scale = options.window_scale.filter(|_| self.scaled());
+            options.sack_permitted &= self.server.options.sack_permitted;
+            options.timestamps = options.timestamps.filter(|_| self.stamped());
+        }
+        options.timestamps = options.timestamps.map(|_| Timestamps {
+            value: self.client.tsval,
+            echo: 0,
+        });
+        SegmentRepr {
+            src: self.path.client,
+            dst: self.path.server,
+            tags: self.path.tags(),
+            seq: self.client.isn,
+            ack: SeqNumber(0),
+            flags: Flags::SYN,
+            window: self.client.right.min(u64::from(u16::MAX)) as u16,
+            options,
+            payload: &[],
+        }
+    }
+
+    /// Resets the client's side. Its next expected byte may be any from the last acknowledged to the last sent; a
+    /// reset elsewhere is only challenged (RFC 5961 section 3.2), so both ends of that range are tried.
+    pub(crate) fn reset_client(&mut self, cx: &mut Context<'_>) {
+        let (una, next) = (self.server.una, self.server.next());
+        self.send_client(Flags::RST, una, &[], cx);
+        if next != una {
+            self.send_client(Flags::RST, next, &[], cx);
+        }
+    }
+}

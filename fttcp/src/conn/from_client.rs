@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a client's segment changes. Its data is logged first and forwarded then.
+
+use super::{Connection, Context, State, Verdict};
+use crate::wire::{Flags, Segment, SeqNumber};
+
+/// How far beyond the announced window a segment's data may reach and still be logged: window probes, and what a
+/// server accepts that opens its window just then.
+const WINDOW_SLACK: u64 = 64 * 1024;
+
+/// What a client's segment brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FromClient {
+    /// It acknowledged something new or moved its window.
+    pub(crate) advanced: bool,
+    /// It is one that TCP answers: with data, a FIN, or outside the window.
+    pub(crate) wants_ack: bool,
+    /// Its data could not be logged.
+    pub(crate) refused: bool,
+}
+
+impl Connection {
+    /// Takes a segment of the client.
+    pub(crate) fn from_client(
+        &mut self,
+        segment: &mut Segment<'_>,
+        cx: &mut Context<'_>,
+    ) -> Verdict {
+        self.active = cx.now;
+        let flags = segment.head().flags;
+        if flags.has(Flags::SYN) {
+            return self.client_syn(segment, cx);
+        }
+        if self.state == State::Opening {
+            return Verdict::Forward;
+        }
+        if self.state == State::Closed {
+            self.rewrite_for_server(segment);
+            return Verdict::Forward;
+        }
+        let brought = self.track_client(segment, cx);
+        if flags.has(Flags::RST) {
+            return self.client_reset(segment, cx);
+        }
+        match self.state {
+            State::Recovering => {
+                self.recovery_from_client(brought, cx);
+                Verdict::Drop
+            }
+            State::Orphaned => {
+                if brought.wants_ack {
+                    self.ack_client(cx);
+                }
+                Verdict::Drop
+            }
+            State::Opening | State::Established | State::Closed => {
+                self.rewrite_for_server(segment);
+                self.check_closed(cx);
+                Verdict::Forward
+            }
+        }
+    }
+
+    /// A SYN of an incarnation that is known already.
+    fn client_syn(&mut self, segment: &mut Segment<'_>, cx: &mut Context<'_>) -> Verdict {
+        let known = segment.head().seq == self.client.isn;
+        match self.state {
+            State::Opening => {
+                segment.strip_stateful();
+                Verdict::Forward
+            }
+            State::Recovering | State::Orphaned if known => {
+                self.repeat_syn_ack(cx);
+                Verdict::Drop
+            }
+            State::Recovering | State::Orphaned => Verdict::Drop,
+            // The replacement does not know the client's SYN-ACK; the logger does.
+            State::Established if known && self.map.is_some() => {
+                self.repeat_syn_ack(cx);
+                Verdict::Drop
+            }
+            State::Established | State::Closed => {
+                if self.protected {
+                    segment.strip_stateful();
+                }
+                Verdict::Forward
+            }
+        }
+    }
+
+    /// Notes acknowledgement, window and clock, and logs the data.
+    fn track_client(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) -> FromClient {
+        let head = *segment.head();
+        let mut brought = FromClient::default();
+        if head.flags.has(Flags::ACK) {
+            let ack = head.ack.position(self.server.isn, self.server.una);
+            if let Ok(ack) = u64::try_from(ack)
+                && ack <= self.server.next()
+            {
+                let right = ack + (u64::from(head.window) << self.client_scale());
+                brought.advanced = ack > self.server.una || right > self.client.right;
+                self.client.right = self.client.right.max(right);
+                if ack > self.server.una {
+                    self.server.una = ack;
+                    self.verifier.prune(ack);
+                }
+            }
+        }
+        if let Some(stamps) = head.options.timestamps
+            && stamps.value.wrapping_sub(self.client.tsval).cast_signed() > 0
+        {
+            self.client.tsval = stamps.value;
+        }
+        if head.flags.has(Flags::RST) {
+            return brought;
+        }
+        if !self.protected {
+            if head.flags.has(Flags::FIN) {
+                let at = head.seq.position(self.client.isn, self.client.acked);
+                let end = at + segment.payload().len() as i64;
+                self.client.fin = u64::try_from(end).ok();
+            }
+            return brought;
+        }
+        self.log_data(segment, cx, &mut brought);
+        brought
+    }
+
+    fn log_data(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>, brought: &mut FromClient) {
+        let data = segment.payload();
+        let stable = self.log.stable();
+        let at = segment.head().seq.position(self.client.isn, stable);
+        let fin = segment.head().flags.has(Flags::FIN);
+        brought.wants_ack = !data.is_empty() || fin || at != self.stable().cast_signed();
+        let end = at + data.len() as i64;
+        let Ok(end) = u64::try_from(end) else {
+            return;
+        };
+        if end > self.server.right + WINDOW_SLACK || self.client.fin.is_some_and(|fin| end > fin) {
+            brought.refused = !data.is_empty();
+            return;
+        }
+        if fin && self.client.fin.is_none() {
+            self.client.fin = Some(end);
+            self.note_cause(end);
+        }
+        if data.is_empty() || end <= stable {
+            return;
+        }
+        // A keep-alive repeats the byte before the stream's first.
+        let skip = at.min(0).unsigned_abs() as usize;
+        let at = at.max(0).unsigned_abs();
+        if at <= stable {
+            self.note_cause(stable);
+        }
+        let bound = cx.service.spec.buffer_bytes as usize;
+        if self.log.insert(at, &data[skip..], bound).is_err() {
+            brought.refused = true;
+            if self.state == State::Established {
+                self.unprotect("its client sent more than buffer_bytes", cx);
+            }
+        }
+    }
+
+    /// What the client sends from `at` on, it sends knowing the server's stream up to what it has acknowledged.
+    fn note_cause(&mut self, at: u64) {
+        let known = self.causes.back().map_or(0, |&(_, seen)| seen);
+        if self.server.una > known {
+            self.causes.push_back((at, self.server.una));
+        }
+    }
+
+    fn client_reset(&mut self, segment: &mut Segment<'_>, cx: &mut Context<'_>) -> Verdict {
+        // Only a reset at the next expected byte is believed (RFC 5961 section 3.2).
+        let at = segment
+            .head()
+            .seq
+            .position(self.client.isn, self.client.acked);
+        let exact = at == self.client.acked.cast_signed() || at == self.stable().cast_signed();
+        if self.state == State::Recovering {
+            if exact {
+                self.abandon_recovery(cx);
+            }
+            return Verdict::Drop;
+        }
+        if self.state == State::Orphaned {
+            return Verdict::Drop;
+        }
+        self.rewrite_for_server(segment);
+        if exact {
+            self.close(cx);
+        }
+        Verdict::Forward
+    }
+
+    /// Rewrites the client's segment for the present server. Without a mapping it stays untouched.
+    fn rewrite_for_server(&self, segment: &mut Segment<'_>) {
+        let Some(map) = self.map else {
+            return;
+        };
+        let head = *segment.head();
+        if head.flags.has(Flags::ACK) {
+            let ack = head.ack.position(self.server.isn, self.server.una);
+            // Never acknowledge what this server has not sent yet.
+            let ack = ack.min(map.next.cast_signed());
+            segment.set_ack(if ack < 0 {
+                map.isn
+            } else {
+                SeqNumber::at(map.isn, ack.unsigned_abs())
+            });
+        }
+        segment.shift_sack(self.delta_seq());
+        segment.map_timestamps(
+            |value| value,
+            |echo| {
+                let echo = echo.wrapping_sub(map.ts_delta);
+                if echo.wrapping_sub(map.ts_first).cast_signed() < 0 {
+                    map.ts_first
+                } else {
+                    echo
+                }
+            },
+        );
+    }
+}

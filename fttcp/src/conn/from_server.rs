@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a server's segment changes. Its data is hashed first and forwarded then.
+
+use super::{Close, Connection, Context, State, Verdict};
+use crate::wire::{Flags, Head, Segment, SeqNumber};
+
+/// Most bytes that are passed on beyond a gap in the server's stream. More is dropped; the server repeats it.
+const MAX_AHEAD: usize = 1 << 20;
+
+impl Connection {
+    /// Takes a segment of the active server.
+    pub(crate) fn from_server(
+        &mut self,
+        segment: &mut Segment<'_>,
+        cx: &mut Context<'_>,
+    ) -> Verdict {
+        let head = *segment.head();
+        if head.flags.has(Flags::SYN) && self.state != State::Recovering {
+            return self.server_syn(&head, cx);
+        }
+        match self.state {
+            State::Recovering => self.recovery_from_server(segment, cx),
+            State::Orphaned => Verdict::Drop,
+            State::Opening if head.flags.has(Flags::RST) => self.server_reset(segment, cx),
+            State::Opening => Verdict::Forward,
+            State::Established | State::Closed if head.flags.has(Flags::RST) => {
+                self.server_reset(segment, cx)
+            }
+            State::Established => self.pass_from_server(segment, cx),
+            State::Closed => {
+                self.rewrite_for_client(segment);
+                Verdict::Forward
+            }
+        }
+    }
+
+    fn server_syn(&mut self, head: &Head, cx: &mut Context<'_>) -> Verdict {
+        if self.map.is_some() {
+            // The replacement has not got the logger's last handshake segment.
+            let ack = self.server.una.min(self.map.map_or(0, |map| map.next));
+            cx.send_south(&self.for_server(Flags::default(), self.stable(), ack, &[]));
+            return Verdict::Drop;
+        }
+        if !self.protected || !head.flags.has(Flags::ACK) {
+            return Verdict::Forward;
+        }
+        let untouched = self.server.una == 0 && self.server.end == 0;
+        if self.state == State::Opening || (self.state == State::Established && untouched) {
+            self.server.isn = head.seq;
+            self.server.options = head.options;
+            self.server.tsval = head.options.timestamps.map_or(0, |stamps| stamps.value);
+            self.server.right = u64::from(head.window);
+            self.state = State::Established;
+            if head.ack != self.client.isn + 1 {
+                self.unprotect("its server took data with the SYN", cx);
+            }
+        }
+        Verdict::Forward
+    }
+
+    fn server_reset(&mut self, segment: &mut Segment<'_>, cx: &mut Context<'_>) -> Verdict {
+        let expected = !self.protected || self.state == State::Closed;
+        if self.state == State::Established || self.state == State::Closed {
+            self.rewrite_for_client(segment);
+        }
+        if expected {
+            return Verdict::Forward;
+        }
+        let head = segment.head();
+        let (seq, ack, flags) = (head.seq, head.ack, head.flags);
+        self.hold_close(Close::Reset { seq, ack, flags }, cx);
+        Verdict::Drop
+    }
+
+    /// Tracks, hashes, rewrites and passes on a segment of a server that is up to date.
+    pub(crate) fn pass_from_server(
+        &mut self,
+        segment: &mut Segment<'_>,
+        cx: &mut Context<'_>,
+    ) -> Verdict {
+        let head = *segment.head();
+        let data_len = segment.payload().len() as u64;
+        let at = head.seq.position(self.present_isn(), self.server.end);
+        let end = at + data_len.cast_signed();
+        let acked_before = self.client.acked;
+        if head.flags.has(Flags::ACK) {
+            self.track_server_ack(&head, cx);
+        }
+        if data_len > 0 && self.protected && end > self.verifier.end().cast_signed() {
+            let Ok(at) = u64::try_from(at) else {
+                return Verdict::Drop;
+            };
+            if !self.absorb(at, segment.payload(), cx) {
+                return Verdict::Drop;
+            }
+        }
+        let end = end.max(0).unsigned_abs();
+        if data_len > 0 && end > self.server.end {
+            self.server.end = end;
+            cx.new_byte();
+        }
+        let fin = head.flags.has(Flags::FIN);
+        if let Some(map) = &mut self.map {
+            map.next = map.next.max(end + u64::from(fin));
+        }
+        let fin_withheld = fin && !self.pass_fin(end, cx);
+        self.rewrite_for_client(segment);
+        if fin_withheld {
+            if data_len == 0 && self.client.acked == acked_before {
+                return Verdict::Drop;
+            }
+            segment.set_flags(head.flags.without(Flags::FIN));
+        }
+        self.check_closed(cx);
+        Verdict::Forward
+    }
+
+    /// Notes that a FIN came; says whether it may pass.
+    fn pass_fin(&mut self, at: u64, cx: &Context<'_>) -> bool {
+        if self.server.fin.is_none() && !self.fin_expected() {
+            self.hold_close(Close::Fin(at), cx);
+            return false;
+        }
+        self.server.fin = Some(at);
+        true
+    }
+
+    fn track_server_ack(&mut self, head: &Head, cx: &mut Context<'_>) {
+        let stable = self.stable();
+        let ack = head.ack.position(self.client.isn, self.client.acked);
+        let Ok(ack) = u64::try_from(ack) else {
+            return;
+        };
+        if ack > stable && self.protected {
+            self.unprotect("its server acknowledged bytes that were not logged", cx);
+        }
+        self.client.acked = self.client.acked.max(ack);
+        let right = ack + (u64::from(head.window) << self.present_scale());
+        self.server.right = self.server.right.max(right);
+    }
+
+    /// Hashes what is new in the data. False: it lies too far beyond a gap and must not pass.
+    fn absorb(&mut self, at: u64, data: &[u8], cx: &mut Context<'_>) -> bool {
+        let known = self.verifier.end();
+        if at > known {
+            let held: usize = self.ahead.values().map(Vec::len).sum();
+            if held + data.len() > MAX_AHEAD {
+                return false;
+            }
+            let longer = self
+                .ahead
+                .get(&at)
+                .is_none_or(|known| known.len() < data.len());
+            if longer {
+                self.ahead.insert(at, data.to_vec());
+            }
+            return true;
+        }
+        self.take_in_order(&data[(known - at) as usize..], cx);
+        while let Some(range) = self.ahead.first_entry() {
+            let (at, known) = (*range.key(), self.verifier.end());
+            if at > known {
+                break;
+            }
+            let bytes = range.remove();
+            if let Some(new) = bytes.get((known - at) as usize..) {
+                self.take_in_order(new, cx);
+            }
+        }
+        true
+    }
+
+    fn take_in_order(&mut self, data: &[u8], cx: &Context<'_>) {
+        self.verifier.feed(&cx.service.masks, data);
+        if let Some(plugin) = &mut self.plugin {
+            plugin.server_bytes(data);
+        }
+    }
+
+    /// Rewrites a segment of the present server for the client. Without a mapping it stays untouched.
+    pub(crate) fn rewrite_for_client(&mut self, segment: &mut Segment<'_>) {
+        let head = *segment.head();
+        if let Some(map) = &mut self.map {
+            let (delta, first) = (map.ts_delta, map.ts_first);
+            if let Some(stamps) = head.options.timestamps
+                && stamps.value.wrapping_sub(map.ts_last).cast_signed() > 0
+            {
+                map.ts_last = stamps.value;
+            }
+            segment.map_timestamps(
+                |value| {
+                    if value.wrapping_sub(first).cast_signed() < 0 {
+                        first.wrapping_add(delta)
+                    } else {
+                        value.wrapping_add(delta)
+                    }
+                },
+                |echo| echo,
+            );
+            let old_values = head.seq.position(self.present_isn(), self.server.end);
+            self.substitute(segment, old_values);
+            segment.set_seq(head.seq + self.delta_seq());
+            if head.flags.has(Flags::ACK) {
+                let acked = self.client.acked;
+                segment.set_ack(SeqNumber::at(self.client.isn, acked));
+                if !head.flags.has(Flags::RST) {
+                    let window = self.announce_window(acked);
+                    segment.set_window(window);
+                }
+            }
+        }
+        if let Some(stamps) = segment.head().options.timestamps
+            && stamps.value.wrapping_sub(self.server.tsval).cast_signed() > 0
+        {
+            self.server.tsval = stamps.value;
+        }
+    }
+
+    /// Puts the values that the client may have seen in the place of those that this server generated.
+    fn substitute(&self, segment: &mut Segment<'_>, at: i64) {
+        let len = segment.payload().len() as i64;
+        for value in self.verifier.values() {
+            let start = value.at.cast_signed();
+            let from = start.max(at);
+            let to = (start + value.bytes.len() as i64).min(at + len);
+            if from < to {
+                let bytes = &value.bytes[(from - start) as usize..(to - start) as usize];
+                segment.set_payload((from - at) as usize, bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! One protected connection as a sans-IO state machine (the paper's south side wrap).
+//!
+//! All positions are offsets in a byte stream (0: the first byte after the SYN), in 64 bits; a FIN counts as one
+//! position after the last byte. Client positions are the same on both sides of the logger. Server positions are
+//! those that the client knows; [`Mapping`] tells how the present server numbers them.
+//!
+//! * `from_client`: what a client's segment changes; logging before forwarding.
+//! * `from_server`: what a server's segment changes; hashing before forwarding; rewriting.
+//! * `close`: a server's FIN and RST, which may be a crash.
+//! * `emit`: segments that the logger makes itself.
+//! * `verify`, `canon`: what was sent, and whether a replacement says the same.
+//!
+//! Before any failover there is no mapping and segments pass untouched.
+
+mod canon;
+mod close;
+mod context;
+mod emit;
+mod from_client;
+mod from_server;
+mod verify;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::engine::Ends;
+use crate::frame::Time;
+use crate::recovery::Recovery;
+use crate::service::{self, Service};
+use crate::stable::StableBuffer;
+use crate::wire::{Address, EthernetFrame, MacAddr, OptionsRepr, Segment, SeqNumber};
+
+pub(crate) use canon::Masks;
+pub(crate) use close::{Close, Hold};
+pub(crate) use context::{Context, Events, Progress, ProtectedService};
+pub(crate) use from_client::FromClient;
+pub(crate) use verify::{Divergence, Expected, Verifier};
+
+/// How long the mapping of a closed connection is kept: 2 MSL as Linux has it (RFC 9293 section 3.6.1).
+const TIME_WAIT: Duration = Duration::from_secs(60);
+/// How long a connection may stay half-open.
+const HALF_OPEN: Duration = Duration::from_secs(120);
+/// How long a connection that is only passed on may be silent before it counts as a new one.
+const UNKNOWN: Duration = Duration::from_secs(3600);
+/// How long a connection may be silent. After this it is forgotten, as by Linux's connection tracking.
+const IDLE: Duration = Duration::from_secs(5 * 86_400);
+
+/// What becomes of the frame at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Forward,
+    Drop,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The client's SYN has passed.
+    Opening,
+    /// The server's SYN-ACK has passed.
+    Established,
+    /// The server is dead, the replacement is being brought to where it was.
+    Recovering,
+    /// Closed in both directions, or reset; what still comes is passed on.
+    Closed,
+    /// Closed when its server died: the logger answers what still comes.
+    Orphaned,
+}
+
+/// The hardware addresses and VLAN tags with which fabricated segments are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path {
+    pub(crate) client: Address,
+    pub(crate) server: Address,
+    tags: [u8; 8],
+    tags_len: usize,
+}
+
+impl Path {
+    pub(crate) fn tags(&self) -> &[u8] {
+        &self.tags[..self.tags_len]
+    }
+
+    fn of(ethernet: &EthernetFrame<&[u8]>, client: SocketAddr, server: SocketAddr) -> Self {
+        let end = |mac: MacAddr, socket| Address { mac, socket };
+        let mut tags = [0; 8];
+        let tags_len = ethernet.tags().len();
+        tags[..tags_len].copy_from_slice(ethernet.tags());
+        Self {
+            client: end(ethernet.src(), client),
+            server: end(ethernet.dst(), server),
+            tags,
+            tags_len,
+        }
+    }
+}
+
+/// The client's half.
+#[derive(Debug)]
+pub(crate) struct ClientSide {
+    pub(crate) isn: SeqNumber,
+    pub(crate) options: OptionsRepr,
+    /// Its newest timestamp.
+    pub(crate) tsval: u32,
+    /// Right edge of its receive window, in the server's stream; never retreats.
+    pub(crate) right: u64,
+    /// Where its FIN is.
+    pub(crate) fin: Option<u64>,
+    /// Highest position of its stream acknowledged to it.
+    pub(crate) acked: u64,
+}
+
+/// The server's half, as the client knows it.
+#[derive(Debug)]
+pub(crate) struct ServerSide {
+    pub(crate) isn: SeqNumber,
+    pub(crate) options: OptionsRepr,
+    /// The newest timestamp that the client was sent.
+    pub(crate) tsval: u32,
+    /// Right edge of the receive window that the client was told; never retreats.
+    pub(crate) right: u64,
+    /// Where the FIN is that the client was sent.
+    pub(crate) fin: Option<u64>,
+    /// The paper's `server_seq`: position after the last byte sent to the client.
+    pub(crate) end: u64,
+    /// Everything below is acknowledged by the client.
+    pub(crate) una: u64,
+}
+
+impl ServerSide {
+    /// Position after everything sent to the client, FIN included.
+    pub(crate) fn next(&self) -> u64 {
+        self.end + u64::from(self.fin.is_some())
+    }
+}
+
+/// How the present server, a replacement, numbers things.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mapping {
+    /// Its initial sequence number.
+    pub(crate) isn: SeqNumber,
+    /// What its SYN-ACK offered.
+    pub(crate) options: OptionsRepr,
+    /// Added to its timestamps for the client.
+    pub(crate) ts_delta: u32,
+    /// Its first timestamp; a client's echo of a dead server's clock is raised to it.
+    pub(crate) ts_first: u32,
+    /// Its newest timestamp.
+    pub(crate) ts_last: u32,
+    /// Position after the highest that it has sent, FIN included.
+    pub(crate) next: u64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) group: usize,
+    pub(crate) service: usize,
+    pub(crate) state: State,
+    /// Logged and hashed, so that it can be moved.
+    pub(crate) protected: bool,
+    pub(crate) path: Path,
+    pub(crate) client: ClientSide,
+    pub(crate) server: ServerSide,
+    pub(crate) log: StableBuffer,
+    /// From this client position on, the client had seen (acknowledged) this much of the server's stream: a replay
+    /// keeps to the same order of cause and effect.
+    pub(crate) causes: VecDeque<(u64, u64)>,
+    pub(crate) verifier: Verifier,
+    /// Server bytes passed on beyond a gap in its stream, not hashed yet.
+    pub(crate) ahead: BTreeMap<u64, Vec<u8>>,
+    pub(crate) plugin: Option<Box<dyn Service>>,
+    pub(crate) map: Option<Mapping>,
+    pub(crate) recovery: Option<Box<Recovery>>,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) failovers: u32,
+    pub(crate) active: Time,
+    /// When the table will look at this connection next; kept by the table.
+    pub(crate) wake: Option<Time>,
+}
+
+impl Connection {
+    /// From the client's SYN.
+    pub(crate) fn new(
+        group: usize,
+        service: usize,
+        segment: &Segment<'_>,
+        cx: &Context<'_>,
+    ) -> Self {
+        let head = segment.head();
+        let layout = segment.layout();
+        let mss = usize::from(head.options.mss.unwrap_or(536));
+        Self {
+            group,
+            service,
+            state: State::Opening,
+            protected: true,
+            path: Path::of(&segment.ethernet(), layout.src, layout.dst),
+            client: ClientSide {
+                isn: head.seq,
+                options: head.options,
+                tsval: head.options.timestamps.map_or(0, |stamps| stamps.value),
+                right: u64::from(head.window),
+                fin: None,
+                acked: 0,
+            },
+            server: ServerSide {
+                isn: SeqNumber(0),
+                options: OptionsRepr::default(),
+                tsval: 0,
+                right: 0,
+                fin: None,
+                end: 0,
+                una: 0,
+            },
+            log: StableBuffer::default(),
+            causes: VecDeque::new(),
+            // Room for the timestamps option in the smallest segment.
+            verifier: Verifier::new(Verifier::block_for(mss.saturating_sub(12))),
+            ahead: BTreeMap::new(),
+            plugin: service::by_kind(&cx.service.spec.kind),
+            map: None,
+            recovery: None,
+            hold: None,
+            failovers: 0,
+            active: cx.now,
+            wake: None,
+        }
+    }
+
+    /// A connection that is only passed on: its beginning was not seen, or it is signed.
+    pub(crate) fn unknown(
+        group: usize,
+        service: usize,
+        segment: &Segment<'_>,
+        cx: &Context<'_>,
+    ) -> Self {
+        let mut connection = Self::new(group, service, segment, cx);
+        connection.state = State::Established;
+        connection.protected = false;
+        connection.plugin = None;
+        connection
+    }
+
+    pub(crate) const fn ends(&self) -> Ends {
+        Ends {
+            client: self.path.client.socket,
+            server: self.path.server.socket,
+        }
+    }
+
+    /// Both ends offered window scaling.
+    const fn scaled(&self) -> bool {
+        self.client.options.window_scale.is_some() && self.server.options.window_scale.is_some()
+    }
+
+    /// The scale of windows that the client announces.
+    pub(crate) fn client_scale(&self) -> u8 {
+        self.client
+            .options
+            .window_scale
+            .filter(|_| self.scaled())
+            .unwrap_or(0)
+    }
+
+    /// The scale by which the client reads windows.
+    pub(crate) fn server_scale(&self) -> u8 {
+        self.server
+            .options
+            .window_scale
+            .filter(|_| self.scaled())
+            .unwrap_or(0)
+    }
+
+    /// The scale of windows that the present server announces.
+    pub(crate) fn present_scale(&self) -> u8 {
+        self.map.map_or_else(
+            || self.server_scale(),
+            |map| {
+                map.options
+                    .window_scale
+                    .filter(|_| self.scaled())
+                    .unwrap_or(0)
+            },
+        )
+    }
+
+    /// The initial sequence number of the present server.
+    pub(crate) fn present_isn(&self) -> SeqNumber {
+        self.map.map_or(self.server.isn, |map| map.isn)
+    }
+
+    /// What is added to the present server's sequence numbers for the client (the paper's `delta_seq`).
+    pub(crate) fn delta_seq(&self) -> u32 {
+        self.server.isn.0.wrapping_sub(self.present_isn().0)
+    }
+
+    /// Everything of the client below this is logged without a gap, its FIN included (the paper's `stable_seq`).
+    pub(crate) fn stable(&self) -> u64 {
+        let stable = self.log.stable();
+        stable + u64::from(self.client.fin == Some(stable))
+    }
+
+    /// Timestamps were negotiated.
+    pub(crate) const fn stamped(&self) -> bool {
+        self.client.options.timestamps.is_some() && self.server.options.timestamps.is_some()
+    }
+
+    /// Stops logging and hashing; the connection goes on, but cannot be moved any more.
+    pub(crate) fn unprotect(&mut self, reason: &'static str, cx: &mut Context<'_>) {
+        if !self.protected {
+            return;
+        }
+        self.protected = false;
+        self.log.clear();
+        self.causes = VecDeque::new();
+        self.ahead.clear();
+        self.verifier = Verifier::new(self.verifier.block());
+        self.plugin = None;
+        cx.counters.unprotected += 1;
+        cx.events.push(crate::engine::Event::Unprotected {
+            ends: self.ends(),
+            reason,
+        });
+    }
+
+    /// Both FINs are acknowledged: only the mapping is needed now.
+    pub(crate) fn check_closed(&mut self, cx: &mut Context<'_>) {
+        let client = self.client.fin.is_some_and(|fin| self.client.acked > fin);
+        let server = self.server.fin.is_some_and(|fin| self.server.una > fin);
+        if self.state == State::Established && client && server {
+            self.close(cx);
+        }
+    }
+
+    /// The connection is over; its mapping is kept for a while.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+        if self.protected && self.state != State::Closed {
+            cx.counters.closed += 1;
+        }
+        self.state = State::Closed;
+        self.active = cx.now;
+        self.hold = None;
+        self.forget_streams();
+    }
+
+    pub(crate) fn forget_streams(&mut self) {
+        let stable = self.stable();
+        self.client.acked = self.client.acked.max(stable);
+        self.log.clear();
+        self.causes = VecDeque::new();
+        self.ahead.clear();
+        self.plugin = None;
+    }
+
+    /// When the connection is forgotten if nothing more comes.
+    fn expiry(&self) -> Time {
+        self.active.after(match self.state {
+            State::Opening => HALF_OPEN,
+            State::Established if !self.protected && self.map.is_none() => UNKNOWN,
+            State::Established | State::Recovering => IDLE,
+            State::Closed | State::Orphaned => TIME_WAIT,
+        })
+    }
+
+    /// When something is due: at the latest, when the connection expires.
+    pub(crate) fn deadline(&self) -> Time {
+        let mut due = self.expiry();
+        if let Some(hold) = &self.hold {
+            due = due.min(hold.until);
+        }
+        if let Some(recovery) = &self.recovery {
+            due = due.min(recovery.deadline());
+        }
+        due
+    }
+
+    /// Does what is due. Says whether the connection is to be forgotten.
+    pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.hold.as_ref().is_some_and(|hold| hold.until <= cx.now) {
+            self.release_hold(cx);
+        }
+        if self.recovery.is_some() {
+            self.recovery_timeout(cx);
+        }
+        self.expiry() <= cx.now
+    }
+
+    /// Its server is dead. Says whether it is to be moved; a connection that is over is answered by the logger.
+    pub(crate) fn orphan(&mut self, cx: &mut Context<'_>) -> Orphan {
+        let over = self.server.fin.is_some_and(|fin| self.server.una > fin)
+            && self.client.fin.is_some_and(|fin| self.stable() > fin);
+        let movable = match self.state {
+            State::Opening => self.protected,
+            State::Established | State::Recovering => self.protected && !over,
+            State::Closed | State::Orphaned => false,
+        };
+        if self.hold.is_some() && !movable {
+            self.hold = None;
+            cx.counters.swallowed_closes += 1;
+        }
+        match self.state {
+            State::Opening if movable => Orphan::AskAgain,
+            State::Established | State::Recovering if movable => Orphan::Move,
+            State::Orphaned => Orphan::Keep,
+            State::Established | State::Recovering | State::Closed if over => {
+                if self.state == State::Established {
+                    cx.counters.closed += 1;
+                }
+                self.map = None;
+                self.recovery = None;
+                self.state = State::Orphaned;
+                self.forget_streams();
+                Orphan::Keep
+            }
+            State::Opening | State::Established | State::Recovering | State::Closed => {
+                Orphan::Forget
+            }
+        }
+    }
+
+    /// The client's SYN had not been answered: the replacement is asked, with what the client offered.
+    pub(crate) fn ask_again(&mut self, cx: &mut Context<'_>) {
+        if self.hold.take().is_some() {
+            cx.counters.swallowed_closes += 1;
+        }
+        cx.send_south(&self.syn(false));
+    }
+}
+
+/// What becomes of a connection whose server is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orphan {
+    /// Only a SYN had passed.
+    AskAgain,
+    Move,
+    /// It is over; the logger answers in the dead server's place.
+    Keep,
+    /// It cannot be moved.
+    Forget,
+}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a server has sent, remembered well enough to tell whether a replacement says the same.
+//!
+//! A [`Verifier`] takes the server's stream in order and keeps a chained digest (XXH3) of its canonical form at every
+//! block border that the client has not acknowledged, and the bytes since the last border. At a failover it becomes an
+//! [`Expected`], against which the verifier of the regenerated stream is compared. Of the masked values it keeps the
+//! true bytes until they are acknowledged, so that a client never gets one value's beginning and another's end.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::canon::{Canonicaliser, MASK, Masks};
+
+/// How much of the beginning of a stream is kept for an exact diagnosis.
+const HEAD: usize = 1024;
+
+/// A masked value's true bytes, from this position on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Value {
+    pub(crate) at: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Value {
+    fn end(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+}
+
+/// The regenerated stream differs from the sent one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Divergence {
+    /// Where it differs, or the border before which it does.
+    pub(crate) offset: u64,
+    /// What had been sent there, if it is still known.
+    pub(crate) sent: Option<Vec<u8>>,
+    /// What came instead.
+    pub(crate) regenerated: Vec<u8>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    canon: Canonicaliser,
+    block: usize,
+    end: u64,
+    digest: u64,
+    tail: Vec<u8>,
+    borders: VecDeque<(u64, u64)>,
+    head: Vec<u8>,
+    values: VecDeque<Value>,
+}
+
+impl Verifier {
+    /// `block`: distance of the borders. It must not exceed the smallest segment that the server sends when it has
+    /// lost its congestion window, or a held segment could wait for ever for the border after it.
+    pub(crate) fn new(block: usize) -> Self {
+        Self {
+            canon: Canonicaliser::default(),
+            block,
+            end: 0,
+            digest: 0,
+            tail: Vec::new(),
+            borders: VecDeque::new(),
+            head: Vec::new(),
+            values: VecDeque::new(),
+        }
+    }
+
+    /// The largest power of two between 256 and 1024 that is no longer than `mss`.
+    pub(crate) fn block_for(mss: usize) -> usize {
+        let mss = mss.clamp(256, 1024);
+        1 << mss.ilog2()
+    }
+
+    /// Position after the last byte taken.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) const fn block(&self) -> usize {
+        self.block
+    }
+
+    /// True bytes of the masked values that the client has not acknowledged.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.values.iter()
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn feed(&mut self, masks: &Masks, data: &[u8]) {
+        self.feed_with(masks, data, |_, _, _| {}, |_, _| {});
+    }
+
+    /// Takes the next bytes; shows each piece's canonical form (with position, and whether it is masked) and each
+    /// border passed (with its digest).
+    fn feed_with(
+        &mut self,
+        masks: &Masks,
+        data: &[u8],
+        mut piece: impl FnMut(u64, &[u8], bool),
+        mut border: impl FnMut(u64, u64),
+    ) {
+        let mut at = 0;
+        loop {
+            let masked = self.canon.next_masked(masks, data, at);
+            let plain = at..masked.as_ref().map_or(data.len(), |range| range.start);
+            piece(self.end, &data[plain.clone()], false);
+            self.absorb(&data[plain], &mut border);
+            let Some(range) = masked else {
+                return;
+            };
+            at = range.end;
+            self.keep(&data[range.clone()]);
+            let stars = vec![MASK; range.len()];
+            piece(self.end, &stars, true);
+            self.absorb(&stars, &mut border);
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        match self.values.back_mut() {
+            Some(value) if value.end() == self.end => value.bytes.extend_from_slice(bytes),
+            _ => self.values.push_back(Value {
+                at: self.end,
+                bytes: bytes.to_vec(),
+            }),
+        }
+    }
+
+    fn absorb(&mut self, mut data: &[u8], border: &mut impl FnMut(u64, u64)) {
+        if self.head.len() < HEAD {
+            let room = (HEAD - self.head.len()).min(data.len());
+            self.head.extend_from_slice(&data[..room]);
+        }
+        while self.tail.len() + data.len() >= self.block {
+            let (now, rest) = data.split_at(self.block - self.tail.len());
+            self.digest = if self.tail.is_empty() {
+                xxh3_64_with_seed(now, self.digest)
+            } else {
+                self.tail.extend_from_slice(now);
+                let digest = xxh3_64_with_seed(&self.tail, self.digest);
+                self.tail.clear();
+                digest
+            };
+            self.end += now.len() as u64;
+            self.borders.push_back((self.end, self.digest));
+            border(self.end, self.digest);
+            data = rest;
+        }
+        self.tail.extend_from_slice(data);
+        self.end += data.len() as u64;
+    }
+
+    /// Forgets what is not needed once the client has acknowledged everything below `una`.
+    pub(crate) fn prune(&mut self, una: u64) {
+        while self.borders.get(1).is_some_and(|&(at, _)| at <= una) {
+            self.borders.pop_front();
+        }
+        while self.values.front().is_some_and(|value| value.end() <= una) {
+            self.values.pop_front();
+        }
+    }
+}
+
+/// What a dead server had sent.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    head: Vec<u8>,
+    borders: Vec<(u64, u64)>,
+    tail_at: u64,
+    tail: Vec<u8>,
+    ahead: BTreeMap<u64, Vec<u8>>,
+    values: Vec<Value>,
+    end: u64,
+}
+
+impl Expected {
+    /// From the dead server's verifier, and what was passed on beyond a gap in its stream.
+    pub(crate) fn new(verifier: Verifier, ahead: BTreeMap<u64, Vec<u8>>) -> Self {
+        let end = ahead
+            .iter()
+            .map(|(&at, bytes)| at + bytes.len() as u64)
+            .fold(verifier.end, u64::max);
+        Self {
+            head: verifier.head,
+            borders: verifier.borders.into(),
+            tail_at: verifier.end - verifier.tail.len() as u64,
+            tail: verifier.tail,
+            ahead,
+            values: verifier.values.into(),
+            end,
+        }
+    }
+
+    /// Position after the last byte sent.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Up to where the stream that `fresh` has taken is known to be the one that was sent.
+    pub(crate) fn verified(&self, fresh: &Verifier) -> u64 {
+        if fresh.end >= self.tail_at {
+            return fresh.end;
+        }
+        let passed = self.borders.partition_point(|&(at, _)| at <= fresh.end);
+        let border = passed.checked_sub(1).map_or(0, |last| self.borders[last].0);
+        border.max(fresh.end.min(self.head.len() as u64))
+    }
+
+    /// Gives `fresh` the next bytes of the regenerated stream and compares.
+    pub(crate) fn compare(
+        &self,
+        fresh: &mut Verifier,
+        masks: &Masks,
+        data: &[u8],
+    ) -> Result<(), Divergence> {
+        let mut found: Option<Divergence> = None;
+        let mut sent_values: Vec<Value> = Vec::new();
+        let block = fresh.block as u64;
+        let mut wrong_border = None;
+        fresh.feed_with(
+            masks,
+            data,
+            |at, bytes, masked| {
+                for (start, known) in [(0, &self.head), (self.tail_at, &self.tail)] {
+                    if found.is_none() {
+                        found = differs(start, known, at, bytes);
+                    }
+                }
+                for (&start, known) in self.ahead.range(..at + bytes.len() as u64) {
+                    if masked {
+                        sent_values.extend(overlap(start, known, at, bytes.len()));
+                    } else if found.is_none() {
+                        found = differs(start, known, at, bytes);
+                    }
+                }
+            },
+            |at, digest| {
+                let known = self.borders.binary_search_by_key(&at, |&(at, _)| at);
+                if known.is_ok_and(|index| self.borders[index].1 != digest) {
+                    wrong_border.get_or_insert(at);
+                }
+            },
+        );
+        for value in fresh.values.iter_mut() {
+            for old in self.values.iter().chain(&sent_values) {
+                overwrite(value, old);
+            }
+        }
+        if let Some(found) = found {
+            return Err(found);
+        }
+        wrong_border.map_or(Ok(()), |border| {
+            let start = fresh.end - data.len() as u64;
+            let from = (border - block).max(start) - start;
+            let to = (border - start) as usize;
+            Err(Divergence {
+                offset: border,
+                sent: None,
+                regenerated: data[from as usize..to.min(from as usize + 48)].to_vec(),
+            })
+        })
+    }
+
+    /// Forgets the parts of this that a client's acknowledgement makes useless.
+    pub(crate) fn prune(&mut self, una: u64) {
+        self.values.retain(|value| value.end() > una);
+    }
+}
+
+/// The part of `known` (which begins at `start`) that lies within `len` bytes from `at`.
+fn overlap(start: u64, known: &[u8], at: u64, len: usize) -> Option<Value> {
+    let from = start.max(at);
+    let to = (start + known.len() as u64).min(at + len as u64);
+    (from < to).then(|| Value {
+        at: from,
+        bytes: known[(from - start) as usize..(to - start) as usize].to_vec(),
+    })
+}
+
+fn differs(start: u64, known: &[u8], at: u64, bytes: &[u8]) -> Option<Divergence> {
+    let sent = overlap(start, known, at, bytes.len())?;
+    let skip = (sent.at - at) as usize;
+    let got = &bytes[skip..skip + sent.bytes.len()];
+    let first = sent.bytes.iter().zip(got).position(|(a, b)| a != b)?;
+    let window = first.saturating_sub(16)..(first + 32).min(got.len());
+    Some(Divergence {
+        offset: sent.at + first as u64,
+        sent: Some(sent.bytes[window.clone()].to_vec()),
+        regenerated: got[window].to_vec(),
+    })
+}
+
+fn overwrite(value: &mut Value, old: &Value) {
+    let from = value.at.max(old.at);
+    let to = value.end().min(old.end());
+    if from < to {
+        let bytes = &old.bytes[(from - old.at) as usize..(to - old.at) as usize];
+        value.bytes[(from - value.at) as usize..(to - value.at) as usize].copy_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn masks() -> Masks {
+        Masks::new(&["Date".to_owned()])
+    }
+
+    fn stream(date: &str, len: usize) -> Vec<u8> {
+        let mut bytes = format!("HTTP/1.1 200 OK\r\nDate: {date}\r\n\r\n").into_bytes();
+        bytes.extend((0..len as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8));
+        bytes
+    }
+
+    fn fed(bytes: &[u8], una: u64) -> Verifier {
+        let mut verifier = Verifier::new(1024);
+        for piece in bytes.chunks(777) {
+            verifier.feed(&masks(), piece);
+        }
+        verifier.prune(una);
+        verifier
+    }
+
+    #[test]
+    fn same_stream_with_another_date_verifies_and_keeps_the_sent_date() {
+        let expected = Expected::new(fed(&stream("10:00", 5000), 0), BTreeMap::new());
+        let mut fresh = Verifier::new(1024);
+        for piece in stream("11:11", 6000).chunks(1000) {
+            expected.compare(&mut fresh, &masks(), piece).unwrap();
+        }
+        assert_eq!(expected.verified(&fresh), fresh.end());
+        let values: Vec<_> = fresh.values().cloned().collect();
+        assert_eq!(values.len(), 1);
+        assert_eq!(values[0].bytes, b" 10:00");
+    }
+
+    #[test]
+    fn a_changed_byte_anywhere_is_found() {
+        let sent = stream("10:00", 5000);
+        for una in [0, 3000, 5000] {
+            let expected = Expected::new(fed(&sent, una), BTreeMap::new());
+            for at in (0..sent.len()).step_by(41).chain([sent.len() - 1]) {
+                let mut changed = sent.clone();
+                changed[at] ^= 1;
+                let mut fresh = Verifier::new(1024);
+                let result = changed
+                    .chunks(900)
+                    .try_for_each(|piece| expected.compare(&mut fresh, &masks(), piece));
+                let in_date = changed[at] != sent[at] && (23..29).contains(&at);
+                assert_eq!(result.is_err(), !in_date, "byte {at}, una {una}");
+                if let Err(found) = result {
+                    assert!(found.offset >= at as u64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_beyond_a_gap_are_compared_and_their_masked_values_kept() {
+        let sent = stream("10:00", 3000);
+        let mut ahead = BTreeMap::new();
+        ahead.insert(20, sent[20..900].to_vec());
+        let expected = Expected::new(fed(&sent[..10], 0), ahead);
+        let mut fresh = Verifier::new(1024);
+        let new = stream("22:22", 3000);
+        expected.compare(&mut fresh, &masks(), &new).unwrap();
+        assert_eq!(fresh.values().next().unwrap().bytes, b" 10:00");
+        let mut changed = sent;
+        changed[880] ^= 1;
+        let mut fresh = Verifier::new(1024);
+        let found = expected
+            .compare(&mut fresh, &masks(), &changed)
+            .unwrap_err();
+        assert_eq!(found.offset, 880);
+    }
+
+    #[test]
+    fn nothing_is_verified_between_borders_but_the_head_and_the_tail() {
+        let sent = stream("10:00", 5000);
+        let expected = Expected::new(fed(&sent, 0), BTreeMap::new());
+        let mut fresh = Verifier::new(1024);
+        for (to, verified) in [
+            (500, 500),
+            (1500, 1024),
+            (2047, 1024),
+            (2048, 2048),
+            (5030, 5030),
+        ] {
+            let from = fresh.end() as usize;
+            expected
+                .compare(&mut fresh, &masks(), &sent[from..to])
+                .unwrap();
+            assert_eq!(expected.verified(&fresh), verified, "at {to}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_size_give_the_same_digests(sizes in proptest::collection::vec(1usize..3000, 1..20)) {
+            let bytes = stream("10:00", 9000);
+            let whole = fed(&bytes, 0);
+            let mut pieces = Verifier::new(1024);
+            let (mut at, mut sizes) = (0, sizes.into_iter().cycle());
+            while at < bytes.len() {
+                let to = (at + sizes.next().unwrap_or(1)).min(bytes.len());
+                pieces.feed(&masks(), &bytes[at..to]);
+                at = to;
+            }
+            prop_assert_eq!(&pieces.borders, &whole.borders);
+            prop_assert_eq!(&pieces.tail, &whole.tail);
+        }
+    }
+}

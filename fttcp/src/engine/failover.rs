@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Moving a group to its first standby.
+
+use super::{Engine, EngineError, Event, Role};
+use crate::conn::{Orphan, Progress};
+use crate::control::FailoverStatus;
+use crate::frame::{Output, PortId, Time};
+
+impl Engine {
+    /// Closes the active server's port for ever and moves every protected connection to the first standby.
+    ///
+    /// `wall_ms` (ms since the UNIX epoch) and `reason` are only reported. Returns the port of the dead server,
+    /// which the caller may close.
+    ///
+    /// # Errors
+    /// There is no such group, or it has no standby.
+    pub fn failover(
+        &mut self,
+        now: Time,
+        wall_ms: u64,
+        group: &str,
+        reason: &str,
+        out: &mut impl Output,
+    ) -> Result<PortId, EngineError> {
+        let index = self.find(group)?;
+        let Some(state) = &mut self.groups[index] else {
+            return Err(EngineError::NoGroup(group.to_owned()));
+        };
+        if state.ports.standbys.is_empty() {
+            return Err(EngineError::NoStandby(group.to_owned()));
+        }
+        let dead = std::mem::replace(&mut state.ports.active, state.ports.standbys.remove(0));
+        state.spec.active = state.spec.standbys.remove(0);
+        for (port, _, role) in &mut self.ports {
+            if *port == dead {
+                *role = Role::Dead;
+            } else if *port == state.ports.active {
+                *role = Role::Active;
+            }
+        }
+        let number = state.progress.as_ref().map_or(0, |last| last.status.number) + 1;
+        state.progress = Some(Progress {
+            group: group.to_owned(),
+            status: FailoverStatus {
+                number,
+                reason: reason.to_owned(),
+                told_at_ms: wall_ms,
+                ..FailoverStatus::default()
+            },
+            started: now,
+            pending: 0,
+        });
+        state.forget_solicited();
+        let moving = self.sort_orphans(now, index, out);
+        self.events.push(Event::FailoverStarted {
+            group: group.to_owned(),
+            number,
+            reason: reason.to_owned(),
+            connections: moving.len() as u64,
+        });
+        self.move_all(now, index, &moving, out);
+        Ok(dead)
+    }
+
+    /// Sees to the connections that are not moved, and gives those that are.
+    fn sort_orphans(&mut self, now: Time, index: usize, out: &mut dyn Output) -> Vec<usize> {
+        let mut moving = Vec::new();
+        for slot in self.table.of_group(index) {
+            let (Some(connection), Some(group)) = (self.table.get(slot), &mut self.groups[index])
+            else {
+                continue;
+            };
+            let service = connection.service;
+            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            let orphan = connection.orphan(&mut cx);
+            if matches!(orphan, Orphan::AskAgain | Orphan::Move) {
+                group.solicit(&connection.path, out, &mut self.scratch);
+            }
+            match orphan {
+                Orphan::AskAgain => {
+                    let mut cx =
+                        group.context(service, now, out, &mut self.events, &mut self.scratch);
+                    connection.ask_again(&mut cx);
+                }
+                Orphan::Move => moving.push(slot),
+                Orphan::Keep => {}
+                Orphan::Forget => {
+                    if connection.map.is_some() && !connection.protected {
+                        group.counters.lost += 1;
+                    }
+                    self.table.remove(slot);
+                }
+            }
+            self.table.schedule(slot);
+        }
+        moving
+    }
+
+    fn move_all(&mut self, now: Time, index: usize, moving: &[usize], out: &mut dyn Output) {
+        let Some(group) = &mut self.groups[index] else {
+            return;
+        };
+        if let Some(progress) = &mut group.progress {
+            progress.status.connections = moving.len() as u64;
+            progress.pending = moving.len() as u64;
+            progress.check_done(now, &mut self.events);
+        }
+        for &slot in moving {
+            if let Some(connection) = self.table.get(slot) {
+                let service = connection.service;
+                let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+                connection.start_recovery(&mut cx);
+            }
+            self.table.schedule(slot);
+        }
+    }
+}

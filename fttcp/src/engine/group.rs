@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! A service group inside the engine, and the address resolution that its failover anticipates.
+
+use std::net::IpAddr;
+
+use super::GroupPorts;
+use crate::conn::{Context, Events, Masks, Path, Progress, ProtectedService};
+use crate::control::{Counters, GroupSpec};
+use crate::frame::{Output, Time};
+use crate::wire::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
+
+/// What a port is to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    North,
+    Active,
+    Standby,
+    Dead,
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) spec: GroupSpec,
+    pub(super) ports: GroupPorts,
+    pub(super) services: Vec<ProtectedService>,
+    pub(super) counters: Counters,
+    pub(super) progress: Option<Progress>,
+    /// In whose names the standby was asked for its address; the answers are not for them.
+    solicited: Vec<(MacAddr, IpAddr)>,
+}
+
+impl Group {
+    pub(super) fn new(spec: GroupSpec, ports: GroupPorts) -> Self {
+        let services = spec
+            .services
+            .iter()
+            .map(|service| ProtectedService {
+                spec: service.clone(),
+                masks: Masks::new(&service.mask),
+            })
+            .collect();
+        Self {
+            spec,
+            ports,
+            services,
+            counters: Counters::default(),
+            progress: None,
+            solicited: Vec::new(),
+        }
+    }
+
+    /// The service at this address and port of the server.
+    pub(super) fn service(&self, server: std::net::SocketAddr) -> Option<usize> {
+        self.services.iter().position(|service| {
+            service.spec.port == server.port()
+                && service
+                    .spec
+                    .address
+                    .is_none_or(|address| address == server.ip())
+        })
+    }
+
+    pub(super) fn context<'a>(
+        &'a mut self,
+        service: usize,
+        now: Time,
+        out: &'a mut dyn Output,
+        events: &'a mut Events,
+        scratch: &'a mut Vec<u8>,
+    ) -> Context<'a> {
+        Context {
+            now,
+            out,
+            north: self.ports.north,
+            south: self.ports.active,
+            service: &self.services[service],
+            counters: &mut self.counters,
+            progress: self.progress.as_mut(),
+            events,
+            scratch,
+        }
+    }
+
+    /// Lets the standby learn a client's hardware address, by a question in the client's name.
+    pub(super) fn solicit(&mut self, path: &Path, out: &mut dyn Output, scratch: &mut Vec<u8>) {
+        let (mac, ip) = (path.client.mac, path.client.socket.ip());
+        if self.solicited.contains(&(mac, ip)) {
+            return;
+        }
+        match (ip, path.server.socket.ip()) {
+            (IpAddr::V4(ip), IpAddr::V4(server)) => {
+                wire::arp_request(scratch, mac, ip, server, path.tags());
+            }
+            (IpAddr::V6(ip), IpAddr::V6(server)) => {
+                wire::neighbour_solicitation(scratch, mac, ip, server, path.tags());
+            }
+            _ => return,
+        }
+        self.solicited.push((mac, ip));
+        out.transmit(
+            self.ports.active,
+            scratch,
+            &crate::frame::Offload::default(),
+        );
+    }
+
+    pub(super) fn forget_solicited(&mut self) {
+        self.solicited.clear();
+    }
+
+    /// Whether the frame answers a question that only the logger asked.
+    pub(super) fn answers_solicitation(&self, frame: &[u8]) -> bool {
+        const ARP_REPLY: [u8; 2] = [0, 2];
+        const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+        let Ok(ethernet) = EthernetFrame::new_checked(frame) else {
+            return false;
+        };
+        let payload = ethernet.payload();
+        self.solicited.iter().any(|&(mac, ip)| {
+            mac == ethernet.dst()
+                && match ip {
+                    IpAddr::V4(ip) => {
+                        ethernet.ethertype() == ETHERTYPE_ARP
+                            && payload.get(6..8) == Some(&ARP_REPLY)
+                            && payload.get(24..28) == Some(&ip.octets())
+                    }
+                    IpAddr::V6(ip) => {
+                        ethernet.ethertype() == ETHERTYPE_IPV6
+                            && payload.get(24..40) == Some(&ip.octets())
+                            && payload.get(40) == Some(&NEIGHBOUR_ADVERTISEMENT)
+                    }
+                }
+        })
+    }
+
+    pub(super) fn has_solicited(&self) -> bool {
+        !self.solicited.is_empty()
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! From a frame to its connection.
+
+use super::table::Key;
+use super::{Engine, Event, Role};
+use crate::conn::{Connection, State, Verdict};
+use crate::frame::{Offload, Output, Time};
+use crate::wire::{Flags, Segment, locate};
+
+impl Engine {
+    /// Takes a frame of a group with services. Says whether it is to be forwarded.
+    ///
+    /// What is not TCP, not of a protected service, or not well-formed, is forwarded untouched: the engine keeps no
+    /// state of it, and its receiver judges it.
+    pub(super) fn protect(
+        &mut self,
+        now: Time,
+        index: usize,
+        role: Role,
+        frame: &mut [u8],
+        offload: &Offload,
+        out: &mut dyn Output,
+    ) -> bool {
+        let Some(group) = &mut self.groups[index] else {
+            return false;
+        };
+        let Ok(layout) = locate(frame) else {
+            let swallow =
+                role == Role::Active && group.has_solicited() && group.answers_solicitation(frame);
+            return !swallow;
+        };
+        let (client, server) = match role {
+            Role::North => (layout.src, layout.dst),
+            _ => (layout.dst, layout.src),
+        };
+        let Some(service) = group.service(server) else {
+            return true;
+        };
+        let Ok(mut segment) = Segment::parse(frame, layout, offload) else {
+            return true;
+        };
+        let key = Key {
+            group: index,
+            client,
+            server,
+        };
+        let found = self.table.find(&key);
+        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let opens = role == Role::North && {
+            let flags = segment.head().flags;
+            flags.has(Flags::SYN) && !flags.has(Flags::ACK) && !flags.has(Flags::RST)
+        };
+        let known = found.and_then(|slot| self.table.get(slot));
+        let again = known.as_ref().is_some_and(|known| {
+            let same = known.client.isn == segment.head().seq;
+            let live = matches!(known.state, State::Established | State::Recovering);
+            same || (live && known.protected)
+        });
+        if opens && !again {
+            if found.is_none() && self.table.len() >= self.config.max_connections {
+                cx.counters.unprotected += 1;
+                return true;
+            }
+            let connection = if segment.head().signed {
+                let connection = Connection::unknown(index, service, &segment, &cx);
+                cx.counters.unprotected += 1;
+                cx.events.push(Event::Unprotected {
+                    ends: connection.ends(),
+                    reason: "its segments are signed (TCP-MD5 or TCP-AO)",
+                });
+                connection
+            } else {
+                segment.strip_stateful();
+                Connection::new(index, service, &segment, &cx)
+            };
+            let slot = self.table.insert(key, connection);
+            self.table.schedule(slot);
+            return true;
+        }
+        let (Some(slot), Some(connection)) = (found, known) else {
+            let counts = role == Role::North && !segment.head().flags.has(Flags::RST);
+            if counts && self.table.len() < self.config.max_connections {
+                cx.counters.unprotected += 1;
+                let connection = Connection::unknown(index, service, &segment, &cx);
+                let slot = self.table.insert(key, connection);
+                self.table.schedule(slot);
+            }
+            return true;
+        };
+        let verdict = match role {
+            Role::North => connection.from_client(&mut segment, &mut cx),
+            _ => connection.from_server(&mut segment, &mut cx),
+        };
+        self.table.schedule(slot);
+        verdict == Verdict::Forward
+    }
+}

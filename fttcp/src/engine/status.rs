@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What the engine shows of itself.
+
+use super::Engine;
+use crate::conn::{Connection, State};
+use crate::control::{ConnectionStatus, GroupStatus};
+
+impl Engine {
+    /// The state of all groups, or of one; with `connections`, one entry per connection as well.
+    #[must_use]
+    pub fn status(&self, group: Option<&str>, connections: bool) -> Vec<GroupStatus> {
+        let mut all = Vec::new();
+        for (index, state) in self.groups.iter().enumerate() {
+            let Some(state) = state else {
+                continue;
+            };
+            if group.is_some_and(|name| name != state.spec.name) {
+                continue;
+            }
+            let mut status = GroupStatus {
+                spec: state.spec.clone(),
+                counters: state.counters,
+                failover: state
+                    .progress
+                    .as_ref()
+                    .map(|progress| progress.status.clone()),
+                connections: Vec::new(),
+            };
+            for connection in self.table.iter().filter(|it| it.group == index) {
+                let open = !matches!(connection.state, State::Closed | State::Orphaned);
+                status.counters.protected += u64::from(connection.protected && open);
+                status.counters.logged_bytes += connection.log.len() as u64;
+                if connections {
+                    status.connections.push(describe(connection));
+                }
+            }
+            all.push(status);
+        }
+        all
+    }
+}
+
+fn describe(connection: &Connection) -> ConnectionStatus {
+    let ends = connection.ends();
+    let state = match connection.state {
+        State::Established if !connection.protected => "unprotected",
+        State::Opening => "opening",
+        State::Established => "established",
+        State::Recovering => "recovering",
+        State::Closed => "closed",
+        State::Orphaned => "orphaned",
+    };
+    ConnectionStatus {
+        client: ends.client.to_string(),
+        server: ends.server.to_string(),
+        state: state.to_owned(),
+        delta_seq: connection.delta_seq(),
+        logged_bytes: connection.log.len() as u64,
+        sent_bytes: connection.server.end,
+        acked_bytes: connection.server.una.min(connection.server.end),
+        failovers: connection.failovers,
+    }
+}

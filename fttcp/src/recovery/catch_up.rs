@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Taking what the replacement says again: a minimal TCP receiver that compares.
+//!
+//! The rule: a byte that the client has acknowledged is swallowed and acknowledged to the replacement. A byte that was
+//! sent but may be lost is held until it is proven, then sent to the client again; it is acknowledged to the
+//! replacement only when the client has acknowledged it. A byte that was never sent passes once everything before it
+//! is proven.
+
+use super::Phase;
+use crate::conn::{Close, Connection, Context, Divergence, Verdict};
+use crate::wire::{Flags, Segment};
+
+impl Connection {
+    /// A segment of the replacement came.
+    pub(crate) fn recovery_from_server(
+        &mut self,
+        segment: &mut Segment<'_>,
+        cx: &mut Context<'_>,
+    ) -> Verdict {
+        let head = *segment.head();
+        let Some(recovery) = &self.recovery else {
+            return Verdict::Drop;
+        };
+        if recovery.phase == Phase::Handshake {
+            self.handshake_from_server(&head, cx);
+            return Verdict::Drop;
+        }
+        if head.flags.has(Flags::RST) {
+            self.restart_handshake(cx);
+            return Verdict::Drop;
+        }
+        if head.flags.has(Flags::SYN) {
+            self.ack_replacement(cx);
+            return Verdict::Drop;
+        }
+        let caught_up = recovery.expected.is_none();
+        self.track_replacement_ack(&head, cx);
+        let verdict = if caught_up {
+            self.pass_from_server(segment, cx)
+        } else {
+            self.catch_up(segment, cx);
+            Verdict::Drop
+        };
+        self.feed(cx);
+        self.check_caught_up(cx);
+        verdict
+    }
+
+    fn catch_up(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) {
+        let head = *segment.head();
+        let data = segment.payload();
+        let known = self.verifier.end();
+        let fin = head.flags.has(Flags::FIN);
+        let at = head.seq.position(self.present_isn(), known);
+        let end = at + data.len() as i64;
+        self.note_clock(&head);
+        let (Ok(at), Ok(end)) = (u64::try_from(at), u64::try_from(end)) else {
+            self.ack_replacement(cx);
+            return;
+        };
+        if at > known {
+            // A gap: the replacement repeats it.
+            self.ack_replacement(cx);
+            return;
+        }
+        if let Some(map) = &mut self.map {
+            map.next = map.next.max(end + u64::from(fin));
+        }
+        self.repeat_to_client(at, &data[..data.len().min((known - at) as usize)], cx);
+        if end > known && !self.compare(&data[(known - at) as usize..], cx) {
+            return;
+        }
+        if fin && end == self.verifier.end() {
+            self.regenerated_fin(end, cx);
+        }
+        if self.recovery.is_none() {
+            return;
+        }
+        self.release_verified(cx);
+        self.settle_expected(cx);
+        if !data.is_empty() || fin {
+            self.ack_replacement(cx);
+        }
+    }
+
+    fn note_clock(&mut self, head: &crate::wire::Head) {
+        if let (Some(map), Some(stamps)) = (&mut self.map, head.options.timestamps)
+            && stamps.value.wrapping_sub(map.ts_last).cast_signed() > 0
+        {
+            map.ts_last = stamps.value;
+        }
+    }
+
+    /// Compares new bytes of the replacement and holds those that the client may need. False: they differ.
+    fn compare(&mut self, new: &[u8], cx: &mut Context<'_>) -> bool {
+        let at = self.verifier.end();
+        let Some(recovery) = &mut self.recovery else {
+            return false;
+        };
+        let Some(expected) = &recovery.expected else {
+            return false;
+        };
+        let masks = &cx.service.masks;
+        let mut result = expected.compare(&mut self.verifier, masks, new);
+        let end = self.verifier.end();
+        if result.is_ok() && self.server.fin.is_some_and(|fin| end > fin) {
+            result = Err(Divergence {
+                offset: expected.end(),
+                sent: Some(b"(end of stream)".to_vec()),
+                regenerated: new[..new.len().min(48)].to_vec(),
+            });
+        }
+        if let Err(found) = result {
+            self.diverge(&found, cx);
+            return false;
+        }
+        if let Some(plugin) = &mut self.plugin {
+            plugin.server_bytes(new);
+        }
+        let from = at.max(self.server.una).min(end);
+        recovery.discarded += from - at;
+        if recovery.held.is_empty() {
+            recovery.held_at = from;
+        }
+        recovery
+            .held
+            .extend_from_slice(&new[(from - at) as usize..]);
+        recovery.progressed(cx.now);
+        true
+    }
+
+    /// The replacement's stream ends at `at`.
+    fn regenerated_fin(&mut self, at: u64, cx: &mut Context<'_>) {
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        let sent = recovery
+            .expected
+            .as_ref()
+            .map_or(0, crate::conn::Expected::end);
+        if at < sent {
+            let found = Divergence {
+                offset: at,
+                sent: None,
+                regenerated: b"(end of stream)".to_vec(),
+            };
+            self.diverge(&found, cx);
+            return;
+        }
+        recovery.fin_seen = true;
+        self.release_verified(cx);
+        match self.server.fin {
+            Some(fin) if self.server.una <= fin => self.send_client(Flags::FIN, fin, &[], cx),
+            Some(_) => {}
+            None if self.fin_expected() => {
+                self.server.fin = Some(at);
+                self.send_client(Flags::FIN, at, &[], cx);
+            }
+            None => self.hold_close(Close::Fin(at), cx),
+        }
+    }
+
+    /// Sends the client what is proven and it has not acknowledged.
+    pub(super) fn release_verified(&mut self, cx: &mut Context<'_>) {
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        let verified = recovery
+            .expected
+            .as_ref()
+            .map_or(u64::MAX, |expected| expected.verified(&self.verifier));
+        let held_end = recovery.held_at + recovery.held.len() as u64;
+        let una = self.server.una.min(held_end);
+        if let Some(expected) = &mut recovery.expected {
+            expected.prune(una);
+        }
+        let stale = una.saturating_sub(recovery.held_at) as usize;
+        let ready = verified.min(held_end).saturating_sub(recovery.held_at) as usize;
+        let at = recovery.held_at + stale as u64;
+        if ready > stale {
+            let bytes = recovery.held[stale..ready].to_vec();
+            recovery.held.drain(..ready);
+            recovery.held_at += ready as u64;
+            self.send_data(at, bytes, cx);
+        } else if stale > 0 {
+            recovery.held.drain(..stale);
+            recovery.held_at += stale as u64;
+        }
+    }
+
+    /// The replacement sent again what it had sent: so must the client get it, as far as it is proven and needed.
+    fn repeat_to_client(&mut self, at: u64, data: &[u8], cx: &mut Context<'_>) {
+        let Some(recovery) = &self.recovery else {
+            return;
+        };
+        let end = at + data.len() as u64;
+        let released = if recovery.held.is_empty() {
+            self.verifier.end()
+        } else {
+            recovery.held_at
+        };
+        let (from, to) = (at.max(self.server.una), end.min(released));
+        if from < to {
+            let bytes = data[(from - at) as usize..(to - at) as usize].to_vec();
+            self.send_data(from, bytes, cx);
+        }
+    }
+
+    /// Sends regenerated bytes to the client in segments of its size, with the values that it may have seen.
+    fn send_data(&mut self, at: u64, mut bytes: Vec<u8>, cx: &mut Context<'_>) {
+        let end = at + bytes.len() as u64;
+        for value in self.verifier.values() {
+            let from = value.at.max(at);
+            let to = (value.at + value.bytes.len() as u64).min(end);
+            if from < to {
+                let old = &value.bytes[(from - value.at) as usize..(to - value.at) as usize];
+                bytes[(from - at) as usize..(to - at) as usize].copy_from_slice(old);
+            }
+        }
+        let mss = self.client_mss();
+        let mut position = at;
+        for piece in bytes.chunks(mss) {
+            let next = position + piece.len() as u64;
+            let flags = if next == end {
+                Flags::PSH
+            } else {
+                Flags::default()
+            };
+            self.send_client(flags, position, piece, cx);
+            position = next;
+        }
+        if end > self.server.end {
+            self.server.end = end;
+            cx.new_byte();
+        }
+    }
+
+    /// Whether everything that had been sent has been said again; then the expectation is dropped.
+    pub(super) fn settle_expected(&mut self, cx: &mut Context<'_>) {
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        let fin_said = self.server.fin.is_none() || recovery.fin_seen;
+        let said = recovery
+            .expected
+            .as_ref()
+            .is_some_and(|expected| self.verifier.end() >= expected.end());
+        if said && fin_said {
+            self.release_verified(cx);
+            if let Some(recovery) = &mut self.recovery {
+                recovery.expected = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The fabricated handshake: the replacement believes that the client has just opened the connection, with the
+//! sequence number and the options that it had used with the dead server.
+
+use super::{Phase, RTO};
+use crate::conn::{Connection, Context, Mapping, Verifier};
+use crate::service;
+use crate::wire::{Flags, Head, SegmentRepr, SeqNumber};
+
+impl Connection {
+    /// Sends the client's SYN to the replacement.
+    pub(super) fn send_syn(&mut self, cx: &mut Context<'_>) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.retry = Some(cx.now.after(recovery.rto));
+        }
+        cx.send_south(&self.syn(true));
+    }
+
+    /// A segment of the replacement came during the handshake.
+    pub(super) fn handshake_from_server(&mut self, head: &Head, cx: &mut Context<'_>) {
+        if head.flags.has(Flags::RST) {
+            // Nobody listens yet: the timer asks again.
+            return;
+        }
+        if !head.flags.has(Flags::SYN) {
+            // The replacement knows an older connection of this name: end that (RFC 9293 section 3.5.1).
+            cx.send_south(&SegmentRepr {
+                seq: head.ack,
+                flags: Flags::RST,
+                ack: SeqNumber(0),
+                ..self.syn(true)
+            });
+            return;
+        }
+        if !head.flags.has(Flags::ACK) || head.ack != self.client.isn + 1 {
+            return;
+        }
+        let lacks_stamps = self.stamped() && head.options.timestamps.is_none();
+        let lacks_scale = self.server_scale() != 0 && head.options.window_scale.is_none();
+        if lacks_stamps || lacks_scale {
+            self.map_to(head);
+            self.lose("the replacement did not agree to its TCP options", cx);
+            return;
+        }
+        self.map_to(head);
+        self.verifier = Verifier::new(self.verifier.block());
+        self.plugin = service::by_kind(&cx.service.spec.kind);
+        if let Some(progress) = &mut cx.progress
+            && progress.status.first_handshake_us.is_none()
+        {
+            progress.status.first_handshake_us = Some(progress.since(cx.now));
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.phase = Phase::Replay;
+            recovery.retry = None;
+            recovery.rto = RTO;
+            recovery.fed_una = 0;
+            recovery.fed_next = 0;
+            recovery.fed_right = u64::from(head.window);
+            recovery.causes_met = 0;
+            recovery.held.clear();
+            recovery.fin_seen = false;
+            recovery.discarded = 0;
+            recovery.progressed(cx.now);
+        }
+        self.ack_replacement(cx);
+        self.settle_expected(cx);
+        self.feed(cx);
+        self.check_caught_up(cx);
+    }
+
+    fn map_to(&mut self, head: &Head) {
+        let first = head.options.timestamps.map_or(0, |stamps| stamps.value);
+        self.map = Some(Mapping {
+            isn: head.seq,
+            options: head.options,
+            // The first timestamp that the client gets is newer than the last that it got (RFC 7323 section 5).
+            ts_delta: self.server.tsval.wrapping_add(1).wrapping_sub(first),
+            ts_first: first,
+            ts_last: first,
+            next: 0,
+        });
+    }
+
+    /// The replacement reset the connection: its service may have started anew. Begins again after a while.
+    pub(super) fn restart_handshake(&mut self, cx: &mut Context<'_>) {
+        self.map = None;
+        if let Some(recovery) = &mut self.recovery {
+            recovery.phase = Phase::Handshake;
+            recovery.retry = Some(cx.now.after(recovery.rto));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Feeding the logged client bytes to the replacement: a minimal TCP sender (window, go-back-N, probe).
+//!
+//! The link between logger and replacement is short and loses little, so there is no congestion control here.
+
+use super::Phase;
+use crate::conn::{Connection, Context};
+use crate::wire::{Flags, Head};
+
+impl Connection {
+    /// Sends what the replacement's window and the order of cause and effect allow.
+    pub(super) fn feed(&mut self, cx: &mut Context<'_>) {
+        let Some(mut recovery) = self.recovery.take() else {
+            return;
+        };
+        if recovery.phase == Phase::Replay {
+            let regenerated = self.verifier.end() + u64::from(recovery.fin_seen);
+            while let Some(&(_, seen)) = self.causes.get(recovery.causes_met)
+                && seen <= regenerated
+            {
+                recovery.causes_met += 1;
+            }
+            // Once everything has been said again, the client's bytes come as they come.
+            let next_cause = self.causes.get(recovery.causes_met);
+            let next_cause = next_cause.filter(|_| recovery.expected.is_some());
+            let allowed = next_cause.map_or(u64::MAX, |&(at, _)| at);
+            let logged = self.log.stable();
+            let data_end = logged.min(allowed).min(recovery.fed_right);
+            let ack = self.replacement_ack();
+            let mss = self.replacement_mss();
+            while recovery.fed_next < data_end {
+                let room = (data_end - recovery.fed_next).min(mss as u64) as usize;
+                let data = self.log.read(recovery.fed_next, room);
+                let end = recovery.fed_next + data.len() as u64;
+                let flags = if end == data_end {
+                    Flags::PSH
+                } else {
+                    Flags::default()
+                };
+                cx.send_south(&self.for_server(flags, recovery.fed_next, ack, data));
+                recovery.fed_next = end;
+            }
+            if self.client.fin == Some(recovery.fed_next)
+                && recovery.fed_next == logged
+                && recovery.fed_next < allowed
+            {
+                cx.send_south(&self.for_server(Flags::FIN, recovery.fed_next, ack, &[]));
+                recovery.fed_next += 1;
+            }
+            let waiting = recovery.fed_una < recovery.fed_next;
+            let window_closed =
+                recovery.fed_right <= recovery.fed_next && recovery.fed_next < logged.min(allowed);
+            if !(waiting || window_closed) {
+                recovery.retry = None;
+            } else if recovery.retry.is_none() {
+                recovery.retry = Some(cx.now.after(recovery.rto));
+            }
+        }
+        self.recovery = Some(recovery);
+    }
+
+    /// The retransmission timer: goes back to what is not acknowledged; probes a closed window with one byte.
+    pub(super) fn feed_again(&mut self, cx: &mut Context<'_>) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.retry = None;
+            recovery.fed_next = recovery.fed_una;
+            recovery.fed_right = recovery.fed_right.max(recovery.fed_una + 1);
+        }
+        self.feed(cx);
+    }
+
+    /// Takes the replacement's acknowledgement and window.
+    pub(super) fn track_replacement_ack(&mut self, head: &Head, cx: &Context<'_>) {
+        let scale = self.present_scale();
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        let ack = head.ack.position(self.client.isn, recovery.fed_una);
+        let Ok(ack) = u64::try_from(ack) else {
+            return;
+        };
+        recovery.fed_right = recovery
+            .fed_right
+            .max(ack + (u64::from(head.window) << scale));
+        if ack > recovery.fed_una {
+            recovery.fed_una = ack;
+            recovery.fed_next = recovery.fed_next.max(ack);
+            recovery.retry = None;
+            recovery.rto = super::RTO;
+            recovery.progressed(cx.now);
+        }
+    }
+
+    fn replacement_mss(&self) -> usize {
+        let offered = self.map.and_then(|map| map.options.mss).unwrap_or(536);
+        let mss = offered.min(self.client.options.mss.unwrap_or(536));
+        usize::from(mss)
+            .saturating_sub(if self.stamped() { 12 } else { 0 })
+            .max(64)
+    }
+
+    /// Highest position that the replacement may be told is received: it has said it, and the client has it.
+    pub(super) fn replacement_ack(&self) -> u64 {
+        self.server.una.min(self.map.map_or(0, |map| map.next))
+    }
+
+    /// Sends the replacement a pure acknowledgement.
+    pub(super) fn ack_replacement(&mut self, cx: &mut Context<'_>) {
+        if self.map.is_none() {
+            return;
+        }
+        let at = self
+            .recovery
+            .as_ref()
+            .map_or_else(|| self.stable(), |recovery| recovery.fed_next);
+        let ack = self.replacement_ack();
+        cx.send_south(&self.for_server(Flags::default(), at, ack, &[]));
+    }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a service designer tells the logger about a protocol.
+//!
+//! Who lives here: the trait [`Service`] and its implementations. One object per connection sees both byte streams
+//! in order, each byte once, also those that a replacement regenerates. Today it says one thing, whether the server
+//! has a reason to close. The trait is meant to grow to the ten abilities that the design lists: framing, quiescence
+//! and truncation, recovery verb per message, pinning, canonical form, session snapshot, linked connections, budgets,
+//! failure signals, secrets.
+
+mod opaque;
+
+use std::fmt::Debug;
+
+pub use opaque::Opaque;
+
+/// One connection of a service, as its plug-in sees it.
+pub trait Service: Debug + Send {
+    /// The next bytes of the server, in order.
+    fn server_bytes(&mut self, bytes: &[u8]);
+
+    /// Whether a close by the server now is what the protocol expects: everything owed has been sent, and the
+    /// server had said that it would close. Such a close is not held back for news of the server's death.
+    fn close_expected(&self) -> bool;
+}
+
+/// A plug-in for a new connection; `None`: there is no such kind.
+#[must_use]
+pub fn by_kind(kind: &str) -> Option<Box<dyn Service>> {
+    match kind {
+        "opaque" => Some(Box::<Opaque>::default()),
+        _ => None,
+    }
+}

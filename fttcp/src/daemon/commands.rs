@@ -56,7 +56,7 @@ impl Forwarder {
         });
         if result.is_err() {
             for port in opened {
-                self.datapath.close(port);
+                self.abandon(port);
             }
         }
         result
@@ -102,7 +102,7 @@ impl Forwarder {
         match self.engine.add_standby(group, interface, port) {
             Ok(()) => log(text),
             Err(error) => {
-                self.datapath.close(port);
+                self.abandon(port);
                 return Err(error.to_string());
             }
         }

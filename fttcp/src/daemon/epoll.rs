@@ -41,6 +41,12 @@ impl Epoll {
         Ok(epoll::add(&self.fd, source, token.data(), EventFlags::IN)?)
     }
 
+    /// Wakes no more for `source`.
+    pub(super) fn forget(&self, source: impl AsFd) {
+        // Only what is not watched cannot be forgotten, and that is as well.
+        let _ = epoll::delete(&self.fd, source);
+    }
+
     /// Changes what a control client is waited on for.
     pub(super) fn rearm(&self, source: impl AsFd, token: Token, wants: Wants) -> io::Result<()> {
         let flags = match wants {

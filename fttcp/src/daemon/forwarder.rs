@@ -40,7 +40,7 @@ impl Forwarder {
             None => Ok(()),
         };
         watched.map(|()| port).map_err(|source| {
-            self.datapath.close(port);
+            self.abandon(port);
             OpenError::Failed {
                 action: "wait for frames of",
                 interface: interface.to_owned(),
@@ -51,12 +51,16 @@ impl Forwarder {
 
     /// Closes an interface and says what went through it.
     pub(super) fn close(&mut self, port: PortId, why: &str) {
-        if let Some(status) = self.datapath.close(port) {
-            log(Totals {
-                status: &status,
-                why,
-            });
+        if let Some(status) = &self.abandon(port) {
+            log(Totals { status, why });
         }
+    }
+
+    /// Closes an interface without a word.
+    pub(super) fn abandon(&mut self, port: PortId) -> Option<PortStatus> {
+        // The socket may live on for a moment, but must not wake the loop.
+        self.epoll.forget(self.datapath.descriptor(port)?);
+        self.datapath.close(port)
     }
 
     /// Takes the frames that wait at `port`.

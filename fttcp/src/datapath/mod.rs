@@ -97,9 +97,13 @@ impl DataPath {
 
     /// Closes an interface; its totals, or `None` if it was not open.
     pub fn close(&mut self, port: PortId) -> Option<PortStatus> {
-        let mut port = self.ports.open.remove(&port)?;
-        port.count_receive_drops();
-        Some(port.status)
+        let Port { socket, mut status } = self.ports.open.remove(&port)?;
+        status.receive_drops += socket.take_receive_drops();
+        // The kernel ends a packet socket only after an RCU grace period. That would hold up every other frame for
+        // 10 to 20 ms, in the very moment in which connections are moved. Without a thread to be had, it is so.
+        let closer = std::thread::Builder::new().name("closer".to_owned());
+        let _ = closer.spawn(move || drop(socket));
+        Some(status)
     }
 
     /// Receives what waits at `port` and gives each frame to `each`, with the ports to send to.

@@ -2,8 +2,9 @@
 //! The `ftlogger` daemon: the thin shell of I/O around the engine.
 //!
 //! Who lives here: the event loop ([`run`]), the control socket (`server`), engine and data path together
-//! (`forwarder`), what each request does (`commands`), the clocks and the log. Who may call in: the `ftlogger` binary. One thread; it waits in `epoll` on the packet sockets,
-//! the control socket and its clients, the signals, and the engine's next timeout.
+//! (`forwarder`), what each request does (`commands`), the clocks and the log. Who may call in: the `ftlogger` binary.
+//! One thread; it waits in `epoll` on the packet sockets, the control socket and its clients, the signals, and the
+//! engine's next timeout.
 
 mod clock;
 mod commands;

@@ -65,7 +65,11 @@ const EMPTY: Info = Info {
 };
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// The number of a loop device that is free now, made if none is. `control` is `/dev/loop-control`. Another process may

@@ -7,6 +7,7 @@
 //! directory.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::loopdev::{self, Backing};
@@ -17,7 +18,7 @@ use super::{Device, Kind};
 use crate::config::{DiskConfig, VifConfig};
 use crate::error::{Code, Error, Result};
 use crate::ids::DomId;
-use crate::store::{Store, StoreExt, XsPath};
+use crate::store::{Store, StoreExt, UNINTERRUPTED, XsPath};
 
 /// How long the kernel's back-end may take to make an interface (`LIBXL_INIT_TIMEOUT`).
 pub const BACKEND_TIME: Duration = Duration::from_secs(10);
@@ -131,26 +132,31 @@ fn native(script: Option<&Path>, default: &str) -> bool {
 }
 
 /// Plugs `device` in, seen from domain `here`, and returns when it is done. Devices that need no plugging (consoles) are
-/// left alone. The times are [`BACKEND_TIME`] and [`HOTPLUG_TIME`].
-pub fn plug<S: Store + ?Sized>(store: &S, here: DomId, device: &Device) -> Result<()> {
+/// left alone. The times are [`BACKEND_TIME`] and [`HOTPLUG_TIME`]; a signal handler that sets `cancel` ends every wait.
+pub fn plug<S: Store + ?Sized>(
+    store: &S,
+    here: DomId,
+    device: &Device,
+    cancel: &AtomicBool,
+) -> Result<()> {
     if !matches!(device.backend_kind, Kind::Vif | Kind::Vbd) {
         return Ok(());
     }
     if device.backend != here {
-        return wait_connected(store, device, Instant::now() + HOTPLUG_TIME);
+        return wait_connected(store, device, Instant::now() + HOTPLUG_TIME, cancel);
     }
     let nodes = Nodes::read(store, device)?;
     if let Some(script) = nodes.foreign_script(device) {
         if device.backend_kind == Kind::Vif {
-            appears(device, &device.interface())?;
+            appears(device, cancel)?;
         }
         let deadline = Instant::now() + HOTPLUG_TIME;
-        script::run(script, device, Direction::Add, deadline)?;
+        script::run(script, device, Direction::Add, deadline, cancel)?;
         // The script writes the word itself, before it ends.
-        return wait_connected(store, device, deadline);
+        return wait_connected(store, device, deadline, cancel);
     }
     match device.backend_kind {
-        Kind::Vif => plug_vif(store, device, &nodes),
+        Kind::Vif => plug_vif(store, device, &nodes, cancel),
         _ => plug_vbd(store, device, &nodes),
     }
 }
@@ -167,12 +173,8 @@ pub fn unplug<S: Store + ?Sized>(store: &S, here: DomId, device: &Device) -> Res
         if nodes.status.as_deref().unwrap_or_default().is_empty() {
             return Ok(());
         }
-        return script::run(
-            script,
-            device,
-            Direction::Remove,
-            Instant::now() + HOTPLUG_TIME,
-        );
+        let deadline = Instant::now() + HOTPLUG_TIME;
+        return script::run(script, device, Direction::Remove, deadline, &UNINTERRUPTED);
     }
     if device.backend_kind == Kind::Vif {
         let name = nodes.vifname.unwrap_or_else(|| device.interface());
@@ -229,25 +231,36 @@ impl Nodes {
     }
 }
 
-fn appears(device: &Device, name: &str) -> Result<netlink::Link> {
-    netlink::wait_for_link(name, Instant::now() + BACKEND_TIME)?.ok_or_else(|| {
-        Error::new(
+fn appears(device: &Device, cancel: &AtomicBool) -> Result<netlink::Link> {
+    let name = device.interface();
+    let found = netlink::wait_for_link(&name, Instant::now() + BACKEND_TIME, cancel)?;
+    let failed = |code, why: &str| {
+        Error::new(code, "plug the network interface", name.clone(), why).domain(device.domain)
+    };
+    match found {
+        Some(link) => Ok(link),
+        None if cancel.load(Ordering::Relaxed) => {
+            Err(failed(Code::Interrupted, "the operation was stopped"))
+        }
+        None => Err(failed(
             Code::Timeout,
-            "plug the network interface",
-            name,
             "the kernel's back-end did not make it in time",
         )
-        .domain(device.domain)
-        .hint("is the module loaded? modprobe xen-netback")
-    })
+        .hint("is the module loaded? modprobe xen-netback")),
+    }
 }
 
-fn plug_vif<S: Store + ?Sized>(store: &S, device: &Device, nodes: &Nodes) -> Result<()> {
-    let name = device.interface();
-    let link = appears(device, &name)?;
+fn plug_vif<S: Store + ?Sized>(
+    store: &S,
+    device: &Device,
+    nodes: &Nodes,
+    cancel: &AtomicBool,
+) -> Result<()> {
+    let link = appears(device, cancel)?;
+    let name = &link.name;
     let mut netlink = Netlink::open()?;
     let mut change = Change {
-        name: nodes.vifname.clone().filter(|wanted| *wanted != name),
+        name: nodes.vifname.clone().filter(|wanted| wanted != name),
         mtu: nodes.mtu.as_deref().and_then(|text| text.parse().ok()),
         ..Change::default()
     };
@@ -325,6 +338,7 @@ pub fn wait_connected<S: Store + ?Sized>(
     store: &S,
     device: &Device,
     deadline: Instant,
+    cancel: &AtomicBool,
 ) -> Result<()> {
     let directory = device.backend_path();
     let paths: [XsPath; 2] = [directory.join(STATUS), directory.join(STATUS_ERROR)];
@@ -341,7 +355,7 @@ pub fn wait_connected<S: Store + ?Sized>(
         let object = format!("{} {}", device.kind, device.devid);
         Error::new(code, "plug the device", object, cause).domain(device.domain)
     };
-    match store.wait_for(&paths[0], deadline, look, drop)? {
+    match store.wait_for(&paths[0], deadline, cancel, look)? {
         Some(Ok(())) => Ok(()),
         Some(Err(why)) => Err(failed(
             Code::System,

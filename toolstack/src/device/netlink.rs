@@ -2,6 +2,7 @@
 //! Network interfaces by rtnetlink, synchronously: look at links, change them, wait for one to appear.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -191,35 +192,71 @@ impl Netlink {
     }
 }
 
-/// Waits until the link `name` exists; `None` if it does not before `deadline`. Subscribes first and looks then, so that
-/// no news is missed.
-pub fn wait_for_link(name: &str, deadline: Instant) -> Result<Option<Link>> {
-    let broken = |e: &std::io::Error| failed("wait for the network interface", name, e);
-    let news = route_socket(&[GROUP_LINK]).map_err(|e| broken(&e))?;
-    news.set_non_blocking(true).map_err(|e| broken(&e))?;
+/// Waits until the link `name` exists; `None` if it does not before `deadline`, or if `cancel` is set by a signal handler.
+/// Subscribes first and looks then, so that no news is missed.
+pub fn wait_for_link(name: &str, deadline: Instant, cancel: &AtomicBool) -> Result<Option<Link>> {
+    let news = LinkNews::subscribe()?;
     let mut netlink = Netlink::open()?;
     loop {
         if let Some(link) = netlink.link(name)? {
             return Ok(Some(link));
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !readable(&news, left).map_err(|e| broken(&e))? {
+        if left.is_zero() || cancel.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        // What the news say does not matter: any of them is a reason to look. ENOBUFS means that some were lost.
-        while news.recv_from_full().is_ok() {}
+        readable(&news.socket, left)
+            .map_err(|e| failed("wait for the network interface", name, &e))?;
+        news.take();
     }
 }
 
-fn readable(socket: &Socket, left: std::time::Duration) -> std::io::Result<bool> {
+/// A subscription to news of links, for who polls.
+pub struct LinkNews {
+    socket: Socket,
+}
+
+impl std::fmt::Debug for LinkNews {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LinkNews")
+    }
+}
+
+impl LinkNews {
+    /// Subscribes.
+    pub fn subscribe() -> Result<Self> {
+        let open = || {
+            let socket = route_socket(&[GROUP_LINK])?;
+            socket.set_non_blocking(true)?;
+            Ok(socket)
+        };
+        let socket =
+            open().map_err(|e| failed("subscribe to network interfaces", "rtnetlink", &e))?;
+        Ok(Self { socket })
+    }
+
+    /// Takes all news that have come. What they say does not matter: any of them is a reason to look again.
+    pub fn take(&self) {
+        // An error is "no more", or ENOBUFS: some were lost, which is a reason to look as well.
+        while self.socket.recv_from_full().is_ok() {}
+    }
+}
+
+impl AsFd for LinkNews {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Returns when there is something to read, when the time is up, or at a signal.
+fn readable(socket: &Socket, left: std::time::Duration) -> std::io::Result<()> {
     let fd: BorrowedFd<'_> = socket.as_fd();
     let timeout = Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: left.subsec_nanos().into(),
     };
     match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
-        Ok(count) => Ok(count > 0),
-        Err(rustix::io::Errno::INTR) => Ok(true),
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,9 +55,16 @@ fn environment(script: &str, device: &Device) -> Vec<(&'static str, String)> {
     env
 }
 
-/// Runs `script` for `device` and waits until it has ended, at most until `deadline`. The error repeats what the script
+/// Runs `script` for `device` and waits until it has ended, at most until `deadline` or until a signal handler sets `cancel`;
+/// then it is killed. The error repeats what the script
 /// wrote to its standard error.
-pub fn run(script: &str, device: &Device, direction: Direction, deadline: Instant) -> Result<()> {
+pub fn run(
+    script: &str,
+    device: &Device,
+    direction: Direction,
+    deadline: Instant,
+    cancel: &AtomicBool,
+) -> Result<()> {
     let op = format!(
         "run the hot-plug script for {} {}",
         device.kind, device.devid
@@ -76,17 +84,21 @@ pub fn run(script: &str, device: &Device, direction: Direction, deadline: Instan
         .spawn()
         .map_err(io)?;
     let mut complaint = Vec::new();
-    let ended = follow(&mut child, &mut complaint, deadline);
+    let ended = follow(&mut child, &mut complaint, deadline, cancel);
     if !matches!(ended, Ok(true)) {
         // It may have ended by itself at this very moment: then there is nothing to kill.
         let _ = child.kill();
     }
     let status = child.wait().map_err(io)?;
     if !ended.map_err(io)? {
-        return Err(failed(
-            Code::Timeout,
-            "it did not end in time and was killed".to_owned(),
-        ));
+        return Err(if cancel.load(Ordering::Relaxed) {
+            failed(Code::Interrupted, "the operation was stopped".to_owned())
+        } else {
+            failed(
+                Code::Timeout,
+                "it did not end in time and was killed".to_owned(),
+            )
+        });
     }
     if status.success() {
         return Ok(());
@@ -106,6 +118,7 @@ fn follow(
     child: &mut std::process::Child,
     complaint: &mut Vec<u8>,
     deadline: Instant,
+    cancel: &AtomicBool,
 ) -> std::io::Result<bool> {
     let pid = Pid::from_child(child);
     let ended: OwnedFd = pidfd_open(pid, PidfdFlags::empty())?;
@@ -129,6 +142,9 @@ fn follow(
             Ok(0) => return Ok(false),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
+        }
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(false);
         }
         let done = !fds[0].revents().is_empty();
         if open {
@@ -165,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::ids::DomId;
+    use crate::store::UNINTERRUPTED;
 
     struct Script(PathBuf);
 
@@ -202,22 +219,50 @@ mod tests {
             test "$XENBUS_PATH $XENBUS_TYPE $XENBUS_BASE_PATH" = "backend/vif/5/0 vif backend" &&
             test "$script" = "$0""#;
         let script = Script::new("env", body);
-        run(script.text(), &vif(), Direction::Add, soon()).unwrap();
-        run(script.text(), &vif(), Direction::Remove, soon()).unwrap_err();
+        run(
+            script.text(),
+            &vif(),
+            Direction::Add,
+            soon(),
+            &UNINTERRUPTED,
+        )
+        .unwrap();
+        run(
+            script.text(),
+            &vif(),
+            Direction::Remove,
+            soon(),
+            &UNINTERRUPTED,
+        )
+        .unwrap_err();
     }
 
     #[test]
     fn disk_script_gets_add_and_remove() {
         let script = Script::new("disk", r#"test "$1 $2" = "remove " && test -z "$vif""#);
         let disk = Device::new(DomId(5), Kind::Vbd, 51712, DomId::DOM0);
-        run(script.text(), &disk, Direction::Remove, soon()).unwrap();
-        run(script.text(), &disk, Direction::Add, soon()).unwrap_err();
+        run(
+            script.text(),
+            &disk,
+            Direction::Remove,
+            soon(),
+            &UNINTERRUPTED,
+        )
+        .unwrap();
+        run(script.text(), &disk, Direction::Add, soon(), &UNINTERRUPTED).unwrap_err();
     }
 
     #[test]
     fn failure_repeats_what_the_script_said() {
         let script = Script::new("fail", "echo no such bridge >&2; exit 7");
-        let error = run(script.text(), &vif(), Direction::Add, soon()).unwrap_err();
+        let error = run(
+            script.text(),
+            &vif(),
+            Direction::Add,
+            soon(),
+            &UNINTERRUPTED,
+        )
+        .unwrap_err();
         assert!(error.cause.contains("no such bridge"), "{error}");
         assert!(error.cause.contains('7'), "{error}");
     }
@@ -226,13 +271,20 @@ mod tests {
     fn script_that_never_ends_is_killed_at_the_deadline() {
         let script = Script::new("hang", "exec tail -f /dev/null");
         let deadline = Instant::now() + Duration::from_millis(100);
-        let error = run(script.text(), &vif(), Direction::Add, deadline).unwrap_err();
+        let error = run(
+            script.text(),
+            &vif(),
+            Direction::Add,
+            deadline,
+            &UNINTERRUPTED,
+        )
+        .unwrap_err();
         assert_eq!(error.code, Code::Timeout);
     }
 
     #[test]
     fn missing_script_is_named() {
-        let error = run("/none/such", &vif(), Direction::Add, soon()).unwrap_err();
+        let error = run("/none/such", &vif(), Direction::Add, soon(), &UNINTERRUPTED).unwrap_err();
         assert_eq!(
             (error.code, error.object.as_str()),
             (Code::NotFound, "/none/such")

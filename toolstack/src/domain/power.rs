@@ -11,7 +11,7 @@ use super::names::existing;
 use crate::error::{Code, Error, Result};
 use crate::hypervisor::Trigger;
 use crate::ids::DomId;
-use crate::store::{Request, StoreExt, Watch, XsPath};
+use crate::store::{Request, StoreExt, UNINTERRUPTED, Watch, XsPath};
 
 /// How long xenconsoled may take to offer a new domain's console.
 const CONSOLE_LIMIT: Duration = Duration::from_secs(10);
@@ -150,7 +150,7 @@ pub fn console_tty(host: &Host<'_>, id: DomId) -> Result<PathBuf> {
     let deadline = Instant::now() + CONSOLE_LIMIT;
     let offered = |tty: Option<String>| tty.filter(|tty| !tty.is_empty()).map(PathBuf::from);
     let look = |store: &_| StoreExt::read_text(store, &path).map(offered);
-    let tty = host.store.wait_for(&path, deadline, look, drop)?;
+    let tty = host.store.wait_for(&path, deadline, &UNINTERRUPTED, look)?;
     tty.ok_or_else(|| {
         let cause = "xenconsoled has not offered one within 10 s";
         Error::new(Code::Timeout, op, path.to_string(), cause)

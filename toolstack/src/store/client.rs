@@ -15,7 +15,7 @@ use std::time::Instant;
 use super::wire::{self, Decoder, Message, Outgoing, kind};
 use super::{Errno, Reply, Request, Store, Tx, Watch, WatchEvent, util};
 use crate::error::{Code, Error, Result};
-use transport::Transport;
+use transport::{Queue, Transport, Woken};
 
 /// A connection to xenstored.
 #[derive(Debug)]
@@ -100,8 +100,9 @@ impl XsClient {
         }
         let mut outgoing = self.transport.queue(frames);
         while !outgoing.is_empty() || !waiting.is_empty() {
-            let bytes = self.transport.step(&mut outgoing, None)?;
-            state.decoder.feed(&bytes);
+            if let Woken::Bytes(bytes) = self.transport.step(&mut outgoing, None)? {
+                state.decoder.feed(&bytes);
+            }
             while let Some(message) = state.decoder.next_message().map_err(|e| e.to_string())? {
                 if message.kind == kind::WATCH_EVENT {
                     state
@@ -123,6 +124,41 @@ impl XsClient {
     fn single(&self, request: Outgoing<'_>, tx: Option<Tx>) -> Result<Result<Reply, Errno>> {
         let mut answers = self.flight(&[request], tx)?;
         answers.pop().ok_or_else(|| lost("an answer is missing"))
+    }
+
+    fn wait_event(
+        &self,
+        wanted: impl Fn(&WatchEvent) -> bool,
+        deadline: Option<Instant>,
+    ) -> Result<Option<WatchEvent>> {
+        let mut state = self.state();
+        // One look at the socket even when the deadline has passed: a deadline of now means "what is there already".
+        let mut looked = false;
+        loop {
+            let found = state.events.iter().position(&wanted);
+            if let Some(event) = found.and_then(|at| state.events.remove(at)) {
+                return Ok(Some(event));
+            }
+            state.usable()?;
+            if looked && deadline.is_some_and(|at| Instant::now() >= at) {
+                return Ok(None);
+            }
+            let step = self.transport.step(&mut Queue::default(), deadline);
+            let taken = step.and_then(|woken| {
+                if let Woken::Bytes(bytes) = &woken {
+                    state.decoder.feed(bytes);
+                    state.queue_events()?;
+                }
+                Ok(woken)
+            });
+            match taken {
+                Err(cause) => return Err(state.fail(&cause)),
+                Ok(Woken::Signal) if deadline.is_some() => {
+                    return Err(util::interrupted("a change in xenstore"));
+                }
+                Ok(_) => looked = true,
+            }
+        }
     }
 
     fn outgoing(requests: &[Request]) -> Vec<Outgoing<'_>> {
@@ -268,29 +304,11 @@ impl Store for XsClient {
     }
 
     fn next_event(&self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let mut state = self.state();
-        // One look at the socket even when the deadline has passed: a deadline of now means "what is there already".
-        let mut looked = false;
-        loop {
-            if let Some(event) = state.events.pop_front() {
-                return Ok(Some(event));
-            }
-            state.usable()?;
-            if looked && deadline.is_some_and(|at| Instant::now() >= at) {
-                return Ok(None);
-            }
-            let step = self
-                .transport
-                .step(&mut transport::Queue::default(), deadline)
-                .and_then(|bytes| {
-                    state.decoder.feed(&bytes);
-                    state.queue_events()
-                });
-            if let Err(cause) = step {
-                return Err(state.fail(&cause));
-            }
-            looked = true;
-        }
+        self.wait_event(|_| true, deadline)
+    }
+
+    fn next_event_of(&self, token: &str, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
+        self.wait_event(|event| event.token == token, deadline)
     }
 
     fn flights(&self) -> u64 {

@@ -17,7 +17,7 @@ pub mod wire;
 pub use types::{Errno, Permission, Reply, Request, Tx, Watch, WatchEvent, XsPath};
 
 pub use client::XsClient;
-pub use util::{InTx, StoreExt};
+pub use util::{InTx, StoreExt, UNINTERRUPTED};
 
 use std::time::Instant;
 
@@ -47,8 +47,12 @@ pub trait Store {
     /// Removes a watch.
     fn unwatch(&self, watch: &Watch) -> Result<()>;
 
-    /// The next watch event, or `None` if none came before `deadline` (`None`: wait for ever).
+    /// The next watch event, or `None` if none came before `deadline` (`None`: wait for ever). A signal ends a wait that
+    /// has a deadline with [`crate::error::Code::Interrupted`].
     fn next_event(&self, deadline: Option<Instant>) -> Result<Option<WatchEvent>>;
+
+    /// Like [`Store::next_event`], but only events with this token; the others stay queued in their order.
+    fn next_event_of(&self, token: &str, deadline: Option<Instant>) -> Result<Option<WatchEvent>>;
 
     /// Flights sent so far, for counts in tests and benches.
     fn flights(&self) -> u64;

@@ -2,13 +2,17 @@
 //! What most callers want from a [`Store`]: text instead of bytes, refusals turned into errors, transactions that
 //! start again after a conflict.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::{Errno, Reply, Request, Store, Tx, Watch, WatchEvent, XsPath};
+use super::{Errno, Reply, Request, Store, Tx, Watch, XsPath};
 use crate::error::{Code, Error, Result};
 
 /// Conflicts in a row after which a transaction gives up: a live-lock, not bad luck.
 const CONFLICTS_MAX: u32 = 64;
+
+/// For waits that no signal handler ends early.
+pub static UNINTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Turns xenstored's refusal of `request` into an error that names the node.
 #[must_use]
@@ -143,14 +147,15 @@ pub trait StoreExt: Store {
         self.transaction(|tx| tx.all(requests))
     }
 
-    /// Waits until `found` gives something, looking at every change below `path`. `None` if that did not happen before
-    /// `deadline`. Events of other watches of this connection that come meanwhile are given to `other`.
+    /// Waits until `found` gives something, looking at once and at every change below `path`. `None` if that did not happen
+    /// before `deadline`. Events of other watches stay queued. When a signal handler sets `cancel`, the wait ends with
+    /// [`Code::Interrupted`]; who needs none passes [`UNINTERRUPTED`].
     fn wait_for<T>(
         &self,
         path: &XsPath,
         deadline: Instant,
+        cancel: &AtomicBool,
         mut found: impl FnMut(&Self) -> Result<Option<T>>,
-        mut other: impl FnMut(WatchEvent),
     ) -> Result<Option<T>> {
         let watch = Watch {
             path: path.clone(),
@@ -158,22 +163,36 @@ pub trait StoreExt: Store {
         };
         self.watch(&watch)?;
         let result = loop {
-            match self.next_event(Some(deadline)) {
-                Ok(Some(event)) if event.token == watch.token => match found(self) {
-                    Ok(None) => {}
-                    Ok(Some(value)) => break Ok(Some(value)),
-                    Err(error) => break Err(error),
-                },
-                Ok(Some(event)) => other(event),
-                // A last look: the change may be on its way at the very deadline.
-                Ok(None) => break found(self),
+            let event = self.next_event_of(&watch.token, Some(deadline));
+            if cancel.load(Ordering::Relaxed) {
+                break Err(interrupted(path.as_str()));
+            }
+            let last = match event {
+                Ok(event) => event.is_none(),
+                // A signal that is none of this wait's business.
+                Err(error) if error.code == Code::Interrupted => continue,
                 Err(error) => break Err(error),
+            };
+            // Also after the deadline: the change may have come at that very moment.
+            match found(self) {
+                Ok(None) if !last => {}
+                answer => break answer,
             }
         };
         let cleared = self.unwatch(&watch);
         let value = result?;
         cleared.map(|()| value)
     }
+}
+
+/// The operator stopped a wait for `object`.
+pub(crate) fn interrupted(object: &str) -> Error {
+    Error::new(
+        Code::Interrupted,
+        "wait for it",
+        object,
+        "the operation was stopped",
+    )
 }
 
 impl<S: Store + ?Sized> StoreExt for S {}

@@ -46,7 +46,7 @@ fn vif_goes_onto_its_bridge_and_off_again() {
     };
     check_vif(&config).unwrap();
     let (store, device) = with_vif(DomId::DOM0, &config);
-    plug(&store, DomId::DOM0, &device).unwrap();
+    plug(&store, DomId::DOM0, &device, &UNINTERRUPTED).unwrap();
 
     let mut netlink = Netlink::open().unwrap();
     let bridge = netlink.link("xenbr0").unwrap().unwrap();
@@ -134,14 +134,14 @@ fn other_domains_daemon_is_waited_for() {
     store
         .request(Request::write(XsPath::new("/vm/tick"), ""))
         .unwrap();
-    plug(&store, DomId::DOM0, &device).unwrap();
+    plug(&store, DomId::DOM0, &device, &UNINTERRUPTED).unwrap();
     assert_eq!(store.watches(), 0);
 }
 
 #[test]
 fn silent_driver_domain_is_named_with_what_to_do() {
     let (store, device) = with_vif(DomId(3), &vif_config());
-    let error = wait_connected(&store, &device, Instant::now()).unwrap_err();
+    let error = wait_connected(&store, &device, Instant::now(), &UNINTERRUPTED).unwrap_err();
     assert_eq!((error.code, error.domain), (Code::Timeout, Some(GUEST)));
     assert!(
         error.hint.as_deref().unwrap().contains("rxl-devd"),
@@ -160,7 +160,7 @@ fn failure_in_the_driver_domain_is_repeated() {
         "no memory",
     );
     report_failure(&store, &device, &cause).unwrap();
-    let error = plug(&store, DomId::DOM0, &device).unwrap_err();
+    let error = plug(&store, DomId::DOM0, &device, &UNINTERRUPTED).unwrap_err();
     assert!(
         error.cause.contains("domain 3 said: vif5.0: cannot set up"),
         "{error}"
@@ -215,7 +215,7 @@ fn file_goes_behind_a_loop_device_until_unplugged() {
     let requests = nodes::vbd(GUEST, DomId::DOM0, GuestKind::Pv, &config).unwrap();
     store.atomic(&requests).unwrap();
     let device = Device::new(GUEST, Kind::Vbd, 51712, DomId::DOM0);
-    plug(&store, DomId::DOM0, &device).unwrap();
+    plug(&store, DomId::DOM0, &device, &UNINTERRUPTED).unwrap();
 
     let at = |name: &str| store.peek(&format!("{}/{name}", device.backend_path()));
     let node = PathBuf::from(at("physical-device-path").unwrap());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::testing::{in_namespace, ip};
 use super::*;
+use crate::store::UNINTERRUPTED;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
@@ -89,9 +90,14 @@ fn link_that_appears_later_is_waited_for() {
         ip("link add other type bridge");
         ip("link add vif5.0 type veth peer name far");
     });
-    let link = wait_for_link("vif5.0", soon()).unwrap().unwrap();
+    let link = wait_for_link("vif5.0", soon(), &UNINTERRUPTED)
+        .unwrap()
+        .unwrap();
     assert_eq!(link.name, "vif5.0");
     maker.join().unwrap();
     let deadline = Instant::now() + Duration::from_millis(20);
-    assert_eq!(wait_for_link("never", deadline).unwrap(), None);
+    assert_eq!(
+        wait_for_link("never", deadline, &UNINTERRUPTED).unwrap(),
+        None
+    );
 }

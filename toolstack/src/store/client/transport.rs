@@ -40,6 +40,17 @@ impl Queue {
     }
 }
 
+/// What ended a wait.
+#[derive(Debug)]
+pub(super) enum Woken {
+    /// These bytes came.
+    Bytes(Vec<u8>),
+    /// A signal came.
+    Signal,
+    /// The deadline has passed, or there is room to write.
+    Nothing,
+}
+
 impl Transport {
     pub(super) fn open() -> Result<Self> {
         if let Some(path) = std::env::var_os("XENSTORED_PATH") {
@@ -100,13 +111,12 @@ impl Transport {
         Queue { pieces, done: 0 }
     }
 
-    /// Writes what can be written, waits for something to read (or room to write) until `deadline`, reads it. Nothing
-    /// read means that only writing went on, or that the deadline has passed.
+    /// Writes what can be written, waits for something to read (or room to write) until `deadline`, reads it.
     pub(super) fn step(
         &self,
         queue: &mut Queue,
         deadline: Option<Instant>,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Woken, String> {
         self.write(queue)?;
         let mut wanted = PollFlags::IN;
         if !queue.is_empty() {
@@ -121,15 +131,16 @@ impl Transport {
         });
         let mut fds = [PollFd::new(&self.file, wanted)];
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(0) | Err(Errno::INTR) => return Ok(Vec::new()),
+            Ok(0) => return Ok(Woken::Nothing),
+            Err(Errno::INTR) => return Ok(Woken::Signal),
             Ok(_) => {}
             Err(errno) => return Err(format!("poll: {errno}")),
         }
         let ready = fds[0].revents();
         if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            return self.read();
+            return self.read().map(Woken::Bytes);
         }
-        Ok(Vec::new())
+        Ok(Woken::Nothing)
     }
 
     fn write(&self, queue: &mut Queue) -> Result<(), String> {

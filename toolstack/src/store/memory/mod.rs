@@ -204,6 +204,55 @@ impl MemoryStore {
         Ok(result)
     }
 
+    /// As the trait says of [`Store::next_event`]; but if no other connection exists, nobody can cause an event any more: a
+    /// deadline then counts as passed at once, and waiting for ever is an error.
+    fn wait_event(
+        &self,
+        wanted: impl Fn(&WatchEvent) -> bool,
+        deadline: Option<Instant>,
+    ) -> Result<Option<WatchEvent>> {
+        let mut world = self.world();
+        loop {
+            let connection = &mut world.connections[self.id];
+            let found = connection.events.iter().position(&wanted);
+            if let Some(event) = found.and_then(|at| connection.events.remove(at)) {
+                return Ok(Some(event));
+            }
+            if connection.broken {
+                return Err(broken("wait for a watch event"));
+            }
+            let alone = Arc::strong_count(&self.shared) == 1;
+            world = match (deadline, alone) {
+                (Some(_), true) => return Ok(None),
+                (None, true) => {
+                    let why = "no event is pending and nobody else is connected";
+                    return Err(Error::new(
+                        Code::Store,
+                        "wait for a watch event",
+                        "the store in memory",
+                        why,
+                    ));
+                }
+                (Some(deadline), false) => {
+                    let now = Instant::now();
+                    if now >= deadline {
+                        return Ok(None);
+                    }
+                    self.shared
+                        .changed
+                        .wait_timeout(world, deadline - now)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                (None, false) => self
+                    .shared
+                    .changed
+                    .wait(world)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
     fn requests(&self, tx: Option<Tx>, requests: &[Request]) -> Result<Vec<Result<Reply, Errno>>> {
         self.flight(
             "send requests",
@@ -267,48 +316,12 @@ impl Store for MemoryStore {
             .map_err(|e| refusal("remove a watch", watch.path.as_str(), &e))
     }
 
-    /// As the trait says; but if no other connection exists, nobody can cause an event any more: a deadline then counts as
-    /// passed at once, and waiting for ever is an error.
     fn next_event(&self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let mut world = self.world();
-        loop {
-            let connection = &mut world.connections[self.id];
-            if let Some(event) = connection.events.pop_front() {
-                return Ok(Some(event));
-            }
-            if connection.broken {
-                return Err(broken("wait for a watch event"));
-            }
-            let alone = Arc::strong_count(&self.shared) == 1;
-            world = match (deadline, alone) {
-                (Some(_), true) => return Ok(None),
-                (None, true) => {
-                    let why = "no event is pending and nobody else is connected";
-                    return Err(Error::new(
-                        Code::Store,
-                        "wait for a watch event",
-                        "the store in memory",
-                        why,
-                    ));
-                }
-                (Some(deadline), false) => {
-                    let now = Instant::now();
-                    if now >= deadline {
-                        return Ok(None);
-                    }
-                    self.shared
-                        .changed
-                        .wait_timeout(world, deadline - now)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-                (None, false) => self
-                    .shared
-                    .changed
-                    .wait(world)
-                    .unwrap_or_else(PoisonError::into_inner),
-            };
-        }
+        self.wait_event(|_| true, deadline)
+    }
+
+    fn next_event_of(&self, token: &str, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
+        self.wait_event(|event| event.token == token, deadline)
     }
 
     fn flights(&self) -> u64 {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The in-memory store behaves as xenstored does, and breaks where it is told to.
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::super::types::{Permission, Reply, Request, Watch, XsPath};
-use super::super::{Store, StoreExt};
+use super::super::{Store, StoreExt, UNINTERRUPTED};
 use super::{Fault, MemoryStore};
+use crate::error::Code;
 use crate::ids::{DomId, Gfn, Port};
 
 fn path(text: &str) -> XsPath {
@@ -288,31 +290,35 @@ fn next_event_alone_does_not_wait_and_with_a_peer_does() {
 }
 
 #[test]
-fn wait_for_sees_the_change_and_leaves_no_watch() {
+fn wait_for_sees_the_change_leaves_no_watch_and_keeps_other_events() {
     let store = MemoryStore::new();
-    store.watch(&watch("/libxl", "mine")).unwrap();
-    store.on_change(|_, _| Vec::new());
+    store.watch(&watch("/vm/a", "mine")).unwrap();
     let node = path("/vm/state");
     let far = Instant::now() + Duration::from_secs(3600);
-    let mut others = Vec::new();
     store.request(write("/vm/state", "2")).unwrap();
-    let found = store
-        .wait_for(
-            &node,
-            far,
-            |s| Ok(s.read_text(&node)?.filter(|v| v == "2")),
-            |e| others.push(e.token),
-        )
-        .unwrap();
+    let look = |s: &MemoryStore| Ok(s.read_text(&node)?.filter(|v| v == "2"));
+    let found = store.wait_for(&node, far, &UNINTERRUPTED, look).unwrap();
     assert_eq!(found.as_deref(), Some("2"));
-    assert_eq!(others, ["mine"]);
-    assert_eq!(store.watches(), 1);
     let absent = path("/vm/never");
-    let never = store
-        .wait_for(&absent, far, |s| s.read_text(&absent), drop)
-        .unwrap();
-    assert_eq!(never, None);
+    let look = |s: &MemoryStore| s.read_text(&absent);
+    assert_eq!(
+        store.wait_for(&absent, far, &UNINTERRUPTED, look).unwrap(),
+        None
+    );
     assert_eq!(store.watches(), 1);
+    assert_eq!(drain(&store), ["mine:/vm/a"]);
+}
+
+#[test]
+fn wait_for_ends_when_it_is_cancelled() {
+    let store = MemoryStore::new();
+    let node = path("/vm/state");
+    let far = Instant::now() + Duration::from_secs(3600);
+    let cancelled = AtomicBool::new(true);
+    let look = |s: &MemoryStore| s.read_text(&node);
+    let error = store.wait_for(&node, far, &cancelled, look).unwrap_err();
+    assert_eq!(error.code, Code::Interrupted);
+    assert_eq!(store.watches(), 0);
 }
 
 #[test]

@@ -13,5 +13,7 @@ pub mod datapath;
 pub mod frame;
 mod recovery;
 pub mod service;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod stable;
 pub mod wire;

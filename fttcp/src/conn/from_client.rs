@@ -21,7 +21,7 @@ pub(crate) struct FromClient {
 
 impl Connection {
     /// Takes a segment of the client.
-    pub(crate) fn from_client(
+    pub(crate) fn on_client_segment(
         &mut self,
         segment: &mut Segment<'_>,
         cx: &mut Context<'_>,

@@ -9,7 +9,7 @@ const MAX_AHEAD: usize = 1 << 20;
 
 impl Connection {
     /// Takes a segment of the active server.
-    pub(crate) fn from_server(
+    pub(crate) fn on_server_segment(
         &mut self,
         segment: &mut Segment<'_>,
         cx: &mut Context<'_>,

@@ -88,8 +88,8 @@ impl Engine {
             return true;
         };
         let verdict = match role {
-            Role::North => connection.from_client(&mut segment, &mut cx),
-            _ => connection.from_server(&mut segment, &mut cx),
+            Role::North => connection.on_client_segment(&mut segment, &mut cx),
+            _ => connection.on_server_segment(&mut segment, &mut cx),
         };
         self.table.schedule(slot);
         verdict == Verdict::Forward

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! An end: smoltcp's IP and TCP over an in-memory interface.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp;
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
+
+use crate::frame::Time;
+
+const MTU: usize = 1514;
+
+thread_local! {
+    /// smoltcp asks for timestamps through a bare function; each host sets this before it runs.
+    static CLOCK: Cell<u32> = const { Cell::new(0) };
+}
+
+fn tsval() -> u32 {
+    CLOCK.with(Cell::get)
+}
+
+/// The wire's end: frames in, frames out.
+#[derive(Debug, Default)]
+struct Wire {
+    incoming: VecDeque<Vec<u8>>,
+    outgoing: VecDeque<Vec<u8>>,
+}
+
+struct Arrived(Vec<u8>);
+
+impl RxToken for Arrived {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+struct Leaving<'a>(&'a mut VecDeque<Vec<u8>>);
+
+impl TxToken for Leaving<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut frame = vec![0; len];
+        let result = f(&mut frame);
+        self.0.push_back(frame);
+        result
+    }
+}
+
+impl Device for Wire {
+    type RxToken<'a> = Arrived;
+    type TxToken<'a> = Leaving<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Arrived, Leaving<'_>)> {
+        let frame = self.incoming.pop_front()?;
+        Some((Arrived(frame), Leaving(&mut self.outgoing)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Leaving<'_>> {
+        Some(Leaving(&mut self.outgoing))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = MTU;
+        capabilities
+    }
+}
+
+/// What a host is set up with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostSpec {
+    pub(super) mac: [u8; 6],
+    pub(super) ip: Ipv4Addr,
+    pub(super) seed: u64,
+    /// Send timestamps (RFC 7323); each host's clock has its own offset.
+    pub(super) timestamps: bool,
+    pub(super) buffer: usize,
+}
+
+/// One host with its sockets.
+pub(super) struct Host {
+    spec: HostSpec,
+    wire: Wire,
+    interface: Interface,
+    pub(super) sockets: SocketSet<'static>,
+    clock_offset: u32,
+}
+
+fn instant(now: Time) -> Instant {
+    Instant::from_micros(now.0.cast_signed())
+}
+
+impl Host {
+    pub(super) fn new(spec: HostSpec, now: Time) -> Self {
+        let mut wire = Wire::default();
+        let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(spec.mac)));
+        config.random_seed = spec.seed;
+        let mut interface = Interface::new(config, &mut wire, instant(now));
+        interface.update_ip_addrs(|addresses| {
+            // One address always fits.
+            let _ = addresses.push(IpCidr::new(spec.ip.into(), 24));
+        });
+        let mut rng = super::Rng::new(spec.seed ^ 0x7473);
+        Self {
+            spec,
+            wire,
+            interface,
+            sockets: SocketSet::new(Vec::new()),
+            clock_offset: rng.next() as u32,
+        }
+    }
+
+    pub(super) fn add_socket(&mut self) -> SocketHandle {
+        let buffer = || tcp::SocketBuffer::new(vec![0; self.spec.buffer]);
+        let mut socket = tcp::Socket::new(buffer(), buffer());
+        if self.spec.timestamps {
+            socket.set_tsval_generator(Some(tsval));
+        }
+        self.sockets.add(socket)
+    }
+
+    pub(super) fn socket(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+
+    pub(super) fn connect(&mut self, handle: SocketHandle, to: (Ipv4Addr, u16), from: u16) {
+        let context = self.interface.context();
+        let socket: &mut tcp::Socket<'static> = self.sockets.get_mut(handle);
+        socket
+            .connect(context, to, from)
+            .expect("a fresh socket can connect");
+    }
+
+    pub(super) fn deliver(&mut self, frame: Vec<u8>) {
+        self.wire.incoming.push_back(frame);
+    }
+
+    pub(super) fn run(&mut self, now: Time) {
+        CLOCK.with(|clock| clock.set(self.clock_offset.wrapping_add((now.0 / 1000) as u32)));
+        self.interface
+            .poll(instant(now), &mut self.wire, &mut self.sockets);
+    }
+
+    pub(super) fn sent(&mut self) -> Option<Vec<u8>> {
+        self.wire.outgoing.pop_front()
+    }
+
+    /// When it wants to run next.
+    pub(super) fn next(&mut self, now: Time) -> Option<Time> {
+        self.interface
+            .poll_at(instant(now), &self.sockets)
+            .map(|at| Time(at.total_micros().max(0).unsigned_abs()))
+    }
+}

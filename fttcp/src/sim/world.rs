@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The event loop: clients, links, the engine, servers.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::Ipv4Addr;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp;
+
+use super::app::{Client, Server};
+use super::check::Checker;
+use super::host::{Host, HostSpec};
+use super::{Crash, Death, Link, Outcome, Rng, Scenario};
+use crate::control::{GroupSpec, ServiceSpec};
+use crate::engine::{Engine, EngineConfig, GroupPorts};
+use crate::frame::{Offload, Output, PortId, Time};
+
+const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const SERVICE_PORT: u16 = 80;
+const NORTH: PortId = PortId(0);
+const GROUP: &str = "web";
+/// A run that takes longer has hung.
+const MAX_TIME: Time = Time(300_000_000);
+
+/// Where a frame is on its way to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Engine(u32),
+    Client,
+    Server(usize),
+    Failover,
+}
+
+type Queued = Reverse<(Time, u64, Target, Vec<u8>)>;
+
+struct World<'a> {
+    scenario: &'a Scenario,
+    now: Time,
+    rng: Rng,
+    queue: BinaryHeap<Queued>,
+    order: u64,
+    checker: Checker,
+    client: Host,
+    clients: Vec<(SocketHandle, Client)>,
+    servers: Vec<Host>,
+    apps: Vec<Vec<(SocketHandle, Server)>>,
+    silent: Vec<bool>,
+}
+
+/// Collects what the engine sends during one call.
+#[derive(Default)]
+struct Sent(Vec<(PortId, Vec<u8>)>);
+
+impl Output for Sent {
+    fn transmit(&mut self, port: PortId, frame: &[u8], _: &Offload) {
+        self.0.push((port, frame.to_vec()));
+    }
+}
+
+fn dates(server: usize) -> String {
+    format!("Sat, 21 Nov 2026 04:0{server}:00 GMT")
+}
+
+impl<'a> World<'a> {
+    fn new(scenario: &'a Scenario) -> Self {
+        let now = Time(1_000_000);
+        let mut rng = Rng::new(scenario.seed);
+        let mut client = Host::new(
+            HostSpec {
+                mac: [2, 0, 0, 0, 0, 1],
+                ip: CLIENT_IP,
+                seed: rng.next(),
+                timestamps: scenario.timestamps,
+                buffer: scenario.client_buffer,
+            },
+            now,
+        );
+        let clients = (0..scenario.connections)
+            .map(|index| {
+                let handle = client.add_socket();
+                client.connect(handle, (SERVER_IP, SERVICE_PORT), 40_000 + index as u16);
+                (handle, Client::new(scenario.script.clone()))
+            })
+            .collect();
+        let mut servers = Vec::new();
+        let mut apps = Vec::new();
+        for index in 0..=scenario.crashes.len() {
+            let last = scenario.server_buffers.len() - 1;
+            let mut host = Host::new(
+                HostSpec {
+                    mac: [2, 0, 0, 0, 0, 2],
+                    ip: SERVER_IP,
+                    seed: rng.next(),
+                    timestamps: scenario.timestamps,
+                    buffer: scenario.server_buffers[index.min(last)],
+                },
+                now,
+            );
+            let lie_at = scenario.lie_at.filter(|_| index > 0);
+            let sockets = (0..scenario.connections)
+                .map(|_| {
+                    let handle = host.add_socket();
+                    host.socket(handle)
+                        .listen(SERVICE_PORT)
+                        .expect("a fresh socket can listen");
+                    (handle, Server::new(&dates(index), lie_at))
+                })
+                .collect();
+            servers.push(host);
+            apps.push(sockets);
+        }
+        let in_order = scenario.server_link.keeps_order();
+        Self {
+            scenario,
+            now,
+            rng,
+            queue: BinaryHeap::new(),
+            order: 0,
+            checker: Checker::new(in_order),
+            client,
+            clients,
+            silent: vec![false; servers.len()],
+            servers,
+            apps,
+        }
+    }
+
+    fn push(&mut self, delay: u64, to: Target, frame: Vec<u8>) {
+        self.order += 1;
+        let at = Time(self.now.0 + delay);
+        self.queue.push(Reverse((at, self.order, to, frame)));
+    }
+
+    fn send(&mut self, link: Link, to: &Target, frame: &[u8]) {
+        let copies = 1 + u64::from(self.rng.permille(link.duplicate));
+        for _ in 0..copies {
+            if self.rng.permille(link.loss) {
+                continue;
+            }
+            let late = self.rng.permille(link.reorder);
+            let extra = if late {
+                self.rng.below(4 * link.delay_us)
+            } else {
+                0
+            };
+            self.push(link.delay_us + extra, to.clone(), frame.to_vec());
+        }
+    }
+
+    fn engine_sent(&mut self, sent: Sent) {
+        for (port, frame) in sent.0 {
+            if port == NORTH {
+                self.checker.to_client(&frame);
+                self.send(self.scenario.client_link, &Target::Client, &frame);
+            } else {
+                let server = Target::Server(port.0 as usize - 1);
+                self.send(self.scenario.server_link, &server, &frame);
+            }
+        }
+    }
+
+    fn run_client(&mut self) {
+        self.client.run(self.now);
+        for (handle, client) in &mut self.clients {
+            client.run(self.client.sockets.get_mut(*handle));
+        }
+        self.client.run(self.now);
+        while let Some(frame) = self.client.sent() {
+            self.send(self.scenario.client_link, &Target::Engine(NORTH.0), &frame);
+        }
+    }
+
+    fn run_server(&mut self, index: usize) {
+        if self.silent[index] {
+            return;
+        }
+        let host = &mut self.servers[index];
+        host.run(self.now);
+        for (handle, server) in &mut self.apps[index] {
+            server.run(host.sockets.get_mut(*handle));
+        }
+        host.run(self.now);
+        while let Some(frame) = self.servers[index].sent() {
+            let port = Target::Engine(index as u32 + 1);
+            self.send(self.scenario.server_link, &port, &frame);
+        }
+    }
+
+    fn crash(&mut self, index: usize, crash: Crash) {
+        match crash.death {
+            Death::Silent => {
+                self.silent[index] = true;
+                let port = Target::Engine(index as u32 + 1);
+                self.queue
+                    .retain(|Reverse((_, _, target, _))| *target != port);
+            }
+            Death::Closes | Death::Resets => {
+                for (handle, _) in &mut self.apps[index] {
+                    let socket = self.servers[index].socket(*handle);
+                    if crash.death == Death::Closes {
+                        socket.close();
+                    } else {
+                        socket.abort();
+                    }
+                }
+                self.apps[index].clear();
+                self.run_server(index);
+            }
+        }
+        self.push(crash.detect_us, Target::Failover, Vec::new());
+    }
+
+    fn client_done(&self, at: usize) -> bool {
+        let (handle, client) = &self.clients[at];
+        let state = self.client.sockets.get::<tcp::Socket<'_>>(*handle).state();
+        client.complete && matches!(state, tcp::State::TimeWait | tcp::State::Closed)
+    }
+
+    /// When the next thing happens, other than a frame's arrival.
+    fn next_wake(&mut self, engine: &Engine) -> Option<Time> {
+        let now = self.now;
+        let eager = self.clients.iter().any(|(_, client)| client.eager());
+        // A client with more to send hands it over a little later, so that it takes several segments.
+        let client = if eager { Some(Time(now.0 + 200)) } else { None };
+        let mut next = [client, self.client.next(now), engine.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min();
+        for (index, server) in self.servers.iter_mut().enumerate() {
+            if !self.silent[index]
+                && let Some(at) = server.next(now)
+            {
+                next = Some(next.map_or(at, |next: Time| next.min(at)));
+            }
+        }
+        next.map(|at| Time(at.0.max(now.0)))
+    }
+}
+
+fn group(scenario: &Scenario) -> (GroupSpec, GroupPorts) {
+    let count = scenario.crashes.len() as u32;
+    let services = if scenario.protect {
+        vec![ServiceSpec {
+            address: None,
+            port: SERVICE_PORT,
+            kind: "opaque".to_owned(),
+            mask: vec!["Date".to_owned()],
+            buffer_bytes: 1 << 20,
+            fin_hold_ms: 250,
+        }]
+    } else {
+        Vec::new()
+    };
+    let spec = GroupSpec {
+        name: GROUP.to_owned(),
+        north: "north".to_owned(),
+        active: "server0".to_owned(),
+        standbys: (1..=count).map(|n| format!("server{n}")).collect(),
+        services,
+    };
+    let ports = GroupPorts {
+        north: NORTH,
+        active: PortId(1),
+        standbys: (2..2 + count).map(PortId).collect(),
+    };
+    (spec, ports)
+}
+
+/// Runs a scenario to its end.
+///
+/// # Panics
+/// If the engine refuses a group or a failover that the scenario asks for.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Outcome {
+    let mut world = World::new(scenario);
+    let mut engine = Engine::new(EngineConfig::default());
+    let (spec, ports) = group(scenario);
+    engine
+        .add_group(spec, ports)
+        .expect("a fresh engine takes a group");
+    let mut crashes = scenario.crashes.iter().enumerate();
+    let mut next_crash = crashes.next();
+    let (mut events, mut log) = (0u64, Vec::new());
+    world.run_client();
+    while world.now < MAX_TIME {
+        if (0..world.clients.len()).all(|at| world.client_done(at)) {
+            break;
+        }
+        if let Some((index, &crash)) = next_crash
+            && events >= crash.at_event
+        {
+            world.crash(index, crash);
+            next_crash = crashes.next();
+        }
+        let arrival = world.queue.peek().map(|Reverse((at, ..))| *at);
+        let wake = world.next_wake(&engine);
+        let Some(next) = [arrival, wake].into_iter().flatten().min() else {
+            break;
+        };
+        world.now = next;
+        let mut sent = Sent::default();
+        if arrival == Some(next)
+            && let Some(Reverse((_, _, target, mut frame))) = world.queue.pop()
+        {
+            match target {
+                Target::Engine(port) => {
+                    if port == NORTH.0 {
+                        world.checker.from_client(&frame);
+                    }
+                    let offload = Offload::default();
+                    engine.handle_frame(next, PortId(port), &mut frame, offload, &mut sent);
+                }
+                Target::Client => {
+                    world.client.deliver(frame);
+                    world.run_client();
+                }
+                Target::Server(index) => {
+                    world.servers[index].deliver(frame);
+                    world.run_server(index);
+                }
+                Target::Failover => {
+                    let dead = engine
+                        .failover(next, 0, GROUP, "simulated", &mut sent)
+                        .expect("there is a standby for each crash");
+                    world.silent[dead.0 as usize - 1] = true;
+                }
+            }
+        } else {
+            engine.handle_timeout(next, &mut sent);
+            world.run_client();
+            for index in 0..world.servers.len() {
+                world.run_server(index);
+            }
+            // Nothing may ask to be woken at the same instant for ever.
+            world.now = Time(world.now.0 + 1);
+        }
+        world.engine_sent(sent);
+        while let Some(event) = engine.poll_event() {
+            log.push(format!("{} {event}", world.now.0));
+        }
+        events += 1;
+    }
+    let complete = (0..world.clients.len())
+        .filter(|&at| world.client_done(at))
+        .count();
+    let mut status = engine.status(None, true);
+    Outcome {
+        events,
+        streams: world
+            .clients
+            .into_iter()
+            .map(|(_, client)| client.stream)
+            .collect(),
+        complete,
+        violations: world.checker.violations,
+        status: status.remove(0),
+        log,
+        took_us: world.now.0,
+    }
+}

@@ -21,7 +21,7 @@ pub(super) fn without_touching(host: &Host<'_>, config: &DomainConfig) -> Result
     }
     check_images(&build_spec(config))?;
     memory_is_free(host, config)?;
-    host.plug.check(host.store, config)
+    host.plug.check(config)
 }
 
 fn memory_is_free(host: &Host<'_>, config: &DomainConfig) -> Result<()> {

@@ -143,8 +143,7 @@ fn steps(
 
     if !named.devices.is_empty() {
         options.step(config, "plugging devices")?;
-        host.plug
-            .plug(host.store, config, &named.devices, options.cancel)?;
+        host.plug.plug(host.store, &named.devices, options.cancel)?;
     }
     userdata::write(&host.places.userdata, id, config)?;
     options.step(config, "starting")?;

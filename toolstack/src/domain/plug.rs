@@ -14,25 +14,19 @@ pub trait HotPlug {
     ///
     /// # Errors
     /// Names the bridge, or the file, and what to do.
-    fn check(&self, store: &dyn Store, config: &DomainConfig) -> Result<()>;
+    fn check(&self, config: &DomainConfig) -> Result<()>;
 
-    /// Plugs `devices`, whose nodes are in the store, in the order of `config`'s vifs and then its disks; waits
-    /// for those that other domains plug. Returns early when `cancel` is set.
+    /// Plugs `devices`, whose nodes are in the store, in their order; waits for those that other domains plug. A
+    /// signal handler that sets `cancel` ends the waits.
     ///
     /// # Errors
     /// Of the first device that fails; it and those before it are to be unplugged by the caller.
-    fn plug(
-        &self,
-        store: &dyn Store,
-        config: &DomainConfig,
-        devices: &[Device],
-        cancel: &AtomicBool,
-    ) -> Result<()>;
+    fn plug(&self, store: &dyn Store, devices: &[Device], cancel: &AtomicBool) -> Result<()>;
 
     /// Unplugs `devices` of a domain that is gone, plugged or half plugged or not. Their nodes are still there, and
     /// are removed by the caller.
     ///
     /// # Errors
-    /// What could not be unplugged; the others are.
+    /// The first thing that could not be unplugged, with the others as `leftovers`; the rest is.
     fn unplug(&self, store: &dyn Store, devices: &[Device]) -> Result<()>;
 }

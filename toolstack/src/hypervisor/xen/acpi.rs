@@ -40,6 +40,10 @@ const NO_VGA: u16 = 1 << 2;
 /// FADT boot flags: there is no CMOS clock.
 const NO_CMOS_RTC: u16 = 1 << 5;
 
+/// The usual system control interrupt. No event ever comes by it, but Linux sets up the one that is named, and 0
+/// would be the timer's.
+const SCI: u16 = 9;
+
 /// Where the RSDP goes for a kernel that does not take its address from the start info: the end of the range
 /// below 1 MiB that ACPI has kernels search.
 const LOW_RSDP: u64 = 0x10_0000 - 64;
@@ -123,6 +127,7 @@ fn fadt(dsdt: u64) -> Vec<u8> {
         .flag(Flags::PwrButton)
         .flag(Flags::SlpButton);
     fadt.iapc_boot_arch = (NO_VGA | NO_CMOS_RTC).into();
+    fadt.sci_int = SCI.into();
     bytes(&fadt.finalize())
 }
 

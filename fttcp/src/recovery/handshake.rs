@@ -60,6 +60,7 @@ impl Connection {
             recovery.causes_met = 0;
             recovery.held.clear();
             recovery.fin_seen = false;
+            recovery.ended_early = None;
             recovery.discarded = 0;
             recovery.progressed(cx.now);
         }
@@ -87,6 +88,7 @@ impl Connection {
         self.map = None;
         if let Some(recovery) = &mut self.recovery {
             recovery.phase = Phase::Handshake;
+            recovery.ended_early = None;
             recovery.retry = Some(cx.now.after(recovery.rto));
         }
     }

@@ -59,8 +59,6 @@ fn clean(scenario: &Scenario) -> Outcome {
     outcome
 }
 
-const DEATHS: [Death; 3] = [Death::Silent, Death::Closes, Death::Resets];
-
 fn crash_everywhere(base: &Scenario, death: Death) {
     let fault_free = clean(base);
     assert!(fault_free.events > 50, "only {} events", fault_free.events);
@@ -90,4 +88,75 @@ fn trap_16_crash_at_every_event_kernel_closes() {
 #[test]
 fn trap_16_crash_at_every_event_kernel_resets() {
     crash_everywhere(&Scenario::default(), Death::Resets);
+}
+
+/// A scenario that differs with the seed in everything.
+fn chance(seed: u64) -> Scenario {
+    const DEATHS: [Death; 3] = [Death::Silent, Death::Closes, Death::Resets];
+    const BUFFERS: [usize; 4] = [4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024];
+    let mut rng = Rng::new(seed);
+    let lossy = |rng: &mut Rng, delay_us| Link {
+        delay_us,
+        loss: rng.below(50),
+        duplicate: rng.below(20),
+        reorder: rng.below(100),
+    };
+    let requests = (0..=rng.below(4))
+        .map(|_| Request {
+            upload: rng.below(30_000) as usize * rng.below(2) as usize,
+            download: rng.below(60_000) as usize,
+        })
+        .collect();
+    let mut at_event = 0;
+    let crashes = (0..=rng.below(3))
+        .map(|_| {
+            at_event += rng.below(200);
+            Crash {
+                at_event,
+                death: DEATHS[rng.below(3) as usize],
+                detect_us: rng.below(20_000),
+            }
+        })
+        .collect();
+    let client_delay = 200 + rng.below(20_000);
+    Scenario {
+        seed,
+        connections: 1 + rng.below(3) as usize,
+        script: Script {
+            requests,
+            chunk: 100 + rng.below(5000) as usize,
+            half_close: rng.permille(200),
+        },
+        client_link: lossy(&mut rng, client_delay),
+        server_link: if rng.permille(500) {
+            Link::clean(50)
+        } else {
+            lossy(&mut rng, 100)
+        },
+        crashes,
+        timestamps: rng.permille(700),
+        client_buffer: BUFFERS[rng.below(4) as usize],
+        server_buffers: (0..3).map(|_| BUFFERS[rng.below(4) as usize]).collect(),
+        lie_at: None,
+        protect: true,
+    }
+}
+
+/// One scenario by its seed: `FTTCP_SEED=17 cargo test -p fttcp lossy`.
+#[test]
+fn lossy_links_and_repeated_crashes_by_seed() {
+    let only: Option<u64> = std::env::var("FTTCP_SEED").ok().and_then(|seed| seed.parse().ok());
+    let last = std::env::var("FTTCP_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let seeds = only.map_or(0..last.unwrap_or(300), |seed| seed..seed + 1);
+    for seed in seeds {
+        let faulty = chance(seed);
+        let fault_free = Scenario {
+            crashes: Vec::new(),
+            client_link: Link::clean(1000),
+            server_link: Link::clean(50),
+            ..faulty.clone()
+        };
+        println!("seed {seed}");
+        assert_same(&faulty, &clean(&fault_free));
+    }
 }

@@ -221,7 +221,10 @@ impl<'a> World<'a> {
     /// When the next thing happens, other than a frame's arrival.
     fn next_wake(&mut self, engine: &Engine) -> Option<Time> {
         let now = self.now;
-        let eager = self.clients.iter().any(|(_, client)| client.eager());
+        let eager = self.clients.iter().any(|(handle, client)| {
+            let socket = self.client.sockets.get::<tcp::Socket<'_>>(*handle);
+            client.eager() && socket.can_send()
+        });
         // A client with more to send hands it over a little later, so that it takes several segments.
         let client = if eager { Some(Time(now.0 + 200)) } else { None };
         let mut next = [client, self.client.next(now), engine.next_timeout()]
@@ -325,6 +328,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
                         .failover(next, 0, GROUP, "simulated", &mut sent)
                         .expect("there is a standby for each crash");
                     world.silent[dead.0 as usize - 1] = true;
+                    world.checker.failover();
                 }
             }
         } else {

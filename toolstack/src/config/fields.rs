@@ -13,6 +13,8 @@ use super::source::{Findings, Span};
 #[derive(Debug)]
 pub(super) struct Fields<'a, 'f> {
     settings: &'a Settings,
+    /// Known keys that an unknown one is most like: nothing more is said when they are missing.
+    meant: Vec<&'static str>,
     /// Takes the messages.
     pub(super) findings: &'a mut Findings<'f>,
 }
@@ -20,17 +22,25 @@ pub(super) struct Fields<'a, 'f> {
 impl<'a, 'f> Fields<'a, 'f> {
     /// Checks every key against the table.
     pub(super) fn new(settings: &'a Settings, findings: &'a mut Findings<'f>) -> Self {
-        let mut fields = Self { settings, findings };
+        let mut fields = Self {
+            settings,
+            meant: Vec::new(),
+            findings,
+        };
         for (name, setting) in settings {
             match keys::find(name) {
                 Some(key) => fields.check(key, setting),
-                None => fields.findings.error(
-                    setting.name,
-                    format!("unknown key \"{name}\"{}", keys::suggest_key(name)),
-                ),
+                None => fields.unknown(name, setting),
             }
         }
         fields
+    }
+
+    fn unknown(&mut self, name: &str, setting: &Setting) {
+        let nearest = keys::nearest_key(name);
+        self.meant.extend(nearest);
+        let message = format!("unknown key \"{name}\"{}", keys::did_you_mean(nearest));
+        self.findings.error(setting.name, message);
     }
 
     fn check(&mut self, key: &Key, setting: &Setting) {
@@ -156,7 +166,7 @@ impl<'a, 'f> Fields<'a, 'f> {
 
     /// Says that `key`, which is needed, was not given.
     pub(super) fn missing(&mut self, key: &str, advice: &str) {
-        if !self.settings.contains_key(key) {
+        if !self.settings.contains_key(key) && !self.meant.contains(&key) {
             let start = Span {
                 source: 0,
                 start: 0,

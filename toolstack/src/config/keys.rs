@@ -67,7 +67,12 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 
 /// `; did you mean "..."?` for the candidate most like `word`, or nothing if none is like it.
 pub(super) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, candidates)
+    did_you_mean(nearest(word, candidates))
+}
+
+/// The question after an unknown word.
+pub(super) fn did_you_mean(candidate: Option<&str>) -> String {
+    candidate
         .map(|candidate| format!("; did you mean \"{candidate}\"?"))
         .unwrap_or_default()
 }
@@ -75,7 +80,10 @@ pub(super) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'
 /// The candidate most like `word`: a third of the letters may differ.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    let allowed = (word.chars().count() / 3).max(1);
+    let allowed = match word.chars().count() {
+        0 | 1 => 0,
+        count => (count / 3).max(1),
+    };
     candidates
         .into_iter()
         .map(|candidate| {
@@ -90,14 +98,10 @@ fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
 }
 
 /// The nearest known key, those that rxl supports first.
-pub(super) fn suggest_key(word: &str) -> String {
+pub(super) fn nearest_key(word: &str) -> Option<&'static str> {
     let supported = |key: &&Key| key.status == Status::Supported;
-    let first = suggestion(word, KEYS.iter().filter(supported).map(|key| key.name));
-    if first.is_empty() {
-        suggestion(word, KEYS.iter().map(|key| key.name))
-    } else {
-        first
-    }
+    nearest(word, KEYS.iter().filter(supported).map(|key| key.name))
+        .or_else(|| nearest(word, KEYS.iter().map(|key| key.name)))
 }
 
 #[cfg(test)]
@@ -105,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_names_are_unique_and_sorted_in_groups() {
+    fn table_names_are_unique() {
         let mut names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
         names.sort_unstable();
         let count = names.len();
@@ -115,10 +119,11 @@ mod tests {
 
     #[test]
     fn suggestion_is_nearest_or_nothing() {
-        assert_eq!(suggest_key("memroy"), "; did you mean \"memory\"?");
-        assert_eq!(suggest_key("Memory"), "; did you mean \"memory\"?");
-        assert_eq!(suggest_key("vfi"), "; did you mean \"vif\"?");
-        assert_eq!(suggest_key("spiceprt"), "; did you mean \"spiceport\"?");
-        assert_eq!(suggest_key("entirely_else"), "");
+        assert_eq!(nearest_key("memroy"), Some("memory"));
+        assert_eq!(nearest_key("Memory"), Some("memory"));
+        assert_eq!(nearest_key("vfi"), Some("vif"));
+        assert_eq!(nearest_key("spiceprt"), Some("spiceport"));
+        assert_eq!(nearest_key("entirely_else"), None);
+        assert_eq!(nearest_key("x"), None);
     }
 }

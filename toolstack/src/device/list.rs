@@ -19,8 +19,10 @@ pub struct VifInfo {
     pub mac: String,
     /// The front-end's state (`enum xenbus_state`; 4 is connected).
     pub state: Option<u32>,
-    /// Event channel, as the guest counts.
+    /// Event channel, as the guest counts; `None` also if it uses one for each direction.
     pub event_channel: Option<Port>,
+    /// Event channel of the transmit ring, if it has one of its own. `xl` does not know it.
+    pub tx_event_channel: Option<Port>,
     /// Grant of the transmit ring.
     pub tx_ring_ref: Option<u32>,
     /// Grant of the receive ring.
@@ -64,7 +66,6 @@ pub fn vifs<S: Store + ?Sized>(store: &S, domain: DomId) -> Result<Vec<VifInfo>>
         Side::Record("bridge"),
         Side::Front("state"),
         Side::Front("event-channel"),
-        // With split event channels the front-end names one for each direction; xl knows neither.
         Side::Front("event-channel-tx"),
         Side::Front("tx-ring-ref"),
         Side::Front("rx-ring-ref"),
@@ -78,7 +79,8 @@ pub fn vifs<S: Store + ?Sized>(store: &S, domain: DomId) -> Result<Vec<VifInfo>>
             mac: values[1].take().unwrap_or_default(),
             bridge: values[2].take(),
             state: number(&values[3]),
-            event_channel: number(&values[4]).or_else(|| number(&values[5])).map(Port),
+            event_channel: number(&values[4]).map(Port),
+            tx_event_channel: number(&values[5]).map(Port),
             tx_ring_ref: number(&values[6]),
             rx_ring_ref: number(&values[7]),
             backend_path: values[0].take().unwrap_or_default(),

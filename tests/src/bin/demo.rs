@@ -100,12 +100,7 @@ fn in_namespaces(args: &Args, protections: &[bool]) -> Result<Report, String> {
     }
     let runs = protections
         .iter()
-        .map(|&protected| {
-            netns::demo::run(&NetnsDemo {
-                protected,
-                ..demo
-            })
-        })
+        .map(|&protected| netns::demo::run(&NetnsDemo { protected, ..demo }))
         .collect::<Result<Vec<_>, _>>()?;
     let facts = [["uname", "-sr"], ["nginx", "-v"], ["curl", "--version"]]
         .iter()
@@ -113,7 +108,7 @@ fn in_namespaces(args: &Args, protections: &[bool]) -> Result<Report, String> {
     Ok(Report::new("netns", facts.collect(), runs))
 }
 
-/// The first line that a program prints about itself.
+/// Name and version from the first line that a program prints about itself.
 fn first_line(command: &[&str]) -> Option<String> {
     let output = Command::new(command[0]).args(&command[1..]).output().ok()?;
     let text = [output.stdout, output.stderr].concat();

@@ -65,7 +65,7 @@ impl Report {
                     event.at, event.name, event.detail
                 );
             }
-            if let Some(gap) = run.client_gap {
+            if let Some(gap) = run.client_gap.filter(|_| run.protected) {
                 let _ = writeln!(
                     text,
                     "  longest pause for the client after the crash: {gap:.3} s"

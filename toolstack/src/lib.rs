@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod devd;
 pub mod device;
 pub mod error;
 pub mod hypervisor;

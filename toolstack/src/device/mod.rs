@@ -11,6 +11,7 @@ pub mod list;
 pub mod loopdev;
 pub mod netlink;
 pub mod nodes;
+pub mod relay;
 pub mod script;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The daemon of a driver domain, `rxl-devd`: what `xl devd` is for other driver domains, plus the way to `ftlogger`.
+//!
+//! Who lives here: [`Daemon`] (what to do at each event, without waiting for anything), `vifs` (plugging back-ends),
+//! `requests` (carrying Dom0's requests to `ftlogger`), `ports` (the kernel's interfaces), `run` (the loop that waits).
+//! Who may call in: the binary `rxl-devd`. It runs in a minimal root file system: no libxen, no tools, no files of its own.
+
+mod ports;
+mod requests;
+mod run;
+mod vifs;
+
+pub use ports::{LinuxPorts, Plan, Ports};
+pub use requests::{Forward, Socket};
+pub use run::{check, run};
+
+use crate::device::relay::{REQUEST_DIR, VERSION_NODE};
+use crate::error::{Code, Error, Result};
+use crate::ids::DomId;
+use crate::store::{Request, Store, StoreExt, Watch, WatchEvent, XsPath};
+
+/// Version that the daemon publishes.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const VIF_TOKEN: &str = "vif";
+const REQUEST_TOKEN: &str = "request";
+
+/// The daemon's state. It waits for nothing: [`run`] tells it what has happened.
+#[derive(Debug)]
+pub struct Daemon<'a, S: ?Sized, P, F> {
+    store: &'a S,
+    domain: DomId,
+    ports: P,
+    forward: F,
+    vifs: vifs::Vifs,
+    /// Something below the back-ends' directory, or an interface, has changed.
+    look_at_vifs: bool,
+    /// A request may be there.
+    look_at_requests: bool,
+}
+
+/// The number of the domain that this store connection belongs to.
+pub fn own_domain<S: Store + ?Sized>(store: &S) -> Result<DomId> {
+    let node = XsPath::new("domid");
+    let text = store.read_text(&node)?;
+    text.as_deref()
+        .and_then(|t| t.trim().parse().ok())
+        .map(DomId)
+        .ok_or_else(|| {
+            let cause = text.map_or_else(
+                || "the node is missing".to_owned(),
+                |text| format!("{text:?} is not a domain's number"),
+            );
+            Error::new(Code::Store, "find this domain's number", "domid", cause)
+        })
+}
+
+impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
+    /// Sets the watches and tells that the daemon is ready.
+    pub fn start(store: &'a S, ports: P, forward: F) -> Result<Self> {
+        let domain = own_domain(store)?;
+        let home = XsPath::domain(domain);
+        for (path, token) in [("backend/vif", VIF_TOKEN), (REQUEST_DIR, REQUEST_TOKEN)] {
+            let watch = Watch {
+                path: home.join(path),
+                token: token.to_owned(),
+            };
+            store.watch(&watch)?;
+        }
+        store.request(Request::write(home.join(VERSION_NODE), VERSION))?;
+        log(&format!("version {VERSION} is ready in domain {domain}"));
+        Ok(Self {
+            store,
+            domain,
+            ports,
+            forward,
+            vifs: vifs::Vifs::default(),
+            look_at_vifs: true,
+            look_at_requests: true,
+        })
+    }
+
+    /// A watch event has come.
+    pub fn on_event(&mut self, event: &WatchEvent) {
+        match event.token.as_str() {
+            VIF_TOKEN => self.look_at_vifs = true,
+            REQUEST_TOKEN => self.look_at_requests = true,
+            _ => {}
+        }
+    }
+
+    /// The kernel's interfaces have changed.
+    pub const fn on_links(&mut self) {
+        self.look_at_vifs = true;
+    }
+
+    /// Does everything that the events since the last call ask for.
+    pub fn work(&mut self) -> Result<()> {
+        // Interfaces first: a request may name one that has just come.
+        if std::mem::take(&mut self.look_at_vifs) {
+            self.vifs.look(self.store, self.domain, &mut self.ports)?;
+        }
+        if std::mem::take(&mut self.look_at_requests) {
+            requests::look(self.store, self.domain, &mut self.forward)?;
+        }
+        Ok(())
+    }
+
+    /// Tells that the daemon is no longer there.
+    pub fn stop(&mut self) -> Result<()> {
+        let version = XsPath::domain(self.domain).join(VERSION_NODE);
+        self.store.remove_all(&[version])?;
+        log("stopped");
+        Ok(())
+    }
+}
+
+/// One line for people, on standard error.
+fn log(line: &str) {
+    eprintln!("rxl-devd: {line}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! Nothing here knows TCP; the logger is reached through `fttcp::control` only.
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod devd;

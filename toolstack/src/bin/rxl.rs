@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The `rxl` binary.
+//! The `rxl` command. All of it is in [`toolstack::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    toolstack::cli::run(std::env::args_os())
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! `rxl ft`: service groups. The work is `rxld`'s; here are the questions and the printing.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use fttcp::control::ServiceSpec;
+use serde::Serialize;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::ft_text;
+use super::verbs::{EventsArgs, FtVerb, Options, ProtectArgs, StatusArgs};
+use crate::error::{Code, Error, Result};
+use crate::supervise::client;
+use crate::supervise::proto::{GroupConfig, Reply, Request};
+
+/// A service plug-in that fits any deterministic byte stream.
+const DEFAULT_KIND: &str = "opaque";
+
+/// The value of `--port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PortSpec(pub(super) ServiceSpec);
+
+impl FromStr for PortSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',').map(str::trim);
+        let port: u16 = parts
+            .next()
+            .and_then(|port| port.parse().ok())
+            .filter(|port| *port > 0)
+            .ok_or("expected a port number from 1 to 65535 first, as in 80,opaque,mask=Date")?;
+        let spec = json!({ "port": port, "kind": DEFAULT_KIND });
+        let mut spec: ServiceSpec = serde_json::from_value(spec).map_err(|e| e.to_string())?;
+        for part in parts {
+            option(&mut spec, part)?;
+        }
+        Ok(Self(spec))
+    }
+}
+
+fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
+    let number = |value: &str| {
+        value
+            .parse()
+            .map_err(|_| format!("expected a number in {part}"))
+    };
+    match part.split_once('=') {
+        Some(("mask", header)) if !header.is_empty() => spec.mask.push(header.to_owned()),
+        Some(("address", address)) => {
+            let address: IpAddr = address
+                .parse()
+                .map_err(|_| format!("expected an IP address in {part}"))?;
+            spec.address = Some(address);
+        }
+        Some(("buffer", bytes)) => spec.buffer_bytes = number(bytes)?,
+        Some(("hold", ms)) => spec.fin_hold_ms = number(ms)?,
+        None if part == DEFAULT_KIND => part.clone_into(&mut spec.kind),
+        None => {
+            return Err(format!(
+                "unknown kind of service \"{part}\", expected {DEFAULT_KIND}"
+            ));
+        }
+        Some(_) => {
+            return Err(format!(
+                "unknown option \"{part}\", expected mask=HEADER, address=IP, buffer=BYTES or hold=MS"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Carries out one of the verbs.
+pub(super) fn run(verb: &FtVerb, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    client::ensure_running()?;
+    match verb {
+        FtVerb::Protect(args) => done(&Request::FtProtect { group: group(args) }),
+        FtVerb::Unprotect(args) => done(&Request::FtUnprotect {
+            group: args.group.clone(),
+        }),
+        FtVerb::Failover(args) => done(&Request::FtFailover {
+            group: args.group.clone(),
+            reason: args.reason.clone(),
+        }),
+        FtVerb::Status(args) => status(args, options, out),
+        FtVerb::Events(args) => events(args, options, out),
+    }
+}
+
+fn group(args: &ProtectArgs) -> GroupConfig {
+    GroupConfig {
+        name: args.group.clone(),
+        service: args.service.clone(),
+        standbys: args.standbys.clone(),
+        logger: args.logger.clone(),
+        north: args.north.clone(),
+        services: args.ports.iter().map(|port| port.0.clone()).collect(),
+        ft: !args.no_ft,
+    }
+}
+
+fn done(request: &Request) -> Result<(), Failure> {
+    match client::call(request)? {
+        Reply::Done => Ok(()),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+fn status(args: &StatusArgs, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    let request = Request::FtStatus {
+        group: args.group.clone(),
+        connections: args.connections,
+    };
+    let groups = match client::call(&request)? {
+        Reply::Groups { groups } => groups,
+        other => return Err(unexpected(&other).into()),
+    };
+    if options.json {
+        return json_line(out, &groups);
+    }
+    for group in &groups {
+        out.write_all(ft_text::group(group).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Without `--follow` one JSON array, with it one object a line: an array that never ends is of no use.
+fn events(args: &EventsArgs, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    let request = Request::Events {
+        since: args.since,
+        follow: args.follow,
+    };
+    if !args.follow {
+        return match client::call(&request)? {
+            Reply::Events { events } if options.json => json_line(out, &events),
+            Reply::Events { events } => {
+                let text: String = events.iter().map(ft_text::event).collect();
+                Ok(out.write_all(text.as_bytes())?)
+            }
+            other => Err(unexpected(&other).into()),
+        };
+    }
+    for reply in client::stream(&request)? {
+        let events = match reply? {
+            Reply::Events { events } => events,
+            other => return Err(unexpected(&other).into()),
+        };
+        for event in &events {
+            if options.json {
+                json_line(out, event)?;
+            } else {
+                out.write_all(ft_text::event(event).as_bytes())?;
+            }
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn json_line(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(std::io::Error::from)?;
+    Ok(writeln!(out, "{text}")?)
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    if let Reply::Error { error } = reply {
+        return error.clone();
+    }
+    Error::new(
+        Code::System,
+        "understand the answer",
+        "rxld",
+        "it answers another question than was asked",
+    )
+    .hint("rxl and rxld may be of different versions: restart rxld")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_forms() {
+        let PortSpec(spec) = "80,opaque,mask=Date,mask=ETag,address=10.0.0.1,buffer=4096,hold=9"
+            .parse()
+            .unwrap();
+        assert_eq!((spec.port, spec.kind.as_str()), (80, "opaque"));
+        assert_eq!(spec.mask, ["Date", "ETag"]);
+        assert_eq!(spec.address, Some(IpAddr::from([10, 0, 0, 1])));
+        assert_eq!((spec.buffer_bytes, spec.fin_hold_ms), (4096, 9));
+        let PortSpec(least) = "8080".parse().unwrap();
+        assert_eq!((least.port, least.kind.as_str()), (8080, "opaque"));
+        assert!(least.mask.is_empty() && least.buffer_bytes > 0);
+    }
+
+    #[test]
+    fn port_errors_say_what_was_expected() {
+        let told = |text: &str| text.parse::<PortSpec>().unwrap_err();
+        assert_eq!(
+            told("http"),
+            "expected a port number from 1 to 65535 first, as in 80,opaque,mask=Date"
+        );
+        assert_eq!(told("0"), told("70000"));
+        assert_eq!(
+            told("80,http"),
+            "unknown kind of service \"http\", expected opaque"
+        );
+        assert_eq!(
+            told("80,mask="),
+            "unknown option \"mask=\", expected mask=HEADER, address=IP, buffer=BYTES or hold=MS"
+        );
+        assert_eq!(told("80,hold=x"), "expected a number in hold=x");
+        assert_eq!(told("80,address=x"), "expected an IP address in address=x");
+    }
+}

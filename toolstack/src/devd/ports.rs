@@ -101,3 +101,6 @@ fn without_ipv6(interface: &str) -> Result<()> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ pub mod nodes;
 pub mod relay;
 pub mod script;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod vdev;
 
 use std::fmt;

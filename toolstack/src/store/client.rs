@@ -90,6 +90,9 @@ impl XsClient {
         for (index, request) in requests.iter().enumerate() {
             let id = state.take_id();
             match wire::encode(*request, id, tx) {
+                Ok(bytes) if bytes.len() > self.transport.message_max() => {
+                    answers.push(Some(Err(Errno("E2BIG".into()))));
+                }
                 Ok(bytes) => {
                     frames.push(bytes);
                     waiting.insert(id, (index, request.kind()));

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::super::wire::{HEADER, PAYLOAD_MAX};
 use crate::error::{Code, Error, Result};
 
 /// Sockets of xenstored, in the order tried.
@@ -99,6 +100,15 @@ impl Transport {
             file,
             device: false,
         })
+    }
+
+    /// Longest message, header included. Linux's device has 4096 bytes for both (`struct xenbus_file_priv`).
+    pub(super) const fn message_max(&self) -> usize {
+        if self.device {
+            PAYLOAD_MAX
+        } else {
+            HEADER + PAYLOAD_MAX
+        }
     }
 
     /// Frames as pieces: one each for a device, one for all on a socket.

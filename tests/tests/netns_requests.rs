@@ -2,6 +2,7 @@
 //! Failover between and within the requests of connections that live long.
 
 use std::error::Error;
+use std::time::Duration;
 
 use rxl_tests::netns::http::Connection;
 use rxl_tests::netns::random::Random;
@@ -67,6 +68,29 @@ fn kill_of_an_idle_connection_leaves_it_usable() -> Outcome {
     crash(&topology)?;
     connection.ask("0", &[])?;
     assert!(connection.answer()?.body == contents[0]);
+    Ok(())
+}
+
+#[test]
+fn close_of_the_dying_server_is_swallowed() -> Outcome {
+    let (topology, contents) = house(2)?;
+    let mut connection = Connection::open(topology.client(), 80)?;
+    connection.ask("0", &[])?;
+    assert!(connection.answer()?.body == contents[0]);
+    // The dying kernel closes the idle connection at once, before anyone knows of the death.
+    let victim = topology.victim()?;
+    victim.kill_untold()?;
+
+    assert!(
+        connection.is_silent_for(Duration::from_millis(100))?,
+        "the close got through"
+    );
+    victim.tell()?;
+    connection.ask("1", &[])?;
+
+    assert!(connection.answer()?.body == contents[1]);
+    let counters = topology.logger()?.status(GROUP)?.counters;
+    assert!(counters.swallowed_closes >= 1, "{counters:?}");
     Ok(())
 }
 

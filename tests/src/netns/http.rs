@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::space::Space;
 use super::topology::SERVER;
 
@@ -94,6 +96,18 @@ impl Connection {
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         let sent = self.stream.get_mut().write_all(bytes);
         sent.map_err(|error| format!("sending broke off: {error}"))
+    }
+
+    /// Whether nothing comes for `time`: no byte, no end, no reset.
+    ///
+    /// # Errors
+    /// The kernel refused to wait.
+    pub fn is_silent_for(&self, time: Duration) -> Result<bool, String> {
+        let timeout = Timespec::try_from(time).map_err(|error| error.to_string())?;
+        let mut fds = [PollFd::new(self.stream.get_ref(), PollFlags::IN)];
+        poll(&mut fds, Some(&timeout))
+            .map(|events| events == 0)
+            .map_err(|error| format!("cannot wait for the server: {error}"))
     }
 
     /// Reads a whole response.

@@ -316,26 +316,35 @@ impl Victim {
     /// # Errors
     /// It is dead already.
     pub fn kill(self) -> Result<JoinHandle<Result<Told, String>>, String> {
-        let Self {
-            killed,
-            watched,
-            socket,
-        } = self;
-        let teller = std::thread::spawn(move || {
-            watched.wait()?;
-            let seen = Instant::now();
-            let request = Request::Failover {
-                group: GROUP.to_owned(),
-                reason: "nginx was killed".to_owned(),
-            };
-            ask(&socket, &request)?;
-            Ok(Told {
-                seen,
-                answered: Instant::now(),
-            })
-        });
-        killed.kill()?;
-        Ok(teller)
+        self.killed.kill()?;
+        Ok(std::thread::spawn(move || self.tell()))
+    }
+
+    /// Kills the server and waits for its death, of which nobody is told.
+    ///
+    /// # Errors
+    /// It is dead already.
+    pub fn kill_untold(&self) -> Result<(), String> {
+        self.killed.kill()?;
+        self.watched.wait()
+    }
+
+    /// Waits for the server's death and tells the logger.
+    ///
+    /// # Errors
+    /// The logger refused.
+    pub fn tell(&self) -> Result<Told, String> {
+        self.watched.wait()?;
+        let seen = Instant::now();
+        let request = Request::Failover {
+            group: GROUP.to_owned(),
+            reason: "nginx was killed".to_owned(),
+        };
+        ask(&self.socket, &request)?;
+        Ok(Told {
+            seen,
+            answered: Instant::now(),
+        })
     }
 }
 

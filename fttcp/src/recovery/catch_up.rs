@@ -54,9 +54,8 @@ impl Connection {
         let known = self.verifier.end();
         let fin = head.flags.has(Flags::FIN);
         let at = head.seq.position(self.present_isn(), known);
-        let end = at + data.len() as i64;
         self.note_clock(&head);
-        let (Ok(at), Ok(end)) = (u64::try_from(at), u64::try_from(end)) else {
+        let Ok(at) = u64::try_from(at) else {
             self.ack_replacement(cx);
             return;
         };

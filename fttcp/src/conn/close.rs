@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A server's FIN and RST. The kernel of a dying server sends them too, before anyone knows that it is dying.
 //!
-//! A close that the client or the protocol expects passes at once. Any other is held for a while
+//! A close that the protocol expects passes at once. Any other is held for a while
 //! (`fin_hold_ms`): if the server dies meanwhile, it is forgotten; if not, the client gets it then.
 
 use std::time::Duration;
@@ -31,28 +31,29 @@ pub(crate) struct Hold {
 }
 
 impl Connection {
-    /// Whether a FIN may pass at once: the client closed first, or the protocol says that the server would.
+    /// Whether a FIN may pass at once: the protocol says that the server would close here. That the client has closed
+    /// its direction says nothing: it may wait for an answer, which a dying server's FIN would cut short.
     pub(crate) fn fin_expected(&self) -> bool {
-        let client_closed = self.client.fin.is_some_and(|fin| self.client.acked > fin);
-        let said = self
-            .plugin
-            .as_ref()
-            .is_some_and(|plugin| plugin.close_expected());
-        !self.protected || client_closed || said
+        !self.protected
+            || self
+                .plugin
+                .as_ref()
+                .is_some_and(|plugin| plugin.close_expected())
     }
 
     /// Holds a close back, unless one is held already that says at least as much.
     pub(crate) fn hold_close(&mut self, close: Close, cx: &Context<'_>) {
         let hold = Duration::from_millis(u64::from(cx.service.spec.fin_hold_ms));
-        match (&mut self.hold, close) {
-            (Some(held), Close::Reset { .. }) => held.close = close,
-            (Some(_), Close::Fin(_)) => {}
-            (none, _) => {
-                *none = Some(Hold {
-                    close,
-                    until: cx.now.after(hold),
-                });
-            }
+        let says_more = match (&self.hold, close) {
+            (None, _) => true,
+            (Some(held), Close::Reset { .. }) => matches!(held.close, Close::Fin(_)),
+            (Some(_), Close::Fin(_)) => false,
+        };
+        if says_more {
+            self.hold = Some(Hold {
+                close,
+                until: cx.now.after(hold),
+            });
         }
     }
 

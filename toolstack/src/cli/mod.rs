@@ -16,6 +16,8 @@ mod parity;
 mod session;
 mod show;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod verbs;
 
 use std::ffi::OsString;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The client of a real xenstored: a blocking, pipelined [`Store`].
 //!
-//! All requests of a batch are written before the first answer is waited for; while the socket would block, answers are
-//! read, so that a big batch cannot lock up with a server that is itself waiting to write. Answers are matched by request
-//! id, watch events are queued. One client serves one caller at a time: while it waits, other threads wait for it.
+//! On a socket all requests of a batch are written before the first answer is waited for; while the socket would block,
+//! answers are read, so that a big batch cannot lock up with a server that is itself waiting to write. Through the
+//! kernel's device, which cannot take that, they go one by one. Answers are matched by request id, watch events are
+//! queued. One client serves one caller at a time: while it waits, other threads wait for it.
 
 mod transport;
 
@@ -114,6 +115,7 @@ impl XsClient {
                     continue;
                 }
                 let (index, asked) = claim(&mut waiting, &message)?;
+                outgoing.answered();
                 let answer = wire::reply(asked, &message).map_err(|e| e.to_string())?;
                 answers[index] = Some(answer);
             }

@@ -23,7 +23,8 @@ const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
 #[derive(Debug)]
 pub(super) struct Transport {
     file: OwnedFd,
-    /// The kernel's device takes one whole message per write, never blocks for it, and has no `POLLOUT`.
+    /// The kernel's device takes one whole message per write, never blocks for it, and has no `POLLOUT`. It sends the message
+    /// later, out of a buffer that the next write fills again (`xenbus_dev_request_and_reply`): only one may be under way.
     device: bool,
 }
 
@@ -33,11 +34,18 @@ pub(super) struct Queue {
     pieces: VecDeque<Vec<u8>>,
     /// Bytes of the first piece that are written.
     done: usize,
+    /// A device has a message under way.
+    under_way: bool,
 }
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// An answer has come.
+    pub(super) const fn answered(&mut self) {
+        self.under_way = false;
     }
 }
 
@@ -118,7 +126,10 @@ impl Transport {
         } else {
             VecDeque::from([frames.concat()])
         };
-        Queue { pieces, done: 0 }
+        Queue {
+            pieces,
+            ..Queue::default()
+        }
     }
 
     /// Writes what can be written, waits for something to read (or room to write) until `deadline`, reads it.
@@ -129,7 +140,7 @@ impl Transport {
     ) -> Result<Woken, String> {
         self.write(queue)?;
         let mut wanted = PollFlags::IN;
-        if !queue.is_empty() {
+        if !queue.is_empty() && !self.device {
             wanted |= PollFlags::OUT;
         }
         let timeout = deadline.map(|at| {
@@ -155,16 +166,19 @@ impl Transport {
 
     fn write(&self, queue: &mut Queue) -> Result<(), String> {
         while let Some(piece) = queue.pieces.front() {
+            if self.device && queue.under_way {
+                return Ok(());
+            }
             match rustix::io::write(&self.file, &piece[queue.done..]) {
                 Ok(count) => queue.done += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
-                // The answer to an earlier request may say why; it is still to be read.
                 Err(errno) => return Err(format!("writing to it: {errno}")),
             }
             if queue.done >= piece.len() {
                 queue.pieces.pop_front();
                 queue.done = 0;
+                queue.under_way = true;
             }
         }
         Ok(())
@@ -218,4 +232,60 @@ fn unreachable_store(path: &str, errno: Errno) -> Error {
         ),
     };
     Error::new(code, "connect to xenstored", path, errno).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair(device: bool) -> (Transport, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let file = near.into();
+        (Transport { file, device }, far)
+    }
+
+    fn arrived(far: &mut UnixStream) -> Vec<u8> {
+        let mut buffer = [0; 64];
+        let count = far.read(&mut buffer).unwrap_or(0);
+        buffer[..count].to_vec()
+    }
+
+    #[test]
+    fn device_gets_one_message_at_a_time() {
+        let (transport, mut far) = pair(true);
+        let mut queue = transport.queue(vec![b"first".to_vec(), b"second".to_vec()]);
+        for _ in 0..2 {
+            transport.step(&mut queue, Some(Instant::now())).unwrap();
+        }
+        assert_eq!(arrived(&mut far), b"first");
+        queue.answered();
+        transport.step(&mut queue, Some(Instant::now())).unwrap();
+        assert_eq!(arrived(&mut far), b"second");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn socket_gets_all_messages_at_once() {
+        let (transport, mut far) = pair(false);
+        let mut queue = transport.queue(vec![b"first".to_vec(), b"second".to_vec()]);
+        transport.step(&mut queue, Some(Instant::now())).unwrap();
+        assert_eq!(arrived(&mut far), b"firstsecond");
+    }
+
+    #[test]
+    fn unreachable_socket_is_named_with_a_hint() {
+        let errno = Transport::connect(Path::new("/none/such")).unwrap_err();
+        let error = unreachable_store("/none/such", errno);
+        assert_eq!(
+            (error.code, error.object.as_str()),
+            (Code::Store, "/none/such")
+        );
+        assert!(error.hint.is_some());
+        assert_eq!(unreachable_store("/x", Errno::ACCESS).code, Code::Denied);
+    }
 }

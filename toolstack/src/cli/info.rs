@@ -62,7 +62,11 @@ pub(super) fn text(facts: &[(&'static str, String)], only: Option<&str>) -> Stri
     match only {
         None => facts
             .iter()
-            .map(|(name, value)| format!("{name:<23}: {value}\n"))
+            // Xen ends its list of guest types with a blank, and xl prints it as it is.
+            .map(|(name, value)| match *name {
+                "xen_caps" => format!("{name:<23}: {value} \n"),
+                _ => format!("{name:<23}: {value}\n"),
+            })
             .collect(),
         Some(only) => facts
             .iter()
@@ -87,11 +91,14 @@ mod tests {
     fn text_has_the_columns_of_xl() {
         let facts = [
             ("host", "a".to_owned()),
+            ("xen_caps", "xen-3.0-x86_64".to_owned()),
             ("xend_config_format", "4".to_owned()),
         ];
         assert_eq!(
             text(&facts, None),
-            "host                   : a\nxend_config_format     : 4\n"
+            "host                   : a\n\
+             xen_caps               : xen-3.0-x86_64 \n\
+             xend_config_format     : 4\n"
         );
         assert_eq!(text(&facts, Some("xend")), "4\n");
         assert_eq!(text(&facts, Some("none")), "");

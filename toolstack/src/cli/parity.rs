@@ -59,7 +59,7 @@ const fn later_verb(name: &'static str) -> XlVerb {
 const VERBS: &[XlVerb] = &[
     mostly(
         "create",
-        "rxld waits for the end of all domains, so -F is not needed; no VNC (-V, -A)",
+        "rxld waits for the end of all domains, so there is no -F; -d is -v; no VNC (-V, -A)",
     ),
     later_verb("config-update"),
     mostly(

@@ -7,9 +7,9 @@
 
 pub mod cli;
 pub mod config;
-pub mod domain;
 pub mod devd;
 pub mod device;
+pub mod domain;
 pub mod error;
 pub mod hypervisor;
 pub mod ids;

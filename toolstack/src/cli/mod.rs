@@ -95,7 +95,7 @@ fn carry_out(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Info(args) => on_host(|host| show::info(host, args, options, out)),
         Verb::Domid(args) => on_host(|host| show::domid(host, args, options, out)),
         Verb::Domname(args) => on_host(|host| show::domname(host, args, options, out)),
-        Verb::Dmesg(args) => on_host(|host| show::dmesg(host, args, out)),
+        Verb::Dmesg(args) => on_host(|host| show::dmesg(host, args, options, out)),
         Verb::NetworkList(args) => on_host(|host| show::networks(host, args, options, out)),
         Verb::BlockList(args) => on_host(|host| show::blocks(host, args, options, out)),
         Verb::VcpuList(args) => on_host(|host| show::vcpus(host, args, options, out)),

@@ -139,9 +139,19 @@ pub(super) fn domname(
     })
 }
 
-/// `rxl dmesg`: the bytes as Xen has them.
-pub(super) fn dmesg(host: &Host<'_>, args: &DmesgArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    out.write_all(&host.hv.console_ring(args.clear)?)?;
+/// `rxl dmesg`: the bytes as Xen has them; in JSON, what of them is no text is replaced.
+pub(super) fn dmesg(
+    host: &Host<'_>,
+    args: &DmesgArgs,
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let log = host.hv.console_ring(args.clear)?;
+    if options.json {
+        writeln!(out, "{}", json!({ "log": String::from_utf8_lossy(&log) }))?;
+    } else {
+        out.write_all(&log)?;
+    }
     Ok(())
 }
 

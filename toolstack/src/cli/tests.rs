@@ -95,6 +95,7 @@ impl World {
             Verb::NetworkList(args) => show::networks(&host, args, &options, &mut out),
             Verb::Info(args) => show::info(&host, args, &options, &mut out),
             Verb::Uptime(args) => show::uptime(&host, args, &options, &mut out),
+            Verb::Dmesg(args) => show::dmesg(&host, args, &options, &mut out),
             verb => panic!("{verb:?} does not only look"),
         }?;
         Ok(String::from_utf8(out).unwrap())
@@ -197,6 +198,15 @@ fn info_all_one_and_unknown() {
         told(world.show("info colour")),
         "rxl VERB: colour: cannot show the fact: there is no fact of this name\n  hint: `rxl info` shows all of them"
     );
+}
+
+#[test]
+fn dmesg_is_bytes_or_json() {
+    let world = World::new(&[]);
+    assert_eq!(world.show("dmesg -c").unwrap(), "");
+    assert_eq!(world.show("dmesg --json").unwrap(), "{\"log\":\"\"}\n");
+    world.hv.fail_call(world.hv.calls() + 1);
+    assert_eq!(world.show("dmesg").unwrap_err().exit(), 3);
 }
 
 #[test]

@@ -29,6 +29,7 @@ const BRIDGE: &str = "Linux bridge";
 /// # Errors
 /// Something could not be made or started.
 pub fn run() -> Result<Vec<Row>, String> {
+    warn_if_busy();
     let ours = House::new(Middle::Protected)?;
     let peer = House::new(Middle::Bridge)?;
     let mut rows = vec![
@@ -65,6 +66,20 @@ pub fn run() -> Result<Vec<Row>, String> {
     rows.extend(memory()?);
     rows.extend(gaps()?);
     Ok(rows)
+}
+
+/// Says so if other programs run: then every time is too long, for both sides.
+fn warn_if_busy() {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text
+        .split(' ')
+        .next()
+        .and_then(|word| word.parse::<f64>().ok());
+    if let Some(load) = load.filter(|load| *load > 0.5) {
+        eprintln!(
+            "bench: the machine is busy (load {load}); times are upper bounds, ratios are blurred"
+        );
+    }
 }
 
 /// Namespaces with something in the middle, and the echo server behind it.

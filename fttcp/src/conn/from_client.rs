@@ -13,7 +13,7 @@ const WINDOW_SLACK: u64 = 64 * 1024;
 pub(crate) struct FromClient {
     /// It acknowledged something new or moved its window.
     pub(crate) advanced: bool,
-    /// It is one that TCP answers: with data, a FIN, or outside the window.
+    /// It is one that TCP answers: with data, a FIN, or from before the window (a keep-alive).
     pub(crate) wants_ack: bool,
     /// Its data could not be logged.
     pub(crate) refused: bool,
@@ -131,7 +131,7 @@ impl Connection {
         let stable = self.log.stable();
         let at = segment.head().seq.position(self.client.isn, stable);
         let fin = segment.head().flags.has(Flags::FIN);
-        brought.wants_ack = !data.is_empty() || fin || at != self.stable().cast_signed();
+        brought.wants_ack = !data.is_empty() || fin || at < self.stable().cast_signed();
         let end = at + data.len() as i64;
         let Ok(end) = u64::try_from(end) else {
             return;

@@ -105,7 +105,7 @@ impl Connection {
         true
     }
 
-    /// What came early and whose turn is now, as long as it is compared at all.
+    /// What came early and whose turn is now.
     fn next_early(&mut self) -> Option<(u64, Vec<u8>)> {
         let known = self.verifier.end();
         let recovery = self.recovery.as_mut()?;
@@ -126,15 +126,19 @@ impl Connection {
         let Some(recovery) = &mut self.recovery else {
             return false;
         };
-        let Some(expected) = &recovery.expected else {
-            return false;
-        };
         let masks = &cx.service.masks;
-        let mut result = expected.compare(&mut self.verifier, masks, new);
+        let mut result = match &recovery.expected {
+            Some(expected) => expected.compare(&mut self.verifier, masks, new),
+            // What came early reaches beyond what had been sent: it is new.
+            None => {
+                self.verifier.feed(masks, new);
+                Ok(())
+            }
+        };
         let end = self.verifier.end();
         if result.is_ok() && self.server.fin.is_some_and(|fin| end > fin) {
             result = Err(Divergence {
-                offset: expected.end(),
+                offset: self.server.end,
                 sent: Some(b"(end of stream)".to_vec()),
                 regenerated: new[..new.len().min(48)].to_vec(),
             });

@@ -54,13 +54,13 @@ pub fn list(host: &Host<'_>) -> Result<Vec<DomainSummary>> {
     let mut values = host.store.read_many(&paths)?.into_iter();
     let mut next = || values.next().flatten();
     Ok(infos
-        .into_iter()
-        .map(|info| summary(info, next(), next()))
+        .iter()
+        .map(|info| summary(info, next(), next().as_deref()))
         .collect())
 }
 
-fn summary(info: DomainInfo, name: Option<String>, kind: Option<String>) -> DomainSummary {
-    let noted = match kind.as_deref() {
+fn summary(info: &DomainInfo, name: Option<String>, kind: Option<&str>) -> DomainSummary {
+    let noted = match kind {
         Some("pv") => Some(GuestKind::Pv),
         Some("pvh") => Some(GuestKind::Pvh),
         Some("hvm") => Some(GuestKind::Hvm),

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The supervisor: it learns of each domain's end and does what is to be done, fast.
 //!
-//! Who lives here: `proto` (what `rxl` and `rxld` say to each other), `client` (how `rxl` says it). Who may call in: `cli`, and
-//! `rxld`.
+//! Who lives here: `core` (what is decided, sans-IO) with `events`; `daemon`, `server` and `work` (the threads around it)
+//! over `backend` (the host, real or simulated); `proto` (what `rxl` and `rxld` say to each other) and `client` (how
+//! `rxl` says it). Who may call in: `cli`, and `rxld`.
 
+pub mod backend;
 pub mod client;
+pub mod core;
+pub mod daemon;
+mod events;
 pub mod proto;
+mod server;
+mod work;

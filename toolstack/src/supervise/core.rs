@@ -1,0 +1,570 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What the supervisor decides, without doing it: inputs and the time in, actions out. No socket, clock or thread.
+//!
+//! A failover is decided before everything else that the same news of Xen leads to, and is the first action to come
+//! out: clients wait for it, a corpse does not mind waiting.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::events::EventLog;
+use super::proto::{Event, EventKind, GroupState, Member, WatchedDomain};
+use crate::config::{Action as OnEnd, DomainConfig};
+use crate::error::{Code, Error, Result};
+use crate::hypervisor::{DomainInfo, ShutdownReason};
+use crate::ids::DomId;
+
+/// A domain that crashes sooner than this after its start, in ms, is not started again: it would do nothing else.
+const CRASH_LOOP_MS: u64 = 10_000;
+
+/// What the supervisor learns.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// All domains, asked after `@releaseDomain` or after a change of what is watched.
+    Domains(Vec<DomainInfo>),
+    /// A domain is to be watched.
+    Watch {
+        /// The domain.
+        domid: DomId,
+        /// What it was made from.
+        config: Box<DomainConfig>,
+    },
+    /// A domain is to be left alone.
+    Unwatch(DomId),
+    /// The logger has taken a group.
+    Protected(GroupState),
+    /// The logger has ended a group.
+    Unprotected(String),
+    /// The logger has answered [`Action::Failover`].
+    Relayed {
+        /// The group.
+        group: String,
+        /// What it said.
+        result: Result<()>,
+    },
+    /// [`Action::Destroy`] is done, or not.
+    Destroyed {
+        /// The domain.
+        domid: DomId,
+        /// How it went.
+        result: Result<()>,
+    },
+    /// [`Action::Restart`] is done, or not.
+    Restarted {
+        /// The domain that had ended.
+        old: DomId,
+        /// What the new one was made from, and its number.
+        result: Result<(DomId, Box<DomainConfig>)>,
+    },
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Tell a logger to move a group's connections. Answer: [`Input::Relayed`].
+    Failover {
+        /// The group.
+        group: String,
+        /// The logger's domain.
+        logger: DomId,
+        /// Why.
+        reason: String,
+    },
+    /// Free what an ended domain holds. Answer: [`Input::Destroyed`].
+    Destroy(DomId),
+    /// Create an ended domain again. Answer: [`Input::Restarted`].
+    Restart {
+        /// The ended domain.
+        old: DomId,
+        /// What it was made from.
+        config: Box<DomainConfig>,
+        /// Keep the ended one under another name.
+        keep: bool,
+    },
+    /// Keep [`Core::saved`] where it outlives the process.
+    Save,
+    /// Tell those who follow.
+    Tell(Event),
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The service groups.
+    #[serde(default)]
+    pub groups: Vec<GroupState>,
+    /// The domains whose end is acted upon.
+    #[serde(default)]
+    pub domains: Vec<WatchedDomain>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    config: Box<DomainConfig>,
+    since_ms: u64,
+}
+
+/// How a domain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Shutdown(ShutdownReason),
+    Gone,
+}
+
+impl End {
+    const fn kind(self) -> EventKind {
+        match self {
+            Self::Gone => EventKind::DomainGone,
+            Self::Shutdown(ShutdownReason::Poweroff) => EventKind::DomainPoweroff,
+            Self::Shutdown(ShutdownReason::Reboot) => EventKind::DomainReboot,
+            Self::Shutdown(ShutdownReason::Crash | ShutdownReason::Watchdog) => {
+                EventKind::DomainCrashed
+            }
+            Self::Shutdown(_) => EventKind::DomainShutdown,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self.kind() {
+            EventKind::DomainPoweroff => "powered off",
+            EventKind::DomainReboot => "rebooted",
+            EventKind::DomainCrashed => "crashed",
+            EventKind::DomainGone => "is gone",
+            _ => "shut down",
+        }
+    }
+}
+
+/// The supervisor's mind.
+#[derive(Debug)]
+pub struct Core {
+    watched: BTreeMap<DomId, Watched>,
+    groups: BTreeMap<String, GroupState>,
+    /// Handles of the domains of interest that were seen alive, so that a number's next owner is not mistaken for them.
+    alive: BTreeMap<DomId, Uuid>,
+    /// Domains whose end has been acted upon.
+    ended: BTreeMap<DomId, End>,
+    log: EventLog,
+    actions: VecDeque<Action>,
+}
+
+impl Core {
+    /// A supervisor that goes on where the last one stopped.
+    #[must_use]
+    pub fn new(saved: Saved, now_ms: u64) -> Self {
+        let watched = saved.domains.into_iter().map(|domain| {
+            // Started long ago, as far as a crash loop is concerned.
+            (
+                domain.domid,
+                Watched {
+                    config: domain.config,
+                    since_ms: 0,
+                },
+            )
+        });
+        let groups = saved
+            .groups
+            .into_iter()
+            .map(|group| (group.name.clone(), group));
+        let mut core = Self {
+            watched: watched.collect(),
+            groups: groups.collect(),
+            alive: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            log: EventLog::default(),
+            actions: VecDeque::new(),
+        };
+        let detail = format!(
+            "{} domains, {} groups",
+            core.watched.len(),
+            core.groups.len()
+        );
+        core.tell(now_ms, EventKind::Started, None, None, detail);
+        core
+    }
+
+    /// Takes an input that arrived at `now_ms` (ms since the UNIX epoch).
+    pub fn handle(&mut self, input: Input, now_ms: u64) {
+        match input {
+            Input::Domains(infos) => self.domains_changed(&infos, now_ms),
+            Input::Watch { domid, config } => self.watch(domid, config, now_ms),
+            Input::Unwatch(domid) => {
+                if self.watched.remove(&domid).is_some() {
+                    self.actions.push_back(Action::Save);
+                }
+            }
+            Input::Protected(group) => {
+                let detail = describe(&group);
+                let name = group.name.clone();
+                let active = group.active.as_ref().map(|member| member.domid);
+                self.groups.insert(name.clone(), group);
+                self.actions.push_back(Action::Save);
+                self.tell(
+                    now_ms,
+                    EventKind::GroupProtected,
+                    active,
+                    Some(name),
+                    detail,
+                );
+            }
+            Input::Unprotected(name) => {
+                if self.groups.remove(&name).is_some() {
+                    self.actions.push_back(Action::Save);
+                    let detail = String::new();
+                    self.tell(
+                        now_ms,
+                        EventKind::GroupUnprotected,
+                        None,
+                        Some(name),
+                        detail,
+                    );
+                }
+            }
+            Input::Relayed { group, result } => {
+                let active = self
+                    .groups
+                    .get(&group)
+                    .and_then(|group| group.active.as_ref());
+                let domain = active.map(|member| member.domid);
+                let (kind, detail) = match result {
+                    Ok(()) => (EventKind::FailoverAcknowledged, String::new()),
+                    Err(error) => (EventKind::FailoverFailed, error.to_string()),
+                };
+                self.tell(now_ms, kind, domain, Some(group), detail);
+            }
+            Input::Destroyed { domid, result } => {
+                let (kind, detail) = match result {
+                    Ok(()) => (EventKind::DomainDestroyed, String::new()),
+                    Err(error) => (EventKind::ActionFailed, error.to_string()),
+                };
+                self.tell(now_ms, kind, Some(domid), None, detail);
+            }
+            Input::Restarted { old, result } => match result {
+                Ok((new, config)) => {
+                    let detail = format!("{}, formerly domain {old}", config.name);
+                    self.watch(new, config, now_ms);
+                    self.tell(now_ms, EventKind::DomainRestarted, Some(new), None, detail);
+                }
+                Err(error) => {
+                    let detail = error.to_string();
+                    self.tell(now_ms, EventKind::ActionFailed, Some(old), None, detail);
+                }
+            },
+        }
+    }
+
+    /// Moves a group to its first standby because the operator says so.
+    ///
+    /// # Errors
+    /// `Code::NotFound`: no such group. `Code::State`: no standby.
+    pub fn failover(&mut self, name: &str, reason: &str, now_ms: u64) -> Result<()> {
+        let op = "move the group";
+        let group = self
+            .groups
+            .get(name)
+            .ok_or_else(|| unknown_group(op, name))?;
+        if group.standbys.is_empty() {
+            let cause = "it has no standby";
+            return Err(Error::new(Code::State, op, name, cause)
+                .hint("add one: rxl ft protect, with --standby"));
+        }
+        let mut news = Vec::new();
+        self.move_group(name, reason, &mut news);
+        self.tell_all(now_ms, news);
+        Ok(())
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What is to outlive the process.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        Saved {
+            groups: self.groups(),
+            domains: self.domains(),
+        }
+    }
+
+    /// The groups, by name.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupState> {
+        self.groups.values().cloned().collect()
+    }
+
+    /// The domains that are watched, by number.
+    #[must_use]
+    pub fn domains(&self) -> Vec<WatchedDomain> {
+        let all = self.watched.iter();
+        all.map(|(domid, watched)| WatchedDomain {
+            domid: *domid,
+            config: watched.config.clone(),
+        })
+        .collect()
+    }
+
+    /// The events after number `since`, oldest first, and the number of the last one.
+    #[must_use]
+    pub fn events(&self, since: u64) -> (Vec<Event>, u64) {
+        (self.log.since(since), self.log.last())
+    }
+
+    fn watch(&mut self, domid: DomId, config: Box<DomainConfig>, now_ms: u64) {
+        self.ended.remove(&domid);
+        self.alive.insert(domid, config.uuid);
+        self.watched.insert(
+            domid,
+            Watched {
+                config,
+                since_ms: now_ms,
+            },
+        );
+        self.actions.push_back(Action::Save);
+    }
+
+    /// Every domain that a decision depends on.
+    fn of_interest(&self) -> Vec<DomId> {
+        let members = self.groups.values().flat_map(|group| {
+            let members = group
+                .active
+                .iter()
+                .chain(&group.standbys)
+                .map(|member| member.domid);
+            members.chain([group.logger])
+        });
+        let mut all: Vec<DomId> = self.watched.keys().copied().chain(members).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn domains_changed(&mut self, infos: &[DomainInfo], now_ms: u64) {
+        let mut fresh = Vec::new();
+        for domid in self.of_interest() {
+            let info = infos.iter().find(|info| info.id == domid);
+            let known = info.map(|info| *self.alive.entry(domid).or_insert(info.uuid));
+            let end = match info {
+                Some(info) if known != Some(info.uuid) || info.state.dying => Some(End::Gone),
+                Some(info) => info.state.shutdown.map(End::Shutdown),
+                None => Some(End::Gone),
+            };
+            let Some(end) = end else {
+                continue;
+            };
+            let before = self.ended.insert(domid, end);
+            if before.is_none() {
+                fresh.push((domid, end));
+            }
+        }
+        // Told in the order in which one thing leads to another: the ends first, then the failovers.
+        let mut news: Vec<News> = fresh
+            .iter()
+            .map(|(domid, end)| (end.kind(), Some(*domid), None, self.name_of(*domid)))
+            .collect();
+        self.fail_over(&fresh, &mut news);
+        self.tell_all(now_ms, news);
+        for (domid, end) in fresh {
+            self.clear_up(domid, end, now_ms);
+        }
+        let interest = self.of_interest();
+        self.ended.retain(|domid, _| interest.contains(domid));
+        self.alive.retain(|domid, _| interest.contains(domid));
+    }
+
+    /// What the ends mean for the groups.
+    fn fail_over(&mut self, fresh: &[(DomId, End)], news: &mut Vec<News>) {
+        let end_of = |domid: DomId| {
+            fresh
+                .iter()
+                .find(|(id, _)| *id == domid)
+                .map(|(_, end)| *end)
+        };
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            // First: a standby that ended with the active domain must not be chosen.
+            let (lost, left): (Vec<Member>, Vec<Member>) = group
+                .standbys
+                .drain(..)
+                .partition(|member| end_of(member.domid).is_some());
+            group.standbys = left;
+            if !lost.is_empty() {
+                self.actions.push_back(Action::Save);
+            }
+            let active = group.active.clone();
+            let logger_end = end_of(group.logger);
+            if let Some(end) = logger_end {
+                let detail = format!("the logger's domain {} {}", group.logger, end.words());
+                news.push((
+                    EventKind::LoggerLost,
+                    Some(group.logger),
+                    Some(name.clone()),
+                    detail,
+                ));
+            }
+            if let Some((member, end)) =
+                active.and_then(|member| end_of(member.domid).map(|end| (member, end)))
+            {
+                let reason = format!("domain {} ({}) {}", member.domid, member.name, end.words());
+                self.move_group(&name, &reason, news);
+            }
+            for member in lost {
+                news.push((
+                    EventKind::StandbyLost,
+                    Some(member.domid),
+                    Some(name.clone()),
+                    member.name,
+                ));
+            }
+        }
+    }
+
+    /// Makes the first standby the active domain and orders the logger to move there.
+    fn move_group(&mut self, name: &str, reason: &str, news: &mut Vec<News>) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let old = group.active.take();
+        if group.standbys.is_empty() {
+            let domain = old.map(|member| member.domid);
+            let detail = format!("{reason}, and no standby is left");
+            news.push((EventKind::NoStandby, domain, Some(name.to_owned()), detail));
+        } else {
+            let next = group.standbys.remove(0);
+            let detail = format!("to {} ({}): {reason}", next.domid, next.name);
+            let domain = Some(next.domid);
+            group.active = Some(next);
+            group.failovers += 1;
+            let logger = group.logger;
+            let (group, reason) = (name.to_owned(), reason.to_owned());
+            self.actions.push_front(Action::Failover {
+                group,
+                logger,
+                reason,
+            });
+            news.push((
+                EventKind::FailoverSent,
+                domain,
+                Some(name.to_owned()),
+                detail,
+            ));
+        }
+        self.actions.push_back(Action::Save);
+    }
+
+    /// What the domain's configuration says about its end.
+    fn clear_up(&mut self, domid: DomId, end: End, now_ms: u64) {
+        let End::Shutdown(reason) = end else {
+            if self.watched.remove(&domid).is_some() {
+                self.actions.push_back(Action::Save);
+            }
+            return;
+        };
+        let Some(watched) = self.watched.get(&domid) else {
+            return;
+        };
+        let crashed = matches!(reason, ShutdownReason::Crash | ShutdownReason::Watchdog);
+        let on_end = match reason {
+            ShutdownReason::Poweroff => watched.config.on_poweroff,
+            ShutdownReason::Reboot => watched.config.on_reboot,
+            _ if crashed => watched.config.on_crash,
+            // Suspended for somebody, or ended in a way that the configuration does not speak of.
+            _ => OnEnd::Preserve,
+        };
+        let looping = crashed && now_ms.saturating_sub(watched.since_ms) < CRASH_LOOP_MS;
+        let config = watched.config.clone();
+        let action = match on_end {
+            OnEnd::Preserve => return,
+            OnEnd::Restart | OnEnd::RenameRestart if looping => {
+                let detail = format!(
+                    "{}: crashed within 10 s of its start, not restarted",
+                    config.name
+                );
+                self.tell(now_ms, EventKind::ActionFailed, Some(domid), None, detail);
+                Action::Destroy(domid)
+            }
+            OnEnd::Destroy => Action::Destroy(domid),
+            OnEnd::Restart => Action::Restart {
+                old: domid,
+                config,
+                keep: false,
+            },
+            OnEnd::RenameRestart => Action::Restart {
+                old: domid,
+                config,
+                keep: true,
+            },
+        };
+        self.watched.remove(&domid);
+        self.actions.push_back(action);
+        self.actions.push_back(Action::Save);
+    }
+
+    fn name_of(&self, domid: DomId) -> String {
+        if let Some(watched) = self.watched.get(&domid) {
+            return watched.config.name.clone();
+        }
+        let mut members = self
+            .groups
+            .values()
+            .flat_map(|group| group.active.iter().chain(&group.standbys));
+        let member = members.find(|member| member.domid == domid);
+        member.map(|member| member.name.clone()).unwrap_or_default()
+    }
+
+    fn tell_all(&mut self, now_ms: u64, news: Vec<News>) {
+        for (kind, domain, group, detail) in news {
+            self.tell(now_ms, kind, domain, group, detail);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        now_ms: u64,
+        kind: EventKind,
+        domain: Option<DomId>,
+        group: Option<String>,
+        detail: String,
+    ) {
+        let event = self.log.add(now_ms, kind, domain, group, detail);
+        self.actions.push_back(Action::Tell(event));
+    }
+}
+
+/// An event to be: kind, domain, group, detail.
+type News = (EventKind, Option<DomId>, Option<String>, String);
+
+pub(super) fn unknown_group(op: &str, name: &str) -> Error {
+    let cause = "there is no such service group";
+    Error::new(Code::NotFound, op, name, cause).hint("`rxl ft status` lists the groups")
+}
+
+fn describe(group: &GroupState) -> String {
+    let active = group
+        .active
+        .as_ref()
+        .map_or("nobody", |member| member.name.as_str());
+    let standbys: Vec<&str> = group
+        .standbys
+        .iter()
+        .map(|member| member.name.as_str())
+        .collect();
+    let standbys = if standbys.is_empty() {
+        "none".to_owned()
+    } else {
+        standbys.join(", ")
+    };
+    format!(
+        "active {active}, standby {standbys}, logger {}",
+        group.logger
+    )
+}
+
+#[cfg(test)]
+mod tests;

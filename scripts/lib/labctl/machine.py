@@ -23,7 +23,8 @@ from .common import (BOOT_LOG, DISK, IMAGES, PAYLOAD_IMAGE, QEMU_LOG, RUN, SERIA
 MEMORY = 6144
 DOM0_MEMORY = 1536
 COLD_LIMIT = 300  # seconds for a cold boot on a busy machine; about 10 on an idle one
-XEN_OPTIONS = f"console=com1 com1=115200 dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M loglvl=all guest_loglvl=all bootscrub=0"
+# eager-fpu: Xen's lazy switching of SSE registers goes wrong in emulation, and processes get each other's (docs/lab.md).
+XEN_OPTIONS = f"spec-ctrl=eager-fpu console=com1 com1=115200 dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M loglvl=all guest_loglvl=all bootscrub=0"
 DOM0_OPTIONS = "console=hvc0 random.trust_cpu=on"
 
 

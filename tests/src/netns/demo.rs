@@ -104,12 +104,11 @@ pub fn run(demo: &NetnsDemo) -> Result<DemoRun, String> {
     let mut victim = Some(topology.victim()?);
     let mut teller: Option<(Instant, JoinHandle<Result<Told, String>>)> = None;
     let crash_at = demo.file_bytes * demo.crash_percent / 100;
-    let (mut run, started_ms) =
-        client::run(&file.download(&topology, Some(crash_at)), &mut || {
-            let victim = victim.take().ok_or("the server was killed already")?;
-            teller = Some((Instant::now(), victim.kill()?));
-            Ok("kill -9 of the active nginx".to_owned())
-        })?;
+    let (mut run, _) = client::run(&file.download(&topology, Some(crash_at)), &mut || {
+        let victim = victim.take().ok_or("the server was killed already")?;
+        teller = Some((Instant::now(), victim.kill()?));
+        Ok("kill -9 of the active nginx".to_owned())
+    })?;
     run.title = if demo.protected {
         "with FT-TCP"
     } else {
@@ -117,35 +116,28 @@ pub fn run(demo: &NetnsDemo) -> Result<DemoRun, String> {
     }
     .to_owned();
     run.protected = demo.protected;
-    if let Some((killed, teller)) = teller {
-        let told = teller
-            .join()
-            .map_err(|_| "the watching thread panicked")??;
-        let at = run.crash_at + told.seen.duration_since(killed).as_secs_f64();
-        run.mark(
-            at,
-            "detection",
-            "the process's end was seen, the logger is told",
-        );
-    }
+    let (killed, teller) = teller.ok_or("the server was never killed")?;
+    let told = teller
+        .join()
+        .map_err(|_| "the watching thread panicked")??;
+    let detected = run.crash_at + told.seen.duration_since(killed).as_secs_f64();
+    run.mark(
+        detected,
+        "detection",
+        "the process's end was seen, the logger is told",
+    );
     if demo.protected {
-        let status = topology.logger()?.status(GROUP)?;
-        mark_failover(&mut run, status.failover.as_ref(), started_ms);
-        run.failover = status.failover;
+        run.failover = topology.logger()?.status(GROUP)?.failover;
+        mark_failover(&mut run, detected);
     }
     Ok(run)
 }
 
-/// Puts what the logger says of its failover on the run's timeline.
-fn mark_failover(
-    run: &mut DemoRun,
-    failover: Option<&fttcp::control::FailoverStatus>,
-    started_ms: u64,
-) {
-    let Some(failover) = failover else {
+/// Puts what the logger says of its failover on the run's timeline. The logger counts from when it was told.
+fn mark_failover(run: &mut DemoRun, told: f64) {
+    let Some(failover) = run.failover.clone() else {
         return;
     };
-    let told = failover.told_at_ms.saturating_sub(started_ms) as f64 / 1e3;
     let at = |us: u64| told + us as f64 / 1e6;
     if let Some(us) = failover.first_handshake_us {
         run.mark(

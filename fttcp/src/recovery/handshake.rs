@@ -60,6 +60,7 @@ impl Connection {
             recovery.causes_met = 0;
             recovery.held.clear();
             recovery.early = super::early::Early::default();
+            recovery.custody = super::custody::Custody::default();
             recovery.fin_seen = false;
             recovery.ended_early = None;
             recovery.discarded = 0;

@@ -99,9 +99,12 @@ impl Connection {
             .max(64)
     }
 
-    /// Highest position that the replacement may be told is received: it has said it, and the client has it.
+    /// Highest position that the replacement may be told is received: it has said it, and the client has it (or the
+    /// logger has taken it in custody).
     pub(super) fn replacement_ack(&self) -> u64 {
-        self.server.una.min(self.map.map_or(0, |map| map.next))
+        let had = self.server.una.min(self.map.map_or(0, |map| map.next));
+        let recovery = self.recovery.as_ref();
+        recovery.map_or(had, |recovery| recovery.custody.end().max(had))
     }
 
     /// Sends the replacement a pure acknowledgement.

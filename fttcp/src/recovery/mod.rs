@@ -72,8 +72,8 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// When something is due.
     pub(crate) fn deadline(&self) -> Time {
-        self.retry
-            .map_or(self.give_up, |retry| retry.min(self.give_up))
+        let timers = [self.retry, self.ended_early, self.custody.deadline()];
+        timers.into_iter().flatten().fold(self.give_up, Time::min)
     }
 
     fn progressed(&mut self, now: Time) {

@@ -9,6 +9,7 @@ use crate::device::{Device, Kind, vdev};
 use crate::error::Result;
 use crate::hypervisor::GuestKind;
 use crate::ids::{DomId, Gfn, Port};
+use crate::store::util::refused;
 use crate::store::{InTx, Permission, Reply, Request, Store, XsPath};
 
 /// Bytes of console output that xenconsoled keeps while nobody reads it.
@@ -159,12 +160,14 @@ pub fn remove<S: Store + ?Sized>(tx: &InTx<'_, S>, devices: &[Device]) -> Result
         } else {
             tx.batch(&lists)?
         };
-        removed = above
-            .into_iter()
-            .zip(answers)
-            .filter(|(_, answer)| matches!(answer, Ok(Reply::Names(names)) if names.is_empty()))
-            .map(|(path, _)| path)
-            .collect();
+        removed = Vec::new();
+        for ((path, request), answer) in above.into_iter().zip(&lists).zip(answers) {
+            match answer {
+                Ok(Reply::Names(names)) if names.is_empty() => removed.push(path),
+                Err(errno) if !errno.is_missing() => return Err(refused(request, &errno)),
+                _ => {}
+            }
+        }
         if !removed.is_empty() {
             tx.remove_many(&removed)?;
         }

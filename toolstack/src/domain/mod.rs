@@ -85,3 +85,6 @@ impl Default for Places {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

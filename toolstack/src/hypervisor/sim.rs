@@ -114,6 +114,13 @@ impl SimHypervisor {
         world.faults = Faults::From(world.calls + 1);
     }
 
+    /// Whether every call fails from now on.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        let world = self.world();
+        matches!(world.faults, Faults::From(n) if world.calls >= n)
+    }
+
     /// Forgets all faults.
     pub fn mend(&self) {
         self.world().faults = Faults::None;

@@ -69,6 +69,9 @@ pub enum DaemonError {
     },
 }
 
+/// The daemon's nice value (sched(7)).
+const NICE: i32 = -15;
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -83,8 +86,15 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             .protect(spec)
             .map_err(|message| DaemonError::Group { name, message })?;
     }
+    raise_priority();
     log(format_args!("listening at {}", options.socket.display()));
     daemon.serve()
+}
+
+/// Goes before ordinary processes: what this one is late with, every connection through it is late with.
+fn raise_priority() {
+    // Only root may, and without root there are no interfaces to be late with.
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 struct Daemon {

@@ -90,12 +90,8 @@ impl Connection {
         if let Some(map) = &mut self.map {
             map.next = map.next.max(end + u64::from(fin));
         }
-        if let Some(recovery) = &mut self.recovery
-            && end <= known
-            && !recovery.held.is_empty()
-            && end > recovery.held_at
-        {
-            recovery.custody.take(known);
+        if end <= known {
+            self.take_custody(at, data, cx);
         }
         self.repeat_to_client(at, &data[..data.len().min((known - at) as usize)], cx);
         if end > known && !self.compare(&data[(known - at) as usize..], cx) {

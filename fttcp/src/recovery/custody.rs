@@ -31,9 +31,10 @@ impl Custody {
         self.retry
     }
 
-    /// Takes everything below `end`.
-    pub(super) fn take(&mut self, end: u64) {
+    /// Takes everything below `end`; of it, `bytes` have been sent.
+    fn take(&mut self, end: u64, at: u64, bytes: &[u8], now: Time) {
         self.end = self.end.max(end);
+        self.sent(at, bytes, now);
     }
 
     /// These bytes leave for the client now.
@@ -66,6 +67,26 @@ impl Custody {
 }
 
 impl Connection {
+    /// The replacement repeats bytes, the first that are not acknowledged to it among them. If some of them are held,
+    /// everything regenerated is taken.
+    pub(super) fn take_custody(&mut self, at: u64, data: &[u8], cx: &Context<'_>) {
+        let acknowledged = self.replacement_ack();
+        let known = self.verifier.end();
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        let end = at + data.len() as u64;
+        let held_at = recovery.held_at;
+        if recovery.held.is_empty() || at > acknowledged || end <= held_at.max(acknowledged) {
+            return;
+        }
+        // What was released before is in this very segment; what is held comes when it is released.
+        let sent = (acknowledged - at) as usize..(held_at.max(acknowledged) - at) as usize;
+        recovery
+            .custody
+            .take(known, acknowledged, &data[sent], cx.now);
+    }
+
     /// Repeats to the client what the replacement no longer repeats, if it is time.
     pub(super) fn repeat_custody(&mut self, cx: &mut Context<'_>) {
         let Some(recovery) = &mut self.recovery else {
@@ -89,7 +110,7 @@ mod tests {
         let mut custody = Custody::default();
         custody.sent(0, b"before", Time(0));
         assert_eq!(custody.deadline(), None);
-        custody.take(12);
+        custody.take(12, 6, b"", Time(0));
         custody.sent(6, b"abcdefgh", Time(0));
         assert_eq!(
             (custody.kept.as_slice(), custody.kept_at),

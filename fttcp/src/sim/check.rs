@@ -49,7 +49,7 @@ impl Checker {
         }
     }
 
-    pub(super) fn from_client(&mut self, frame: &[u8]) {
+    pub(super) fn sees_from_client(&mut self, frame: &[u8]) {
         let mut copy = frame.to_vec();
         let Ok(layout) = locate(frame) else {
             return;
@@ -80,7 +80,7 @@ impl Checker {
         }
     }
 
-    pub(super) fn to_client(&mut self, frame: &[u8]) {
+    pub(super) fn sees_for_client(&mut self, frame: &[u8]) {
         let mut copy = frame.to_vec();
         let Ok(layout) = locate(frame) else {
             return;

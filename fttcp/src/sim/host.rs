@@ -111,7 +111,7 @@ impl Host {
             wire,
             interface,
             sockets: SocketSet::new(Vec::new()),
-            clock_offset: rng.next() as u32,
+            clock_offset: rng.bits() as u32,
         }
     }
 
@@ -148,6 +148,18 @@ impl Host {
 
     pub(super) fn sent(&mut self) -> Option<Vec<u8>> {
         self.wire.outgoing.pop_front()
+    }
+
+    /// Whether a socket waits for an acknowledgement, or could send and has not.
+    pub(super) fn owes(&self) -> bool {
+        self.sockets.iter().any(|(_, socket)| {
+            let smoltcp::socket::Socket::Tcp(socket) = socket;
+            let closing = matches!(
+                socket.state(),
+                tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck
+            );
+            closing || socket.send_queue() > 0
+        })
     }
 
     /// When it wants to run next.

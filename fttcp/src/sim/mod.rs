@@ -127,6 +127,8 @@ pub struct Outcome {
     pub streams: Vec<Vec<u8>>,
     /// How many clients got all they asked for and closed in the ordinary way.
     pub complete: usize,
+    /// The run ended because an end did not retransmit what it must: a defect of smoltcp, not of the engine.
+    pub end_stalled: bool,
     /// What must not happen and did.
     pub violations: Vec<String>,
     /// The engine's last word.

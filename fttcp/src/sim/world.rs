@@ -71,7 +71,7 @@ impl<'a> World<'a> {
             HostSpec {
                 mac: [2, 0, 0, 0, 0, 1],
                 ip: CLIENT_IP,
-                seed: rng.next(),
+                seed: rng.bits(),
                 timestamps: scenario.timestamps,
                 buffer: scenario.client_buffer,
             },
@@ -92,7 +92,7 @@ impl<'a> World<'a> {
                 HostSpec {
                     mac: [2, 0, 0, 0, 0, 2],
                     ip: SERVER_IP,
-                    seed: rng.next(),
+                    seed: rng.bits(),
                     timestamps: scenario.timestamps,
                     buffer: scenario.server_buffers[index.min(last)],
                 },
@@ -152,7 +152,7 @@ impl<'a> World<'a> {
     fn engine_sent(&mut self, sent: Sent) {
         for (port, frame) in sent.0 {
             if port == NORTH {
-                self.checker.to_client(&frame);
+                self.checker.sees_for_client(&frame);
                 self.send(self.scenario.client_link, &Target::Client, &frame);
             } else {
                 let server = Target::Server(port.0 as usize - 1);
@@ -216,6 +216,20 @@ impl<'a> World<'a> {
         let (handle, client) = &self.clients[at];
         let state = self.client.sockets.get::<tcp::Socket<'_>>(*handle).state();
         client.complete && matches!(state, tcp::State::TimeWait | tcp::State::Closed)
+    }
+
+    /// An end has something that its peer has not acknowledged, and no timer: a defect of smoltcp, by which no
+    /// connection can go on (a correct sender always retransmits or probes, RFC 9293 section 3.8).
+    fn end_stalled(&mut self) -> bool {
+        let now = self.now;
+        let silent = &self.silent;
+        let stuck = |host: &mut Host| host.next(now).is_none() && host.owes();
+        stuck(&mut self.client)
+            || self
+                .servers
+                .iter_mut()
+                .zip(silent)
+                .any(|(host, &silent)| !silent && stuck(host))
     }
 
     /// When the next thing happens, other than a frame's arrival.
@@ -310,7 +324,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
             match target {
                 Target::Engine(port) => {
                     if port == NORTH.0 {
-                        world.checker.from_client(&frame);
+                        world.checker.sees_from_client(&frame);
                     }
                     let offload = Offload::default();
                     engine.handle_frame(next, PortId(port), &mut frame, offload, &mut sent);
@@ -349,6 +363,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
     let complete = (0..world.clients.len())
         .filter(|&at| world.client_done(at))
         .count();
+    let end_stalled = complete < world.clients.len() && world.end_stalled();
     let mut status = engine.status(None, true);
     Outcome {
         events,
@@ -358,6 +373,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
             .map(|(_, client)| client.stream)
             .collect(),
         complete,
+        end_stalled,
         violations: world.checker.violations,
         status: status.remove(0),
         log,

@@ -95,6 +95,21 @@ fn close_of_the_dying_server_is_swallowed() -> Outcome {
 }
 
 #[test]
+fn standby_that_died_meanwhile_is_not_failed_over_to() -> Outcome {
+    let (mut topology, contents) = house(1)?;
+    let mut connection = Connection::open(topology.client(), 80)?;
+    topology.restart_standby()?;
+    let standbys = topology.logger()?.status(GROUP)?.spec.standbys;
+    assert_eq!(standbys, ["vif2"]);
+
+    crash(&topology)?;
+    connection.ask("0", &[])?;
+
+    assert!(connection.answer()?.body == contents[0]);
+    Ok(())
+}
+
+#[test]
 fn kill_with_a_large_request_half_sent() -> Outcome {
     let (topology, contents) = house(1)?;
     let mut connection = Connection::open(topology.client(), 80)?;

@@ -78,7 +78,16 @@ impl Forwarder {
                     "interface {interface} was set down; it is used again when it is up"
                 ));
             }
-            Received::Gone => self.close(port, "was removed"),
+            Received::Gone => self.lose(port),
+        }
+    }
+
+    /// The interface was removed, as a domain's is when the domain ends. One that comes by the same name later is
+    /// another: it is used when it is asked for.
+    fn lose(&mut self, port: PortId) {
+        self.close(port, "was removed");
+        if let Some(group) = self.engine.remove_standby(port) {
+            log(format_args!("group {group}: has a standby less"));
         }
     }
 

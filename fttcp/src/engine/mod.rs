@@ -230,6 +230,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes a standby out of its group, because its interface is gone: it must not be failed over to. Returns the
+    /// group's name; `None` if the port is no standby's.
+    pub fn remove_standby(&mut self, port: PortId) -> Option<&str> {
+        let known = |entry: &&(PortId, usize, Role)| entry.0 == port && entry.2 == Role::Standby;
+        let &(_, index, _) = self.ports.iter().find(known)?;
+        self.ports.retain(|&(other, ..)| other != port);
+        let group = self.groups[index].as_mut()?;
+        let place = group
+            .ports
+            .standbys
+            .iter()
+            .position(|&other| other == port)?;
+        group.ports.standbys.remove(place);
+        group.spec.standbys.remove(place);
+        Some(&group.spec.name)
+    }
+
     /// Takes one frame that came in on `port`: sends it on, sends others, or drops it.
     ///
     /// `frame` may be changed in place. It may be a super-segment (see [`Offload::gso_size`]).

@@ -273,13 +273,22 @@ impl Topology {
     /// # Errors
     /// What could not be made.
     pub fn renew_standby(&mut self) -> Result<(), String> {
-        let dead = self.active;
         self.active = 1 - self.active;
-        let vif = self.servers[dead].vif;
-        self.servers[dead].nginx = None;
+        self.restart_standby()
+    }
+
+    /// Ends the standby with its interface, and starts it anew.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub fn restart_standby(&mut self) -> Result<(), String> {
+        let standby = 1 - self.active;
+        let vif = self.servers[standby].vif;
+        self.servers[standby].nginx = None;
         self.middle.ip(&["link", "delete", vif])?;
-        self.servers[dead] = Server::new(&self.middle, vif)?;
-        self.start_nginx(dead)?;
+        self.wait_closed(vif)?;
+        self.servers[standby] = Server::new(&self.middle, vif)?;
+        self.start_nginx(standby)?;
         let request = Request::AddStandby {
             group: GROUP.to_owned(),
             interface: vif.to_owned(),

@@ -4,137 +4,31 @@
 //! A failover is decided before everything else that the same news of Xen leads to, and is the first action to come
 //! out: clients wait for it, a corpse does not mind waiting.
 
+mod groups;
+mod types;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::events::EventLog;
-use super::proto::{Event, EventKind, GroupState, Member, WatchedDomain};
+use super::proto::{Event, EventKind, GroupState, WatchedDomain};
 use crate::config::{Action as OnEnd, DomainConfig};
-use crate::error::{Code, Error, Result};
 use crate::hypervisor::{DomainInfo, ShutdownReason};
 use crate::ids::DomId;
+use groups::describe;
+use types::End;
+
+pub(super) use groups::unknown_group;
+pub use types::{Action, Input, Saved};
 
 /// A domain that crashes sooner than this after its start, in ms, is not started again: it would do nothing else.
 const CRASH_LOOP_MS: u64 = 10_000;
-
-/// What the supervisor learns.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// All domains, asked after `@releaseDomain` or after a change of what is watched.
-    Domains(Vec<DomainInfo>),
-    /// A domain is to be watched.
-    Watch {
-        /// The domain.
-        domid: DomId,
-        /// What it was made from.
-        config: Box<DomainConfig>,
-    },
-    /// A domain is to be left alone.
-    Unwatch(DomId),
-    /// The logger has taken a group.
-    Protected(GroupState),
-    /// The logger has ended a group.
-    Unprotected(String),
-    /// The logger has answered [`Action::Failover`].
-    Relayed {
-        /// The group.
-        group: String,
-        /// What it said.
-        result: Result<()>,
-    },
-    /// [`Action::Destroy`] is done, or not.
-    Destroyed {
-        /// The domain.
-        domid: DomId,
-        /// How it went.
-        result: Result<()>,
-    },
-    /// [`Action::Restart`] is done, or not.
-    Restarted {
-        /// The domain that had ended.
-        old: DomId,
-        /// What the new one was made from, and its number.
-        result: Result<(DomId, Box<DomainConfig>)>,
-    },
-}
-
-/// What is to be done, in this order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Tell a logger to move a group's connections. Answer: [`Input::Relayed`].
-    Failover {
-        /// The group.
-        group: String,
-        /// The logger's domain.
-        logger: DomId,
-        /// Why.
-        reason: String,
-    },
-    /// Free what an ended domain holds. Answer: [`Input::Destroyed`].
-    Destroy(DomId),
-    /// Create an ended domain again. Answer: [`Input::Restarted`].
-    Restart {
-        /// The ended domain.
-        old: DomId,
-        /// What it was made from.
-        config: Box<DomainConfig>,
-        /// Keep the ended one under another name.
-        keep: bool,
-    },
-    /// Keep [`Core::saved`] where it outlives the process.
-    Save,
-    /// Tell those who follow.
-    Tell(Event),
-}
-
-/// What outlives the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
-    /// The service groups.
-    #[serde(default)]
-    pub groups: Vec<GroupState>,
-    /// The domains whose end is acted upon.
-    #[serde(default)]
-    pub domains: Vec<WatchedDomain>,
-}
 
 #[derive(Debug)]
 struct Watched {
     config: Box<DomainConfig>,
     since_ms: u64,
-}
-
-/// How a domain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Shutdown(ShutdownReason),
-    Gone,
-}
-
-impl End {
-    const fn kind(self) -> EventKind {
-        match self {
-            Self::Gone => EventKind::DomainGone,
-            Self::Shutdown(ShutdownReason::Poweroff) => EventKind::DomainPoweroff,
-            Self::Shutdown(ShutdownReason::Reboot) => EventKind::DomainReboot,
-            Self::Shutdown(ShutdownReason::Crash | ShutdownReason::Watchdog) => {
-                EventKind::DomainCrashed
-            }
-            Self::Shutdown(_) => EventKind::DomainShutdown,
-        }
-    }
-
-    const fn words(self) -> &'static str {
-        match self.kind() {
-            EventKind::DomainPoweroff => "powered off",
-            EventKind::DomainReboot => "rebooted",
-            EventKind::DomainCrashed => "crashed",
-            EventKind::DomainGone => "is gone",
-            _ => "shut down",
-        }
-    }
 }
 
 /// The supervisor's mind.
@@ -255,27 +149,6 @@ impl Core {
         }
     }
 
-    /// Moves a group to its first standby because the operator says so.
-    ///
-    /// # Errors
-    /// `Code::NotFound`: no such group. `Code::State`: no standby.
-    pub fn failover(&mut self, name: &str, reason: &str, now_ms: u64) -> Result<()> {
-        let op = "move the group";
-        let group = self
-            .groups
-            .get(name)
-            .ok_or_else(|| unknown_group(op, name))?;
-        if group.standbys.is_empty() {
-            let cause = "it has no standby";
-            return Err(Error::new(Code::State, op, name, cause)
-                .hint("add one: rxl ft protect, with --standby"));
-        }
-        let mut news = Vec::new();
-        self.move_group(name, reason, &mut news);
-        self.tell_all(now_ms, news);
-        Ok(())
-    }
-
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -375,89 +248,6 @@ impl Core {
         self.alive.retain(|domid, _| interest.contains(domid));
     }
 
-    /// What the ends mean for the groups.
-    fn fail_over(&mut self, fresh: &[(DomId, End)], news: &mut Vec<News>) {
-        let end_of = |domid: DomId| {
-            fresh
-                .iter()
-                .find(|(id, _)| *id == domid)
-                .map(|(_, end)| *end)
-        };
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names {
-            let Some(group) = self.groups.get_mut(&name) else {
-                continue;
-            };
-            // First: a standby that ended with the active domain must not be chosen.
-            let (lost, left): (Vec<Member>, Vec<Member>) = group
-                .standbys
-                .drain(..)
-                .partition(|member| end_of(member.domid).is_some());
-            group.standbys = left;
-            if !lost.is_empty() {
-                self.actions.push_back(Action::Save);
-            }
-            let active = group.active.clone();
-            let logger_end = end_of(group.logger);
-            if let Some(end) = logger_end {
-                let detail = format!("the logger's domain {} {}", group.logger, end.words());
-                news.push((
-                    EventKind::LoggerLost,
-                    Some(group.logger),
-                    Some(name.clone()),
-                    detail,
-                ));
-            }
-            if let Some((member, end)) =
-                active.and_then(|member| end_of(member.domid).map(|end| (member, end)))
-            {
-                let reason = format!("domain {} ({}) {}", member.domid, member.name, end.words());
-                self.move_group(&name, &reason, news);
-            }
-            for member in lost {
-                news.push((
-                    EventKind::StandbyLost,
-                    Some(member.domid),
-                    Some(name.clone()),
-                    member.name,
-                ));
-            }
-        }
-    }
-
-    /// Makes the first standby the active domain and orders the logger to move there.
-    fn move_group(&mut self, name: &str, reason: &str, news: &mut Vec<News>) {
-        let Some(group) = self.groups.get_mut(name) else {
-            return;
-        };
-        let old = group.active.take();
-        if group.standbys.is_empty() {
-            let domain = old.map(|member| member.domid);
-            let detail = format!("{reason}, and no standby is left");
-            news.push((EventKind::NoStandby, domain, Some(name.to_owned()), detail));
-        } else {
-            let next = group.standbys.remove(0);
-            let detail = format!("to {} ({}): {reason}", next.domid, next.name);
-            let domain = Some(next.domid);
-            group.active = Some(next);
-            group.failovers += 1;
-            let logger = group.logger;
-            let (group, reason) = (name.to_owned(), reason.to_owned());
-            self.actions.push_front(Action::Failover {
-                group,
-                logger,
-                reason,
-            });
-            news.push((
-                EventKind::FailoverSent,
-                domain,
-                Some(name.to_owned()),
-                detail,
-            ));
-        }
-        self.actions.push_back(Action::Save);
-    }
-
     /// What the domain's configuration says about its end.
     fn clear_up(&mut self, domid: DomId, end: End, now_ms: u64) {
         let End::Shutdown(reason) = end else {
@@ -539,32 +329,6 @@ impl Core {
 
 /// An event to be: kind, domain, group, detail.
 type News = (EventKind, Option<DomId>, Option<String>, String);
-
-pub(super) fn unknown_group(op: &str, name: &str) -> Error {
-    let cause = "there is no such service group";
-    Error::new(Code::NotFound, op, name, cause).hint("`rxl ft status` lists the groups")
-}
-
-fn describe(group: &GroupState) -> String {
-    let active = group
-        .active
-        .as_ref()
-        .map_or("nobody", |member| member.name.as_str());
-    let standbys: Vec<&str> = group
-        .standbys
-        .iter()
-        .map(|member| member.name.as_str())
-        .collect();
-    let standbys = if standbys.is_empty() {
-        "none".to_owned()
-    } else {
-        standbys.join(", ")
-    };
-    format!(
-        "active {active}, standby {standbys}, logger {}",
-        group.logger
-    )
-}
 
 #[cfg(test)]
 mod tests;

@@ -321,3 +321,6 @@ impl Mind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,11 +157,11 @@ fn bad_input_names_its_object_and_leaves_no_trace() {
     let hvm = refusal(&world, |config| config.kind = GuestKind::Hvm);
     assert_eq!(hvm, (Code::Usage, "new".into()));
     let missing = refusal(&world, |config| {
-        config.vifs[0].backend = Some("take".into())
+        config.vifs[0].backend = Some("take".into());
     });
     assert_eq!(missing, (Code::NotFound, "take".into()));
     let dead = refusal(&world, |config| {
-        config.vifs[0].backend = Some("down".into())
+        config.vifs[0].backend = Some("down".into());
     });
     assert_eq!(dead, (Code::State, "down".into()));
 }

@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::error::Code;
 use crate::hypervisor::{GuestKind, RunState};
 use crate::ids::KiB;
+use crate::supervise::proto::Member;
 
 const LOGGER: DomId = DomId(1);
 const WEB: DomId = DomId(2);

@@ -77,9 +77,9 @@ fn detached() -> Result<()> {
     let outcome = rustix::process::setsid()
         .map_err(|error| Error::new(Code::System, "leave the session", "rxld", error))
         .and_then(|_| run(|| writeln!(io::stdout(), "{READY}")));
-    if let Err(error) = &outcome {
+    if let Err(Ok(words)) = outcome.as_ref().map_err(serde_json::to_string) {
         // For the launcher, if it still waits; the log has it too.
-        let _ = writeln!(io::stdout(), "{error}");
+        let _ = writeln!(io::stdout(), "{words}");
     }
     outcome
 }
@@ -100,22 +100,22 @@ fn launch() -> Result<()> {
         )
         .spawn()
         .map_err(cannot)?;
-    let mut said = String::new();
-    if let Some(pipe) = child.stdout.take() {
-        for line in BufReader::new(pipe).lines() {
-            let line = line.map_err(cannot)?;
-            if line == READY {
-                return Ok(());
-            }
-            said.push_str(&line);
-            said.push('\n');
+    let pipe = child
+        .stdout
+        .take()
+        .into_iter()
+        .flat_map(|pipe| BufReader::new(pipe).lines());
+    for line in pipe {
+        let line = line.map_err(cannot)?;
+        if line == READY {
+            return Ok(());
+        }
+        if let Ok(error) = serde_json::from_str(&line) {
+            return Err(error);
         }
     }
     let status = child.wait().map_err(cannot)?;
-    let cause = match said.trim() {
-        "" => format!("it ended with {status}"),
-        words => words.to_owned(),
-    };
+    let cause = format!("it ended with {status}");
     Err(Error::new(Code::System, op, "rxld", cause).hint(format!("see {LOG}")))
 }
 

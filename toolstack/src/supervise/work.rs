@@ -47,7 +47,8 @@ fn try_watch(backend: &dyn Backend, to_core: &Sender<Message>, stop: &AtomicBool
 
 /// Gives orders to loggers, one after the other.
 pub(super) fn relay(backend: &dyn Backend, orders: &Receiver<Action>, to_core: &Sender<Message>) {
-    let mut connection = None;
+    // Open beforehand: a failover must not wait for it. If this fails now, the first order tells why.
+    let mut connection = backend.open().ok();
     for order in orders {
         let Action::Failover {
             group,

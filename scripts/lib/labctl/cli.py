@@ -71,8 +71,12 @@ def verb_up(words):
     os.makedirs(RUN, exist_ok=True)
     with open(os.path.join(LAB, "up.lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second `up` waits, then finds the lab running
-        if machine.state() is not None and "--cold" not in words and "--rebuild" not in words:
+        known = machine.state()
+        if known is not None and not words:
             say("it runs already")
+            images.payload(say)
+            if machine.payload_is_old(known):
+                say("its /lab is older than target/lab/payload: scripts/lab down and up, or put single files")
             return 0
         machine.stop()
         images.need_programs()
@@ -185,9 +189,10 @@ def verb_payload(words):
         raise usage("payload takes no arguments")
     from . import images, machine
     images.ensure(say)
-    made = images.payload(say)
-    if made and machine.state() is not None:
-        say("the running lab keeps the old disk until the next up; use put for single files")
+    images.payload(say)
+    known = machine.state()
+    if known is not None and machine.payload_is_old(known):
+        say("the running lab keeps the old disk until down and up; use put for single files")
     return 0
 
 

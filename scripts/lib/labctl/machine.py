@@ -66,6 +66,11 @@ def state():
     return known if start_time(known["pid"]) == known["start_time"] else None
 
 
+def payload_is_old(known):
+    """Whether the payload disk was made again since the machine started: it still has the one it opened."""
+    return not os.path.exists(PAYLOAD_IMAGE) or os.stat(PAYLOAD_IMAGE).st_ino != known.get("payload")
+
+
 def require():
     """The state of the running machine; an error when there is none."""
     known = state()
@@ -122,7 +127,7 @@ def spawn(extra):
         process = subprocess.Popen([*arguments(port), *extra], cwd=RUN, stdin=subprocess.DEVNULL, stdout=log,
                                    stderr=subprocess.STDOUT, start_new_session=True)
     write_text(STATE, json.dumps({"pid": process.pid, "start_time": start_time(process.pid), "port": port,
-                                  "since": int(time.time()), "memory_mib": MEMORY}))
+                                  "since": int(time.time()), "memory_mib": MEMORY, "payload": os.stat(PAYLOAD_IMAGE).st_ino}))
     channel.write_config(port)
     return process
 

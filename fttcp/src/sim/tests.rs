@@ -98,6 +98,141 @@ fn trap_16_crash_at_every_event_kernel_resets() {
     crash_everywhere(&Scenario::default(), Death::Resets);
 }
 
+fn keep_alive() -> Scenario {
+    Scenario {
+        script: Script {
+            requests: vec![
+                Request {
+                    upload: 10,
+                    download: 5000,
+                },
+                Request {
+                    upload: 6000,
+                    download: 300,
+                },
+                Request {
+                    upload: 0,
+                    download: 9000,
+                },
+            ],
+            chunk: 700,
+            half_close: false,
+        },
+        client_buffer: 128 * 1024,
+        server_buffers: vec![256 * 1024, 64 * 1024, 4096],
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn crash_at_every_event_kept_alive_and_scaled_windows() {
+    crash_everywhere(&keep_alive(), Death::Silent);
+}
+
+#[test]
+fn trap_17_crash_at_every_event_half_closed() {
+    let half_closed = Scenario {
+        script: Script {
+            half_close: true,
+            ..Scenario::default().script
+        },
+        timestamps: false,
+        ..Scenario::default()
+    };
+    crash_everywhere(&half_closed, Death::Closes);
+}
+
+#[test]
+fn crash_twice_at_every_pair_of_some_events() {
+    let fault_free = clean(&keep_alive());
+    for first in (0..fault_free.events).step_by(9) {
+        for gap in [0, 1, 3, 7, 20, 45] {
+            let crash = |at_event| Crash {
+                at_event,
+                death: Death::Silent,
+                detect_us: 1500,
+            };
+            let faulty = Scenario {
+                crashes: vec![crash(first), crash(first + gap)],
+                ..keep_alive()
+            };
+            assert!(
+                assert_same(&faulty, &fault_free),
+                "an end stalled on a clean link"
+            );
+        }
+    }
+}
+
+#[test]
+fn hundred_connections_are_moved_at_once() {
+    let base = Scenario {
+        connections: 100,
+        ..Scenario::default()
+    };
+    let fault_free = clean(&base);
+    let crash = Crash {
+        at_event: fault_free.events / 2,
+        death: Death::Silent,
+        detect_us: 2000,
+    };
+    let faulty = Scenario {
+        crashes: vec![crash],
+        ..base
+    };
+    assert!(assert_same(&faulty, &fault_free));
+    let progress = run(&faulty).status.failover.expect("there was one");
+    assert_eq!(
+        (progress.connections, progress.recovered, progress.lost),
+        (100, 100, 0)
+    );
+    assert!(progress.done_us.is_some());
+}
+
+#[test]
+fn without_protection_a_crash_breaks_the_connection() {
+    let control = Scenario {
+        protect: false,
+        crashes: vec![Crash {
+            at_event: 60,
+            death: Death::Silent,
+            detect_us: 2000,
+        }],
+        ..Scenario::default()
+    };
+    let outcome = run(&control);
+    assert_eq!(outcome.complete, 0);
+    assert!(outcome.streams[0].len() < 41_000);
+}
+
+#[test]
+fn different_output_of_a_standby_is_found_wherever_it_was_sent() {
+    for lie_at in [0, 120, 5000, 10_000] {
+        let lying = Scenario {
+            lie_at: Some(lie_at),
+            crashes: vec![Crash {
+                at_event: 70,
+                death: Death::Silent,
+                detect_us: 2000,
+            }],
+            ..Scenario::default()
+        };
+        let outcome = run(&lying);
+        assert_eq!(outcome.status.counters.diverged, 1, "byte {lie_at}");
+        assert_eq!(outcome.complete, 0);
+    }
+}
+
+#[test]
+fn same_seed_gives_the_same_run() {
+    let (first, second) = (run(&chance(5)), run(&chance(5)));
+    assert_eq!(
+        (first.events, first.took_us),
+        (second.events, second.took_us)
+    );
+    assert_eq!(first.log, second.log);
+}
+
 /// A scenario that differs with the seed in everything.
 fn chance(seed: u64) -> Scenario {
     const DEATHS: [Death; 3] = [Death::Silent, Death::Closes, Death::Resets];

@@ -15,6 +15,7 @@ HELP = """scripts/lab: real Xen 4.17 with a Debian 12 Dom0 in QEMU's software em
   console NAME              print what guest NAME wrote to its console; dom0 or xen: the serial console
   shell                     a shell in Dom0
   status [--json]           does it run, since when, is there a snapshot
+  images                    make the images that are missing or out of date (up does it by itself)
   payload                   make the disk /lab of Dom0 again from target/lab/payload/
   down                      end QEMU and clean up; always safe
   selftest                  try all of this
@@ -184,10 +185,20 @@ def verb_shell(words):
     channel.replace_with(["exec bash -l"], terminal=sys.stdin.isatty())
 
 
+def verb_images(words):
+    if words:
+        raise usage("images takes no arguments")
+    from . import images
+    images.need_programs()
+    images.ensure(say)
+    return 0
+
+
 def verb_payload(words):
     if words:
         raise usage("payload takes no arguments")
     from . import images, machine
+    images.need_programs()
     images.ensure(say)
     images.payload(say)
     known = machine.state()
@@ -204,7 +215,7 @@ def verb_selftest(words):
 
 
 VERBS = {"exec": verb_exec, "up": verb_up, "down": verb_down, "put": verb_put, "get": verb_get, "console": verb_console,
-         "status": verb_status, "shell": verb_shell, "payload": verb_payload, "selftest": verb_selftest}
+         "status": verb_status, "shell": verb_shell, "images": verb_images, "payload": verb_payload, "selftest": verb_selftest}
 
 
 def main(words):

@@ -4,6 +4,7 @@
 
 mod faults;
 mod operations;
+mod race;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};

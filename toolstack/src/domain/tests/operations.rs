@@ -203,30 +203,6 @@ fn interrupted_create_stops_at_the_next_step_and_leaves_no_trace() {
 }
 
 #[test]
-fn concurrent_create_of_the_same_name_is_found_by_the_transaction() {
-    let world = World::new();
-    world.create(&world.config("other")).unwrap();
-    // The other toolstack takes the name after it was found free: when the first node of the new domain is written.
-    let rival = world.store.connect(DomId::DOM0);
-    let cancel = AtomicBool::new(false);
-    let progress = |step: &str| {
-        if step == "building" {
-            rival
-                .request(Request::write(XsPath::new("/local/domain/1/name"), "web"))
-                .unwrap();
-        }
-    };
-    let options = CreateOptions {
-        paused: true,
-        cancel: &cancel,
-        progress: Some(&progress),
-    };
-    create(&world.host(), &world.config("first"), &options).unwrap();
-    let error = world.create(&world.config("web")).unwrap_err();
-    assert_eq!((error.code, error.domain), (Code::Exists, Some(DomId(1))));
-}
-
-#[test]
 fn names_resolve_by_name_by_number_and_suggest_the_nearest() {
     let world = World::new();
     let id = world.create(&world.config("web")).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rxl_tests::demo::client;
 use rxl_tests::netns::demo::{Served, hex};
 use rxl_tests::netns::random::Random;
-use rxl_tests::netns::topology::{GROUP, Middle, Told, Topology, Victim};
+use rxl_tests::netns::topology::{GROUP, Middle, SERVER6, Told, Topology, Victim};
 use sha2::{Digest, Sha256};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -128,6 +128,32 @@ fn failover_is_reported_as_it_went() -> Outcome {
     assert_eq!(failover.reason, "nginx was killed");
     assert!(failover.first_handshake_us <= failover.done_us && failover.done_us.is_some());
     assert!(failover.discarded_bytes >= FILE / 2, "{failover:?}");
+    Ok(())
+}
+
+#[test]
+fn download_over_ipv6_survives_kill() -> Outcome {
+    let mut random = Random::announced("download_over_ipv6_survives_kill");
+    let mut topology = Topology::new(Middle::Protected)?;
+    let file = Served::new(&topology, "file", FILE, 9)?;
+    topology.serve()?;
+    topology.shape(LINE)?;
+    for _ in 0..5 {
+        let mut victim = Some(topology.victim()?);
+        let mut download = file.download(&topology, Some(1 + random.below(FILE - 1)));
+        let address = download.curl.last_mut().ok_or("no address")?;
+        *address = format!("http://[{SERVER6}]/{}", file.name);
+
+        let (run, _) = client::run(&download, &mut || {
+            kill(victim.take().ok_or("killed already")?)?;
+            Ok(String::new())
+        })?;
+
+        let log = topology.logger()?.log();
+        assert_eq!((run.curl_exit, run.sha256_ok), (0, true), "{log}");
+        topology.renew_standby()?;
+    }
+    assert_eq!(topology.logger()?.status(GROUP)?.counters.recovered, 5);
     Ok(())
 }
 

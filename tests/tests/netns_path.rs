@@ -61,7 +61,7 @@ fn frames_of_every_kind_come_out_as_they_went_in() -> Outcome {
 }
 
 fn open(interface: &str) -> Result<(DataPath, PortId), String> {
-    let mut path = DataPath::new();
+    let mut path = DataPath::new().map_err(|error| error.to_string())?;
     let port = path.open(interface).map_err(|error| error.to_string())?;
     Ok((path, port))
 }
@@ -239,6 +239,8 @@ fn interface_that_goes_away_is_closed_and_the_logger_lives() -> Outcome {
     let mut connection = Connection::open(topology.client(), 80)?;
     connection.ask("file", &[])?;
     assert_eq!(connection.answer()?.body, b"still here");
+    let standbys = topology.logger()?.status(GROUP)?.spec.standbys;
+    assert!(standbys.is_empty(), "{standbys:?}");
     let log = topology.stop_logger()?;
     assert!(log.contains("vif2 was removed"), "{log}");
     Ok(())

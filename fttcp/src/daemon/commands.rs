@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn forwarder() -> Forwarder {
-        Forwarder::new(Rc::new(Epoll::new().unwrap()))
+        Forwarder::new(Rc::new(Epoll::new().unwrap())).unwrap()
     }
 
     fn spec() -> GroupSpec {

@@ -17,6 +17,7 @@ use crate::frame::PortId;
 pub(super) enum Token {
     Signal,
     Listener,
+    Links,
     Client(u32),
     Port(PortId),
 }
@@ -80,8 +81,9 @@ impl Token {
         let (kind, number) = match self {
             Self::Signal => (0, 0),
             Self::Listener => (1, 0),
-            Self::Client(id) => (2, id),
-            Self::Port(port) => (3, port.0),
+            Self::Links => (2, 0),
+            Self::Client(id) => (3, id),
+            Self::Port(port) => (4, port.0),
         };
         EventData::new_u64(u64::from(number) | kind << 32)
     }
@@ -91,7 +93,8 @@ impl Token {
         match data.u64() >> 32 {
             0 => Self::Signal,
             1 => Self::Listener,
-            2 => Self::Client(number),
+            2 => Self::Links,
+            3 => Self::Client(number),
             _ => Self::Port(PortId(number)),
         }
     }
@@ -106,6 +109,7 @@ mod tests {
         for token in [
             Token::Signal,
             Token::Listener,
+            Token::Links,
             Token::Client(7),
             Token::Client(u32::MAX),
             Token::Port(PortId(0)),

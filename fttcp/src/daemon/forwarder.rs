@@ -2,6 +2,7 @@
 //! Engine and data path together: what comes in goes to the engine, what the engine sends goes out.
 
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,13 +24,15 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     /// A forwarder without groups, whose ports will be watched by `epoll`.
-    pub(super) fn new(epoll: Rc<Epoll>) -> Self {
-        Self {
+    pub(super) fn new(epoll: Rc<Epoll>) -> io::Result<Self> {
+        let datapath = DataPath::new()?;
+        epoll.watch(datapath.changes(), Token::Links)?;
+        Ok(Self {
             clock: Clock::start(),
-            datapath: DataPath::new(),
+            datapath,
             engine: Engine::new(EngineConfig::default()),
             epoll,
-        }
+        })
     }
 
     /// Opens an interface and waits for its frames.
@@ -78,16 +81,17 @@ impl Forwarder {
                     "interface {interface} was set down; it is used again when it is up"
                 ));
             }
-            Received::Gone => self.lose(port),
         }
     }
 
-    /// The interface was removed, as a domain's is when the domain ends. One that comes by the same name later is
-    /// another: it is used when it is asked for.
-    fn lose(&mut self, port: PortId) {
-        self.close(port, "was removed");
-        if let Some(group) = self.engine.remove_standby(port) {
-            log(format_args!("group {group}: has a standby less"));
+    /// Closes the ports whose interfaces were removed, as a domain's is when the domain ends. One that comes by the
+    /// same name later is another: it is used when it is asked for.
+    pub(super) fn look_at_links(&mut self) {
+        for port in self.datapath.removed() {
+            self.close(port, "was removed");
+            if let Some(group) = self.engine.remove_standby(port) {
+                log(format_args!("group {group}: has a standby less"));
+            }
         }
     }
 

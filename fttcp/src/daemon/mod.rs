@@ -3,8 +3,8 @@
 //!
 //! Who lives here: the event loop ([`run`]), the control socket (`server`), engine and data path together
 //! (`forwarder`), what each request does (`commands`), the clocks and the log. Who may call in: the `ftlogger` binary.
-//! One thread; it waits in `epoll` on the packet sockets, the control socket and its clients, the signals, and the
-//! engine's next timeout.
+//! One thread; it waits in `epoll` on the packet sockets, changes to interfaces, the control socket and its clients, the
+//! signals, and the engine's next timeout.
 
 mod clock;
 mod commands;
@@ -122,7 +122,7 @@ impl Daemon {
             .and_then(|()| epoll.watch(server.descriptor(), Token::Listener))
             .map_err(system("wait for events"))?;
         Ok(Self {
-            forwarder: Forwarder::new(Rc::clone(&epoll)),
+            forwarder: Forwarder::new(Rc::clone(&epoll)).map_err(system("watch interfaces"))?,
             epoll,
             _signals: signals,
             server,
@@ -146,6 +146,7 @@ impl Daemon {
                         return Ok(());
                     }
                     Token::Listener => self.accept(),
+                    Token::Links => self.forwarder.look_at_links(),
                     Token::Client(id) => self.answer(id),
                     Token::Port(port) => self.forwarder.receive(port),
                 }

@@ -6,6 +6,7 @@
 //! checksums that a sender left to its device are left to the next one.
 
 mod interface;
+mod links;
 #[allow(unsafe_code)]
 mod packet_socket;
 mod vnet;
@@ -16,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::control::PortStatus;
 use crate::frame::{Offload, Output, PortId};
+use links::Links;
 use packet_socket::{Batch, PacketSocket};
 
 pub use interface::OpenError;
@@ -28,6 +30,7 @@ pub const NAME: &str = "af-packet+vnet-hdr";
 pub struct DataPath {
     ports: Ports,
     batch: Batch,
+    links: Links,
 }
 
 /// The open interfaces: where the engine sends to.
@@ -50,26 +53,21 @@ pub enum Received {
     More,
     /// All frames were taken.
     All,
-    /// The interface is down; it may come up again.
+    /// The interface was set down; it may come up again.
     Down,
-    /// The interface does not exist any more, or the port is not open.
-    Gone,
-}
-
-impl Default for DataPath {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl DataPath {
     /// A data path without interfaces.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The kernel tells nothing of changes to interfaces.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
             ports: Ports::default(),
             batch: Batch::new(),
-        }
+            links: Links::new()?,
+        })
     }
 
     /// Tries what every interface needs, without one: why not, if this machine or user cannot.
@@ -113,7 +111,7 @@ impl DataPath {
         mut each: impl FnMut(&mut [u8], Offload, &mut Ports),
     ) -> Received {
         let Some(source) = self.ports.open.get_mut(&port) else {
-            return Received::Gone;
+            return Received::All;
         };
         if let Err(error) = source.socket.receive(&mut self.batch) {
             return source.judge(&error);
@@ -131,6 +129,23 @@ impl DataPath {
         } else {
             Received::All
         }
+    }
+
+    /// What an event loop waits on for changes to interfaces; then it is time for [`Self::removed`].
+    #[must_use]
+    pub fn changes(&self) -> BorrowedFd<'_> {
+        self.links.descriptor()
+    }
+
+    /// The open ports whose interfaces do not exist any more.
+    pub fn removed(&mut self) -> Vec<PortId> {
+        self.links.drain();
+        let removed = self
+            .ports
+            .open
+            .iter()
+            .filter(|(_, port)| !port.socket.is_present());
+        removed.map(|(id, _)| *id).collect()
     }
 
     /// The half that sends.
@@ -201,14 +216,8 @@ impl Port {
     fn judge(&mut self, error: &io::Error) -> Received {
         match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EINTR) => Received::All,
-            // Reported once: when the interface goes down, and again when it is removed.
-            Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO) => {
-                if self.socket.is_present() {
-                    Received::Down
-                } else {
-                    Received::Gone
-                }
-            }
+            // Told once. If the interface is being removed, [`DataPath::removed`] will tell of that.
+            Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO) => Received::Down,
             // A kind of super-segment that this kernel cannot describe. The frame is used up; there may be more.
             _ => {
                 self.status.receive_drops += 1;

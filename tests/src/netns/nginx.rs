@@ -71,6 +71,7 @@ http {{
     scgi_temp_path {prefix}/scgi;
     server {{
         listen 80 backlog=4096;
+        listen [::]:80 ipv6only=on backlog=4096;
         root {root};
     }}
 }}

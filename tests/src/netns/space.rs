@@ -23,7 +23,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// Makes a namespace; `role` becomes part of its name. IPv6 is off in it, as nothing here speaks it unasked.
+    /// Makes a namespace; `role` becomes part of its name. It makes no IPv6 addresses of its own.
     ///
     /// # Errors
     /// `ip netns add` failed: no root, or no iproute2.
@@ -36,8 +36,7 @@ impl Space {
         ip(&["netns", "add", &name])?;
         let space = Self { name };
         space.ip(&["link", "set", "lo", "up"])?;
-        space.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
-        space.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        space.sysctl("net.ipv6.conf.default.addr_gen_mode", "1")?;
         Ok(space)
     }
 

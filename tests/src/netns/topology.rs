@@ -23,6 +23,10 @@ use super::space::{Space, join};
 pub const CLIENT: &str = "10.77.0.1";
 /// The address of both servers.
 pub const SERVER: &str = "10.77.0.2";
+/// The client's other address.
+pub const CLIENT6: &str = "fd77::1";
+/// The servers' other address.
+pub const SERVER6: &str = "fd77::2";
 /// The MAC address of both servers.
 const SERVER_MAC: &str = "02:00:00:00:77:02";
 /// The group's name.
@@ -82,7 +86,7 @@ impl Topology {
         let client = Space::new("client")?;
         let space = Space::new("logger")?;
         join((&client, "eth0"), (&space, NORTH))?;
-        client.ip(&["address", "add", &format!("{CLIENT}/24"), "dev", "eth0"])?;
+        address(&client, CLIENT, CLIENT6)?;
         let servers = [Server::new(&space, "vif1")?, Server::new(&space, "vif2")?];
         let mut topology = Self {
             servers,
@@ -115,7 +119,7 @@ impl Topology {
 
     fn group(&self, protected: bool) -> GroupSpec {
         let service = |port| ServiceSpec {
-            address: SERVER.parse().ok(),
+            address: None,
             port,
             kind: "opaque".to_owned(),
             mask: vec!["Date".to_owned()],
@@ -302,13 +306,27 @@ impl Server {
         let space = Space::new(vif)?;
         join((&space, "eth0"), (middle, vif))?;
         space.ip(&["link", "set", "eth0", "address", SERVER_MAC])?;
-        space.ip(&["address", "add", &format!("{SERVER}/24"), "dev", "eth0"])?;
+        address(&space, SERVER, SERVER6)?;
         Ok(Self {
             nginx: None,
             space,
             vif,
         })
     }
+}
+
+/// Gives `eth0` its addresses, without asking around whether another has them: the standby does.
+fn address(space: &Space, v4: &str, v6: &str) -> Result<(), String> {
+    space.ip(&["address", "add", &format!("{v4}/24"), "dev", "eth0"])?;
+    space.ip(&[
+        "address",
+        "add",
+        &format!("{v6}/64"),
+        "dev",
+        "eth0",
+        "nodad",
+    ])?;
+    Ok(())
 }
 
 /// A server that can be killed, and whose death is told to the logger: the part that the toolstack has with domains.

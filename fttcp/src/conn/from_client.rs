@@ -6,7 +6,7 @@ use crate::wire::{Flags, Segment, SeqNumber};
 
 /// How far beyond the announced window a segment's data may reach and still be logged: window probes, and what a
 /// server accepts that opens its window just then.
-const WINDOW_SLACK: u64 = 64 * 1024;
+pub(super) const WINDOW_SLACK: u64 = 64 * 1024;
 
 /// What a client's segment brought.
 #[derive(Clone, Copy, Debug, Default)]

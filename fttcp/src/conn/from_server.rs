@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What a server's segment changes. Its data is hashed first and forwarded then.
 
+use super::from_client::WINDOW_SLACK;
 use super::{Close, Connection, Context, State, Verdict};
 use crate::wire::{Flags, Head, Segment, SeqNumber};
 
@@ -85,6 +86,10 @@ impl Connection {
         let acked_before = self.client.acked;
         if head.flags.has(Flags::ACK) {
             self.track_server_ack(&head, cx);
+        }
+        if self.protected && end > (self.client.right + WINDOW_SLACK).cast_signed() {
+            // No receiver takes it; what is not sensible must not move the record of what was sent.
+            return Verdict::Drop;
         }
         if data_len > 0 && self.protected && end > self.verifier.end().cast_signed() {
             let Ok(at) = u64::try_from(at) else {

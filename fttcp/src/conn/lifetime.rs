@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! How long a connection is known, what is due when, and what becomes of it when its server dies.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Connection, Context, State};
+use crate::frame::Time;
+
+/// How long the mapping of a closed connection is kept: 2 MSL as Linux has it (RFC 9293 section 3.6.1).
+const TIME_WAIT: Duration = Duration::from_secs(60);
+/// How long a connection may stay half-open.
+const HALF_OPEN: Duration = Duration::from_secs(120);
+/// How long a connection that is only passed on may be silent before it counts as a new one.
+const UNKNOWN: Duration = Duration::from_secs(3600);
+/// How long a connection may be silent. After this it is forgotten, as by Linux's connection tracking.
+const IDLE: Duration = Duration::from_secs(5 * 86_400);
+
+impl Connection {
+    /// Both FINs are acknowledged: only the mapping is needed now.
+    pub(crate) fn check_closed(&mut self, cx: &mut Context<'_>) {
+        let client = self.client.fin.is_some_and(|fin| self.client.acked > fin);
+        let server = self.server.fin.is_some_and(|fin| self.server.una > fin);
+        if self.state == State::Established && client && server {
+            self.close(cx);
+        }
+    }
+
+    /// The connection is over; its mapping is kept for a while.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+        if self.protected && self.state != State::Closed {
+            cx.counters.closed += 1;
+        }
+        self.state = State::Closed;
+        self.active = cx.now;
+        self.hold = None;
+        self.forget_streams();
+    }
+
+    pub(crate) fn forget_streams(&mut self) {
+        let stable = self.stable();
+        self.client.acked = self.client.acked.max(stable);
+        self.log.clear();
+        self.causes = VecDeque::new();
+        self.ahead.clear();
+        self.plugin = None;
+    }
+
+    /// When the connection is forgotten if nothing more comes.
+    fn expiry(&self) -> Time {
+        self.active.after(match self.state {
+            State::Opening => HALF_OPEN,
+            State::Established if !self.protected && self.map.is_none() => UNKNOWN,
+            State::Established | State::Recovering => IDLE,
+            State::Closed | State::Orphaned => TIME_WAIT,
+        })
+    }
+
+    /// When something is due: at the latest, when the connection expires.
+    pub(crate) fn deadline(&self) -> Time {
+        let mut due = self.expiry();
+        if let Some(hold) = &self.hold {
+            due = due.min(hold.until);
+        }
+        if let Some(recovery) = &self.recovery {
+            due = due.min(recovery.deadline());
+        }
+        due
+    }
+
+    /// Does what is due. Says whether the connection is to be forgotten.
+    pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.hold.as_ref().is_some_and(|hold| hold.until <= cx.now) {
+            self.release_hold(cx);
+        }
+        if self.recovery.is_some() {
+            self.recovery_timeout(cx);
+        }
+        self.expiry() <= cx.now
+    }
+
+    /// Its server is dead. Says whether it is to be moved; a connection that is over is answered by the logger.
+    pub(crate) fn orphan(&mut self, cx: &mut Context<'_>) -> Orphan {
+        let over = self.server.fin.is_some_and(|fin| self.server.una > fin)
+            && self.client.fin.is_some_and(|fin| self.stable() > fin);
+        let movable = match self.state {
+            State::Opening => self.protected,
+            State::Established | State::Recovering => self.protected && !over,
+            State::Closed | State::Orphaned => false,
+        };
+        if self.hold.is_some() && !movable {
+            self.hold = None;
+            cx.counters.swallowed_closes += 1;
+        }
+        match self.state {
+            State::Opening if movable => Orphan::AskAgain,
+            State::Established | State::Recovering if movable => Orphan::Move,
+            State::Orphaned => Orphan::Keep,
+            State::Established | State::Recovering | State::Closed if over => {
+                if self.state == State::Established {
+                    cx.counters.closed += 1;
+                }
+                self.map = None;
+                self.recovery = None;
+                self.state = State::Orphaned;
+                self.forget_streams();
+                Orphan::Keep
+            }
+            State::Opening | State::Established | State::Recovering | State::Closed => {
+                Orphan::Forget
+            }
+        }
+    }
+
+    /// The client's SYN had not been answered: the replacement is asked, with what the client offered.
+    pub(crate) fn ask_again(&mut self, cx: &mut Context<'_>) {
+        if self.hold.take().is_some() {
+            cx.counters.swallowed_closes += 1;
+        }
+        cx.send_south(&self.syn(false));
+    }
+}
+
+/// What becomes of a connection whose server is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orphan {
+    /// Only a SYN had passed.
+    AskAgain,
+    Move,
+    /// It is over; the logger answers in the dead server's place.
+    Keep,
+    /// It cannot be moved.
+    Forget,
+}

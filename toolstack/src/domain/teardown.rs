@@ -2,6 +2,9 @@
 //! Taking away whatever there is of a domain: the undo of every step of a create, the work of a destroy, and what a
 //! recovery does. One routine, which does not care how far its victim was made.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use uuid::Uuid;
 
 use super::{Host, skeleton, userdata};
@@ -9,6 +12,9 @@ use crate::device::{self, nodes};
 use crate::error::{Code, Error, Result};
 use crate::ids::DomId;
 use crate::store::{StoreExt, XsPath};
+
+/// How long the back-ends and daemons that map a dead domain's pages may take to let go of them.
+const RELEASE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A domain that is to go.
 #[derive(Clone, Debug)]
@@ -26,7 +32,10 @@ pub(super) fn teardown(host: &Host<'_>, doomed: &Doomed) -> Vec<Error> {
     let mut failures = Vec::new();
     if let Some(id) = doomed.id {
         match from_xen(host, id, doomed.uuid) {
-            Ok(ours) => failures.extend(from_store(host, id, doomed.uuid, ours)),
+            Ok(ours) => {
+                failures.extend(from_store(host, id, doomed.uuid, ours));
+                failures.extend(released(host, id, doomed.uuid).err());
+            }
             // Its nodes stay: without them it would be a domain without a name that still holds memory.
             Err(error) => return vec![error.domain(id)],
         }
@@ -50,6 +59,36 @@ fn from_xen(host: &Host<'_>, id: DomId, uuid: Uuid) -> Result<bool> {
         },
         _ => Ok(false),
     }
+}
+
+/// Waits until nobody maps a page of the dead domain any more and Xen has forgotten it. Until then it would stand in
+/// every list as a zombie without a name.
+///
+/// Xen announces the end of a domain by `VIRQ_DOM_EXC`, which only xenstored may bind, and xenstored has dropped the
+/// domain by then and tells nobody. So this looks again and again; nearly always once or twice.
+fn released(host: &Host<'_>, id: DomId, uuid: Uuid) -> Result<()> {
+    let deadline = Instant::now() + RELEASE_LIMIT;
+    let mut pause = Duration::from_millis(1);
+    while host.hv.domain(id)?.is_some_and(|info| info.uuid == uuid) {
+        if Instant::now() >= deadline {
+            let cause = format!(
+                "its pages are still mapped after {} s",
+                RELEASE_LIMIT.as_secs()
+            );
+            return Err(Error::new(
+                Code::Timeout,
+                "free the domain's memory",
+                format!("domain {id}"),
+                cause,
+            )
+            .hint(
+                "a back-end (a driver domain, qemu, a loop device in use) has not let go of it",
+            ));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 fn from_store(host: &Host<'_>, id: DomId, uuid: Uuid, ours: bool) -> Vec<Error> {

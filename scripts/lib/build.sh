@@ -19,10 +19,21 @@ build_release() {
         { echo "error: the build failed (cargo's messages are above)" >&2; return 3; }
 }
 
-# Puts our programs where the lab and the logger VM's image find them.
+# Puts our programs where the lab finds them: rxl and rxld on the payload disk, the logger's daemons in its image.
+# Without debugging information: every byte goes through emulated disks.
 build_payload() {
     local bin=target/lab/payload/bin logger=target/lab/logger-bin
     mkdir -p "$bin" "$logger"
-    install -C target/release/{rxl,rxld,demo-client} "$bin/"
-    install -C target/release/{ftlogger,rxl-devd} "$logger/"
+    strip_into "$bin" rxl rxld demo-client
+    strip_into "$logger" ftlogger rxl-devd
+    scripts/lab images && scripts/images/logger --bin "$logger" && scripts/lab payload
+}
+
+# strip_into DIR PROGRAM...: copies what is newer than its copy.
+strip_into() {
+    local dir=$1 program
+    shift
+    for program in "$@"; do
+        [ "$dir/$program" -nt "target/release/$program" ] || strip -o "$dir/$program" "target/release/$program"
+    done
 }

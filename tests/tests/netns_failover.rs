@@ -100,7 +100,7 @@ fn download_survives_kill_at_any_moment() -> Outcome {
         topology.renew_standby()?;
     }
 
-    let counters = topology.logger()?.status(GROUP)?.counters;
+    let counters = topology.wait_moved()?.counters;
     let log = topology.stop_logger()?;
     assert!(failed.is_empty(), "{}\n{log}", failed.join("\n"));
     assert_eq!((counters.diverged, counters.lost), (0, 0), "{log}");
@@ -117,11 +117,7 @@ fn failover_is_reported_as_it_went() -> Outcome {
 
     let (exit, right) = download(&topology, &file, Moment::At(FILE / 2))?;
 
-    let failover = topology
-        .logger()?
-        .status(GROUP)?
-        .failover
-        .ok_or("no failover")?;
+    let failover = topology.wait_moved()?.failover.ok_or("no failover")?;
     let log = topology.stop_logger()?;
     assert_eq!((exit, right), (0, true), "{log}");
     assert_eq!((failover.recovered, failover.lost), (1, 0), "{log}");
@@ -153,7 +149,10 @@ fn download_over_ipv6_survives_kill() -> Outcome {
         assert_eq!((run.curl_exit, run.sha256_ok), (0, true), "{log}");
         topology.renew_standby()?;
     }
-    assert_eq!(topology.logger()?.status(GROUP)?.counters.recovered, 5);
+    // At least: a connection that the client has just closed is moved too.
+    let counters = topology.logger()?.status(GROUP)?.counters;
+    assert!(counters.recovered >= 5, "{counters:?}");
+    assert_eq!((counters.diverged, counters.lost), (0, 0));
     Ok(())
 }
 
@@ -207,7 +206,7 @@ fn two_failovers_in_a_row_on_one_connection() -> Outcome {
 
     let second = second.ok_or("the second server was never killed")?;
     second.join().map_err(|_| "the killing thread panicked")??;
-    let status = topology.logger()?.status(GROUP)?;
+    let status = topology.wait_moved()?;
     let log = topology.stop_logger()?;
     assert_eq!((run.curl_exit, run.sha256_ok), (0, true), "{log}");
     assert_eq!(status.counters.recovered, 2, "{log}");

@@ -17,6 +17,9 @@ use rxl_tests::netns::topology::{CLIENT, GROUP, Middle, NORTH, SERVER, Topology}
 
 type Outcome = Result<(), Box<dyn Error>>;
 
+/// To the servers' address, from one that no kernel here has.
+const ADDRESSES: [u8; 12] = [2, 0, 0, 0, 0x77, 2, 2, 0, 0, 0, 0x77, 9];
+
 /// A frame and what is left to devices to do to it.
 type Frame = (Vec<u8>, Offload);
 
@@ -66,10 +69,9 @@ fn open(interface: &str) -> Result<(DataPath, PortId), String> {
     Ok((path, port))
 }
 
-/// Frames from the client's address to the server's: unknown, short, tagged once and twice, and a tagged
+/// Frames: unknown, short, tagged once and twice, and a tagged
 /// super-segment whose checksum is left to the device.
 fn frames() -> Vec<Frame> {
-    const ADDRESSES: [u8; 12] = [2, 0, 0, 0, 0x77, 2, 2, 0, 0, 0, 0x77, 1];
     let frame = |behind: &[u8], length: usize| {
         let mut frame = [&ADDRESSES, behind].concat();
         let filled = frame.len();
@@ -128,8 +130,8 @@ fn receive(open: (DataPath, PortId), count: usize) -> Result<Vec<Frame>, Box<dyn
             return Err(format!("only {} frames came", frames.len()).into());
         }
         path.receive(port, |frame, offload, _| {
-            // The kernels at both ends may say something of their own (ARP).
-            if frame.get(12..14) != Some(&[8, 6]) {
+            // The kernels at both ends may say something of their own.
+            if frame[..12] == ADDRESSES {
                 frames.push((frame.to_vec(), offload));
             }
         });

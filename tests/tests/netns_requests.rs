@@ -46,6 +46,7 @@ fn kill_between_requests_of_a_kept_connection() -> Outcome {
         assert!(response.body == *content, "file {index}");
         if index % 2 == 1 {
             crash(&topology)?;
+            topology.wait_moved()?;
             topology.renew_standby()?;
         }
     }
@@ -126,11 +127,7 @@ fn kill_with_a_large_request_half_sent() -> Outcome {
 
     assert_eq!(response.status, 200);
     assert!(response.body == contents[0]);
-    let failover = topology
-        .logger()?
-        .status(GROUP)?
-        .failover
-        .ok_or("no failover")?;
+    let failover = topology.wait_moved()?.failover.ok_or("no failover")?;
     assert!(failover.replayed_bytes >= 150_000, "{failover:?}");
     Ok(())
 }
@@ -166,7 +163,7 @@ fn kill_with_many_connections_open() -> Outcome {
             "connection {index}"
         );
     }
-    let counters = topology.logger()?.status(GROUP)?.counters;
+    let counters = topology.wait_moved()?.counters;
     assert_eq!(
         (counters.recovered, counters.diverged, counters.lost),
         (64, 0, 0)

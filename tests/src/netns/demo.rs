@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::http::curl;
 use super::random::Random;
-use super::topology::{GROUP, Middle, Told, Topology};
+use super::topology::{Middle, Told, Topology};
 use crate::demo::DemoRun;
 use crate::demo::client::{self, Download};
 
@@ -127,7 +127,7 @@ pub fn run(demo: &NetnsDemo) -> Result<DemoRun, String> {
         "the process's end was seen, the logger is told",
     );
     if demo.protected {
-        run.failover = topology.logger()?.status(GROUP)?.failover;
+        run.failover = topology.wait_moved()?.failover;
         mark_failover(&mut run, detected);
     }
     Ok(run)

@@ -10,9 +10,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fttcp::control::{GroupSpec, Request, ServiceSpec};
+use fttcp::control::{GroupSpec, GroupStatus, Request, ServiceSpec};
 
 use super::logger::{Logger, ask};
 use super::nginx::Nginx;
@@ -33,6 +33,8 @@ const SERVER_MAC: &str = "02:00:00:00:77:02";
 pub const GROUP: &str = "web";
 /// The logger's interface towards the client.
 pub const NORTH: &str = "north";
+/// How long the logger may take for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Client bytes kept for one connection.
 const BUFFER: u32 = 16 << 20;
 
@@ -214,18 +216,44 @@ impl Topology {
     /// Waits until the logger has closed `interface`, which it does when the kernel tells it that it is gone.
     ///
     /// # Errors
-    /// It is still open after many answers, each of which lets the logger's event loop go round.
+    /// It is still open after [`PATIENCE`].
     pub fn wait_closed(&self, interface: &str) -> Result<(), String> {
-        for _ in 0..10_000 {
-            let ports = self.logger()?.hello()?.ports;
-            if ports.iter().all(|port| port.interface != interface) {
-                return Ok(());
+        self.wait(&format!("{interface} to be closed"), |logger| {
+            let ports = logger.hello()?.ports;
+            Ok(ports
+                .iter()
+                .all(|port| port.interface != interface)
+                .then_some(()))
+        })
+    }
+
+    /// Waits until the last connection of the failover under way is moved or given up. Clients may be content before:
+    /// what they wanted had been sent by the dead server.
+    ///
+    /// # Errors
+    /// It is not done after [`PATIENCE`], or there is none.
+    pub fn wait_moved(&self) -> Result<GroupStatus, String> {
+        self.wait("the failover to be done", |logger| {
+            let status = logger.status(GROUP)?;
+            let failover = status.failover.as_ref().ok_or("no failover was begun")?;
+            Ok(failover.done_us.is_some().then_some(status))
+        })
+    }
+
+    /// Asks the logger again and again; each answer lets its event loop go round.
+    fn wait<T>(
+        &self,
+        what: &str,
+        ask: impl Fn(&Logger) -> Result<Option<T>, String>,
+    ) -> Result<T, String> {
+        let logger = self.logger()?;
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(found) = ask(logger)? {
+                return Ok(found);
             }
         }
-        Err(format!(
-            "{interface} is still open:\n{}",
-            self.logger()?.log()
-        ))
+        Err(format!("waited {PATIENCE:?} for {what}:\n{}", logger.log()))
     }
 
     /// Shapes what goes to the client, so that a download lasts.

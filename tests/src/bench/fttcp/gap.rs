@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::netns::http::Connection;
 use crate::netns::random::Random;
-use crate::netns::topology::{GROUP, Middle, Told, Topology};
+use crate::netns::topology::{Middle, Told, Topology};
 
 /// Size of the file.
 const FILE: usize = 4 << 20;
@@ -68,11 +68,7 @@ fn once(topology: &Topology, kill_at: usize) -> Result<Gap, String> {
     teller
         .join()
         .map_err(|_| "the watching thread panicked")??;
-    let failover = topology
-        .logger()?
-        .status(GROUP)?
-        .failover
-        .ok_or("no failover")?;
+    let failover = topology.wait_moved()?.failover.ok_or("no failover")?;
     let first = failover.first_new_byte_us.ok_or("no new byte was sent")?;
     Ok(Gap {
         client_ms: longest.as_secs_f64() * 1e3,

@@ -66,8 +66,12 @@ def verb_up(words):
         if word not in ("--cold", "--rebuild"):
             raise usage(f"up: unknown option {word}")
     import fcntl
+    import signal
     import time
     from . import images, machine
+    # However this program is told to end, it ends what it has started first; also when a shell had it ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     begin = time.monotonic()
     os.makedirs(RUN, exist_ok=True)
     with open(os.path.join(LAB, "up.lock"), "w", encoding="utf-8") as lock:

@@ -12,7 +12,7 @@ import shutil
 import stat
 import subprocess
 
-from .common import IMAGES, LAB, PAYLOAD, PAYLOAD_IMAGE, SCRIPTS, LabError, read_text, write_text
+from .common import IMAGES, LAB, PAYLOAD, PAYLOAD_IMAGE, SCRIPTS, SNAPSHOT, LabError, read_text, write_text
 
 PAYLOAD_SIZE = 1 << 30  # of the disk; fixed, because a snapshot remembers it (the file is sparse)
 
@@ -77,6 +77,8 @@ def ensure(say, force=False):
         now, stamp = key(name, versions), os.path.join(IMAGES, name, ".key")
         if force or read_text(stamp) != now:
             say(f"making image {name}")
+            if name in ("kernel", "dom0") and os.path.exists(SNAPSHOT):
+                os.unlink(SNAPSHOT)  # it builds on the old ones
             script(name, rebuild=True)
             write_text(stamp, now)
     if not os.path.exists(os.path.join(IMAGES, "data", "web.img")):

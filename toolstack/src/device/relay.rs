@@ -39,18 +39,10 @@ pub fn ft_call<S: Store + ?Sized>(
         Error::new(code, "ask its ftlogger", object.clone(), cause).domain(logger)
     };
     let home = XsPath::domain(logger);
-    let version = home.join(VERSION_NODE);
-    let look = |store: &S| store.read_text(&version);
-    if store
-        .wait_for(&version, deadline, &UNINTERRUPTED, look)?
-        .is_none()
-    {
-        return Err(failed(Code::Timeout, "its rxl-devd is not running")
-            .hint("start rxl-devd in the logger VM; see its console: rxl console"));
-    }
     let line = serde_json::to_string(request)
         .map_err(|e| failed(Code::Usage, &format!("the request cannot be written: {e}")))?;
-    // No other caller, living or dead, uses the same number.
+    // Nothing is asked before the request is on its way: a failover waits for no answer that it does not need, and a
+    // daemon that starts later finds the request waiting. No other caller, living or dead, uses the same number.
     let id = Uuid::new_v4().simple();
     let asked = home.join(REQUEST_DIR).join(id);
     let reply = home.join(REPLY_DIR).join(id);
@@ -58,6 +50,10 @@ pub fn ft_call<S: Store + ?Sized>(
     let outcome = receive(store, &reply, deadline);
     let cleared = store.remove_all(&[asked, reply]);
     let Some(text) = outcome? else {
+        if store.read_text(&home.join(VERSION_NODE))?.is_none() {
+            return Err(failed(Code::Timeout, "its rxl-devd is not running")
+                .hint("start rxl-devd in the logger VM; see its console: rxl console"));
+        }
         return Err(failed(Code::Timeout, "its rxl-devd did not answer in time")
             .hint("is the logger VM running? (rxl list); its console may say more: rxl console"));
     };

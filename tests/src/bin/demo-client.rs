@@ -34,7 +34,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let download = Download {
-        curl: ["curl", "--silent", "--show-error", "--no-buffer", &args.url]
+        curl: ["curl", "--silent", "--show-error", "--no-buffer", "--keepalive-time", "5", &args.url]
             .map(str::to_owned)
             .to_vec(),
         file_bytes: args.file_bytes,

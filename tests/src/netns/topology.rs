@@ -240,6 +240,17 @@ impl Topology {
         })
     }
 
+    /// Waits until no connection is protected any more: all are closed at both ends.
+    ///
+    /// # Errors
+    /// One is still open after [`PATIENCE`].
+    pub fn wait_idle(&self) -> Result<(), String> {
+        self.wait("all connections to be closed", |logger| {
+            let counters = logger.status(GROUP)?.counters;
+            Ok((counters.protected == 0).then_some(()))
+        })
+    }
+
     /// Asks the logger again and again; each answer lets its event loop go round.
     fn wait<T>(
         &self,

@@ -9,8 +9,8 @@ use crate::netns::http::Connection;
 use crate::netns::random::Random;
 use crate::netns::topology::{Middle, Told, Topology};
 
-/// Size of the file.
-const FILE: usize = 4 << 20;
+/// Size of the file. The server may be a whole window ahead of the client, and must not have sent it all.
+const FILE: usize = 16 << 20;
 /// The client's line in Mbit/s: at this rate bytes arrive in bursts far shorter than a pause.
 const LINE: u32 = 500;
 
@@ -32,8 +32,10 @@ pub(super) fn measure(count: usize) -> Result<Vec<Gap>, String> {
     topology.shape(LINE)?;
     let mut gaps = Vec::new();
     for _ in 0..count {
-        let kill_at = FILE / 4 + random.below(FILE as u64 / 2) as usize;
+        let kill_at = FILE / 8 + random.below(FILE as u64 / 4) as usize;
         gaps.push(once(&topology, kill_at)?);
+        // Or the next failover would have to move this connection too.
+        topology.wait_idle()?;
         topology.renew_standby()?;
     }
     Ok(gaps)

@@ -32,36 +32,33 @@ pub fn run() -> Result<Vec<Row>, String> {
     warn_if_busy();
     let ours = House::new(Middle::Protected)?;
     let peer = House::new(Middle::Bridge)?;
-    let mut rows = vec![
-        pairs(
+    let houses = [&ours, &peer];
+    let mut rows = Vec::new();
+    for (figure, unit, measure) in [
+        (
             "bulk download, one stream",
             "Gbit/s",
-            [&ours, &peer],
-            |client| client.download(RUN),
-        )?,
-        pairs(
-            "bulk upload, one stream",
-            "Gbit/s",
-            [&ours, &peer],
-            |client| client.upload(RUN),
-        )?,
-        pairs(
-            "new connections, one after the other",
-            "1/s",
-            [&ours, &peer],
-            |client| client.connections(RUN),
-        )?,
-        pairs("64-byte exchange, p50", "us", [&ours, &peer], |client| {
-            client
-                .exchange(RUN)
-                .map(|times| percentile(&times, 50.0).unwrap_or(f64::NAN))
-        })?,
-        pairs("64-byte exchange, p99", "us", [&ours, &peer], |client| {
-            client
-                .exchange(RUN)
-                .map(|times| percentile(&times, 99.0).unwrap_or(f64::NAN))
-        })?,
-    ];
+            &(|client: &Client| client.download(RUN)) as &Measure<f64>,
+        ),
+        ("bulk upload, one stream", "Gbit/s", &|client| {
+            client.upload(RUN)
+        }),
+        ("new connections, one after the other", "1/s", &|client| {
+            client.connections(RUN)
+        }),
+    ] {
+        let [ours, peer] = pairs(houses, measure)?;
+        rows.push(Row::new(figure, unit, BRIDGE, Runs { ours, peer }));
+    }
+    let times = pairs(houses, &|client| client.exchange(RUN))?;
+    for percent in [50.0, 99.0] {
+        let [ours, peer] = times.each_ref().map(|runs| {
+            let value = |run: &Vec<f64>| percentile(run, percent).unwrap_or(f64::NAN);
+            runs.iter().map(value).collect()
+        });
+        let figure = format!("64-byte exchange, p{percent}");
+        rows.push(Row::new(&figure, "us", BRIDGE, Runs { ours, peer }));
+    }
     drop((ours, peer));
     rows.extend(memory()?);
     rows.extend(gaps()?);
@@ -106,20 +103,18 @@ impl House {
     }
 }
 
-/// Measures ours and the peer's in turn, and takes the medians.
-fn pairs(
-    figure: &str,
-    unit: &str,
-    houses: [&House; 2],
-    measure: impl Fn(&Client) -> Result<f64, String>,
-) -> Result<Row, String> {
-    let [ours, peer] = houses.map(|house| Client::new(house.topology.client()));
-    let mut runs = Runs::default();
+type Measure<T> = dyn Fn(&Client) -> Result<T, String>;
+
+/// Measures ours and the peer's in turn.
+fn pairs<T>(houses: [&House; 2], measure: &Measure<T>) -> Result<[Vec<T>; 2], String> {
+    let clients = houses.map(|house| Client::new(house.topology.client()));
+    let mut runs = [Vec::new(), Vec::new()];
     for _ in 0..PAIRS {
-        runs.ours.push(measure(&ours)?);
-        runs.peer.push(measure(&peer)?);
+        for (runs, client) in runs.iter_mut().zip(&clients) {
+            runs.push(measure(client)?);
+        }
     }
-    Ok(Row::new(figure, unit, BRIDGE, runs))
+    Ok(runs)
 }
 
 /// What idle connections cost the logger.

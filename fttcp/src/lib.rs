@@ -7,9 +7,9 @@
 
 mod conn;
 pub mod control;
-pub mod engine;
 pub mod daemon;
 pub mod datapath;
+pub mod engine;
 pub mod frame;
 mod recovery;
 pub mod service;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rxl_tests::demo::client;
 use rxl_tests::netns::demo::{Served, hex};
 use rxl_tests::netns::random::Random;
-use rxl_tests::netns::topology::{GROUP, Middle, SERVER6, Told, Topology, Victim};
+use rxl_tests::netns::topology::{GROUP, Middle, SERVER6, Topology};
+use rxl_tests::netns::victim::{Told, Victim};
 use sha2::{Digest, Sha256};
 
 type Outcome = Result<(), Box<dyn Error>>;

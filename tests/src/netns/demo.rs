@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::http::curl;
 use super::random::Random;
-use super::topology::{Middle, Told, Topology};
+use super::topology::{Middle, Topology};
+use super::victim::Told;
 use crate::demo::DemoRun;
 use crate::demo::client::{self, Download};
 

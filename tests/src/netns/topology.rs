@@ -9,15 +9,14 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fttcp::control::{GroupSpec, GroupStatus, Request, ServiceSpec};
 
-use super::logger::{Logger, ask};
+use super::logger::Logger;
 use super::nginx::Nginx;
-use super::process::Handle;
 use super::space::{Space, join};
+use super::victim::Victim;
 
 /// The client's address.
 pub const CLIENT: &str = "10.77.0.1";
@@ -67,15 +66,6 @@ pub enum Middle {
     Forwarded,
     /// A bridge of the Linux kernel, with the first server only.
     Bridge,
-}
-
-/// How a failover was told. Times are of this process's clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Told {
-    /// When the server's death was seen.
-    pub seen: Instant,
-    /// When the logger had answered.
-    pub answered: Instant,
 }
 
 impl Topology {
@@ -303,11 +293,7 @@ impl Topology {
     pub fn victim(&self) -> Result<Victim, String> {
         let nginx = self.servers[self.active].nginx.as_ref();
         let process = nginx.ok_or("the active server does not run")?.process();
-        Ok(Victim {
-            killed: process.handle()?,
-            watched: process.handle()?,
-            socket: self.logger()?.socket().to_owned(),
-        })
+        Victim::new(process, self.logger()?)
     }
 
     /// After a failover: the standby is active now, and the dead server comes back as the new standby, as a domain
@@ -366,52 +352,6 @@ fn address(space: &Space, v4: &str, v6: &str) -> Result<(), String> {
         "nodad",
     ])?;
     Ok(())
-}
-
-/// A server that can be killed, and whose death is told to the logger: the part that the toolstack has with domains.
-#[derive(Debug)]
-pub struct Victim {
-    killed: Handle,
-    watched: Handle,
-    socket: PathBuf,
-}
-
-impl Victim {
-    /// Kills the server with SIGKILL. A thread that waits for its death tells the logger.
-    ///
-    /// # Errors
-    /// It is dead already.
-    pub fn kill(self) -> Result<JoinHandle<Result<Told, String>>, String> {
-        self.killed.kill()?;
-        Ok(std::thread::spawn(move || self.tell()))
-    }
-
-    /// Kills the server and waits for its death, of which nobody is told.
-    ///
-    /// # Errors
-    /// It is dead already.
-    pub fn kill_untold(&self) -> Result<(), String> {
-        self.killed.kill()?;
-        self.watched.wait()
-    }
-
-    /// Waits for the server's death and tells the logger.
-    ///
-    /// # Errors
-    /// The logger refused.
-    pub fn tell(&self) -> Result<Told, String> {
-        self.watched.wait()?;
-        let seen = Instant::now();
-        let request = Request::Failover {
-            group: GROUP.to_owned(),
-            reason: "nginx was killed".to_owned(),
-        };
-        ask(&self.socket, &request)?;
-        Ok(Told {
-            seen,
-            answered: Instant::now(),
-        })
-    }
 }
 
 /// A folder of this process's own below the one for temporary files.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::netns::http::Connection;
 use crate::netns::random::Random;
-use crate::netns::topology::{Middle, Told, Topology};
+use crate::netns::topology::{Middle, Topology};
+use crate::netns::victim::Told;
 
 /// Size of the file. The server may be a whole window ahead of the client, and must not have sent it all.
 const FILE: usize = 16 << 20;

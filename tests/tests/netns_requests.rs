@@ -120,6 +120,7 @@ fn kill_with_a_large_request_half_sent() -> Outcome {
         .collect();
     // The server has these and waits for the rest, which comes when it is dead.
     connection.send(format!("GET /0 HTTP/1.1\r\n{}\r\n", lines.join("\r\n")).as_bytes())?;
+    topology.wait_logged(150_000)?;
     crash(&topology)?;
     connection.send(b"Host: web\r\n\r\n")?;
 

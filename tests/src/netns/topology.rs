@@ -241,6 +241,17 @@ impl Topology {
         })
     }
 
+    /// Waits until the logger holds at least `bytes` of its clients.
+    ///
+    /// # Errors
+    /// It holds less after [`PATIENCE`].
+    pub fn wait_logged(&self, bytes: u64) -> Result<(), String> {
+        self.wait(&format!("{bytes} bytes to be logged"), |logger| {
+            let counters = logger.status(GROUP)?.counters;
+            Ok((counters.logged_bytes >= bytes).then_some(()))
+        })
+    }
+
     /// Asks the logger again and again; each answer lets its event loop go round.
     fn wait<T>(
         &self,

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-only
+# shellcheck shell=bash
 # What scripts/demo, scripts/test and scripts/bench need built. Sourced after packages.sh, in the project's root.
 
 # What the build needs, what tests in namespaces run, and what the lab's own scripts do not install themselves.

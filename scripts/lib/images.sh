@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-only
+# shellcheck shell=bash
 # What the image scripts share: options, Debian packages unpacked for an image, and initramfs building.
 # Sourced by scripts/images/*; every function ends the script with one clear line when something fails.
 

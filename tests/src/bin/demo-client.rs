@@ -34,9 +34,17 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let download = Download {
-        curl: ["curl", "--silent", "--show-error", "--no-buffer", "--keepalive-time", "5", &args.url]
-            .map(str::to_owned)
-            .to_vec(),
+        curl: [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--no-buffer",
+            "--keepalive-time",
+            "5",
+            &args.url,
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         file_bytes: args.file_bytes,
         sha256: args.sha256,
         crash_at_bytes: args.crash_at,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Each verb on a PV and on a PVH guest, beside stock `xl` on the same domains.
 
+use std::path::Path;
+
 use crate::dom0::{Dom0, Guest, assert_same};
 
 const DEVICES: &str = "vif = ['mac=00:16:3e:77:00:31,bridge=xenbr0', 'bridge=xenbr0,vifname=second']\n\
@@ -139,26 +141,11 @@ fn console_trigger_sysrq(kind: &'static str) {
         ..Guest::new("gamma", kind)
     });
 
-    // A person at the console: Enter, a command, the escape character.
-    let typed = dom0.ok(
-        "cat > /tmp/console.py <<'END'\n\
-import os, pty, select, sys\n\
-pid, fd = pty.fork()\n\
-if pid == 0:\n    os.execvp('rxl', ['rxl', 'console', 'gamma'])\n\
-seen = b''\n\
-def expect(text):\n\
-    global seen\n\
-    while text not in seen:\n\
-        if not select.select([fd], [], [], 60)[0]:\n            sys.exit('no ' + repr(text) + ' in ' + repr(seen[-400:]))\n\
-        seen += os.read(fd, 4096)\n\
-    seen = seen[seen.index(text) + len(text):]\n\
-os.write(fd, b'\\r')\nexpect(b'# ')\n\
-os.write(fd, b'echo $((6*7))-yes\\r')\nexpect(b'42-yes')\n\
-os.write(fd, b'\\x1d')\n\
-_, status = os.waitpid(pid, 0)\n\
-print('left with', os.waitstatus_to_exitcode(status))\nEND\n\
-timeout 120 python3 /tmp/console.py",
-    );
+    let person = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/console.py");
+    dom0.lab
+        .put(&person, "/root/console.py")
+        .unwrap_or_else(|e| panic!("{e}"));
+    let typed = dom0.ok("timeout 120 python3 /root/console.py gamma");
     assert_eq!(typed.trim(), "left with 0");
 
     dom0.ok("rxl trigger gamma nmi");

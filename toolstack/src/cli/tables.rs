@@ -119,7 +119,7 @@ pub(super) fn vcpus(rows: &[Row<VcpuInfo>], cpus: u32) -> String {
             format!("{:>5} {:>3}-p ", '-', '-')
         };
         text += &format!(
-            "{name:<32} {domid:>5} {:>5} {place}{:>9.1}  {} / {}\n",
+            "{name:<32} {domid:>5} {:>5}{place}{:>9.1}  {} / {}\n",
             vcpu.vcpu,
             seconds(vcpu.cpu_time_ns),
             ranges(&vcpu.hard_affinity, cpus),

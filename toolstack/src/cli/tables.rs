@@ -336,8 +336,8 @@ mod tests {
         assert_eq!(
             vcpus(&[row(vcpu), row(offline)], 4),
             "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)\n\
-             web                                  5     0     3   -b-       1.2  all / 0,2-3\n\
-             web                                  5     1     -   --p       1.2  all / none\n"
+             web                                  5     0    3   -b-       1.2  all / 0,2-3\n\
+             web                                  5     1    -   --p       1.2  all / none\n"
         );
     }
 

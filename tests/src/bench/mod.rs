@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub mod failover;
 pub mod fttcp;
 pub mod strace;
 pub mod toolstack;

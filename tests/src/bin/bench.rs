@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use rxl_tests::bench::{fttcp, table, toolstack, write};
+use rxl_tests::bench::{failover, fttcp, table, toolstack, write};
 use rxl_tests::lab::{Lab, project};
 
 /// Measures rxl beside its peers, in one run and in turns; prints a table and writes out/bench/NAME.json.
@@ -21,6 +21,8 @@ enum Name {
     Fttcp,
     /// rxl beside xl, on real Xen in the lab
     Toolstack,
+    /// What a client sees of a failover on real Xen in the lab
+    Failover,
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,10 @@ fn main() -> ExitCode {
         Name::Toolstack => {
             let rows = Lab::up().and_then(|lab| toolstack::run(&lab, &|text| eprintln!("{text}")));
             ("toolstack", rows)
+        }
+        Name::Failover => {
+            let rows = Lab::up().and_then(|lab| failover::run(&lab, &|text| eprintln!("{text}")));
+            ("failover", rows)
         }
     };
     let done = rows.and_then(|rows| {

@@ -5,6 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use toolstack::config::TscMode;
 use toolstack::error::{Code, Error, Result};
 use toolstack::hypervisor::{
     BuildSpec, CreateSpec, GuestKind, Hypervisor, Trigger, XenHypervisor, check_images,
@@ -105,11 +106,19 @@ fn create(xen: &XenHypervisor, wish: &BuildSpec) -> Result<()> {
         max_maptrack_frames: 1024,
         max_event_channels: 1023,
         paging_pool: KiB(1024 * u64::from(wish.vcpus) + 2 * wish.max_memory.mib() * 4),
+        tsc_mode: TscMode::Default,
     })?;
     let build = || {
         let store_port = xen.alloc_unbound(id, wish.store_domain)?;
         let console_port = xen.alloc_unbound(id, wish.console_domain)?;
-        xen.build(id, &BuildSpec { store_port, console_port, ..wish.clone() })
+        xen.build(
+            id,
+            &BuildSpec {
+                store_port,
+                console_port,
+                ..wish.clone()
+            },
+        )
     };
     match build() {
         Ok(built) => {

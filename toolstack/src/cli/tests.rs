@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::verbs::{Cli, Options, Verb};
 use super::{lifecycle, show};
+use crate::config::TscMode;
 use crate::domain::{Host, Owner, Places, PowerRequest};
 use crate::hypervisor::sim::SimHypervisor;
 use crate::hypervisor::{BuildSpec, CreateSpec, GuestKind, Hypervisor, ShutdownReason, Trigger};
@@ -39,6 +40,7 @@ impl World {
                     max_maptrack_frames: 1024,
                     max_event_channels: 1023,
                     paging_pool: KiB(0),
+                    tsc_mode: TscMode::Default,
                 })
                 .unwrap();
             let [store_port, console_port] =

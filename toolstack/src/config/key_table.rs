@@ -347,8 +347,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "tsc_mode",
         Text,
-        Only(&["0", "default"]),
-        "rxl uses the default mode",
+        Supported,
+        "default, always_emulate or native, or its number; native_paravirt (3) is an error, as in xl",
     ),
     key(
         "timer_mode",

@@ -2,7 +2,7 @@
 //! `xl.cfg` -> typed [`DomainConfig`].
 //!
 //! Who lives here: the grammar, the keys, disk and vif specifications, and the JSON form.
-//! Who may call in: `cli` (reads files), `domain`, `device` and `supervise` (read the typed form).
+//! Who may call in: `cli` (reads files), `domain`, `device` and `supervise` (read the typed form), `hypervisor` ([`TscMode`] only).
 //!
 //! Text goes downhill: `lexer` (words) -> `grammar` (settings) -> `fields` (typed access, key table) -> `read`, `vif`,
 //! `disk` (the configuration). Every stage goes on after an error, so that one run tells all of them. Unlike xl,
@@ -27,4 +27,4 @@ pub use fields::table;
 pub use keys::{Key, Kind, Status};
 pub use load::{Invalid, Loaded, from_json, load, parse, to_json};
 pub use source::{Diagnostic, MOST_ERRORS, Severity};
-pub use types::{Action, DiskBackend, DiskConfig, DomainConfig, VifConfig};
+pub use types::{Action, DiskBackend, DiskConfig, DomainConfig, TscMode, VifConfig};

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::fields::Fields;
+use super::fields::{Fields, integer};
 use super::keys::suggestion;
-use super::{Action, DiskConfig, DomainConfig, VifConfig, disk, vif};
+use super::{Action, DiskConfig, DomainConfig, TscMode, VifConfig, disk, vif};
 use crate::hypervisor::GuestKind;
 use crate::ids::KiB;
 
@@ -30,6 +30,16 @@ const ACTIONS: &[(&str, Action)] = &[
 /// Actions of xl that rxl does not have.
 const OTHER_ACTIONS: &[&str] = &["coredump-destroy", "coredump-restart", "soft-reset"];
 
+/// The place in the list is xl's number of the mode.
+const TSC_MODES: &[(&str, TscMode)] = &[
+    ("default", TscMode::Default),
+    ("always_emulate", TscMode::AlwaysEmulate),
+    ("native", TscMode::Native),
+];
+
+/// xl still knows the word and the number, and libxl then refuses to make the domain.
+const REMOVED_TSC_MODE: (&str, i64) = ("native_paravirt", 3);
+
 /// The configuration, or `None` after something was told to be wrong.
 pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<DomainConfig> {
     let name = name(fields);
@@ -50,6 +60,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<DomainConfig> {
     let on_reboot = action(fields, "on_reboot", Action::Restart);
     let on_crash = action(fields, "on_crash", Action::Destroy);
     let driver_domain = fields.boolean("driver_domain").unwrap_or(false);
+    let tsc_mode = tsc_mode(fields);
     Some(DomainConfig {
         name: name?,
         uuid: uuid?,
@@ -67,6 +78,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<DomainConfig> {
         on_reboot: on_reboot?,
         on_crash: on_crash?,
         driver_domain,
+        tsc_mode: tsc_mode?,
     })
 }
 
@@ -180,6 +192,33 @@ fn word<T: Copy>(
 
 fn action(fields: &mut Fields<'_, '_>, key: &str, default: Action) -> Option<Action> {
     word(fields, key, ACTIONS, OTHER_ACTIONS, default)
+}
+
+/// A word, or as older files have it a number, which xl takes with a warning.
+fn tsc_mode(fields: &mut Fields<'_, '_>) -> Option<TscMode> {
+    let key = "tsc_mode";
+    if fields.place(key).is_none() {
+        return Some(TscMode::default());
+    }
+    let text = fields.text(key)?;
+    let number = integer(&text.value);
+    if text.value == REMOVED_TSC_MODE.0 || number == Some(REMOVED_TSC_MODE.1) {
+        let message = format!(
+            "{key}: {} ({}) was removed from Xen; expected default, always_emulate, native",
+            REMOVED_TSC_MODE.0, REMOVED_TSC_MODE.1
+        );
+        fields.findings.error(text.span, message);
+        return None;
+    }
+    let numbered = number
+        .and_then(|n| usize::try_from(n).ok())
+        .and_then(|n| TSC_MODES.get(n));
+    if let Some((name, mode)) = numbered {
+        let message = format!("{key}: a number is the old form; write {key} = \"{name}\"");
+        fields.findings.warning(text.span, message);
+        return Some(*mode);
+    }
+    word(fields, key, TSC_MODES, &[], TscMode::default())
 }
 
 fn path(fields: &mut Fields<'_, '_>, key: &str) -> Option<PathBuf> {

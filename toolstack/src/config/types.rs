@@ -23,6 +23,20 @@ pub enum Action {
     Preserve,
 }
 
+/// How the guest's time stamp counter behaves (`tsc_mode`, `xen-tscmode(7)`), in xl's words. xl's fourth word,
+/// `native_paravirt`, is not here: Xen 4.17 has no such mode any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TscMode {
+    /// The processor's own where the host keeps its counters in step, emulated elsewhere.
+    #[default]
+    Default,
+    /// Every reading goes through Xen.
+    AlwaysEmulate,
+    /// Always the processor's own.
+    Native,
+}
+
 /// One domain, as `rxl create` makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainConfig {
@@ -58,6 +72,9 @@ pub struct DomainConfig {
     pub on_crash: Action,
     /// The domain runs back-ends for others (`driver_domain`).
     pub driver_domain: bool,
+    /// The time stamp counter's behaviour; a stored configuration without it has the default.
+    #[serde(default)]
+    pub tsc_mode: TscMode,
 }
 
 /// One network interface (`xl-network-configuration(5)`).

@@ -243,6 +243,7 @@ fn create_spec(config: &DomainConfig) -> CreateSpec {
         max_maptrack_frames: MAPTRACK_FRAMES,
         max_event_channels: EVENT_CHANNELS,
         paging_pool: checks::paging_pool(config),
+        tsc_mode: config.tsc_mode,
     }
 }
 

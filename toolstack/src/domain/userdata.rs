@@ -105,6 +105,7 @@ fn libxl_json(config: &DomainConfig) -> Value {
         "device_model_version": "qemu_xen",
         "kernel": config.kernel,
         "cmdline": config.cmdline,
+        "tsc_mode": config.tsc_mode,
         format!("type.{kind}"): {},
     });
     if let Some(ramdisk) = &config.ramdisk {

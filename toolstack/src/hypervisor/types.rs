@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::config::TscMode;
 use crate::ids::{DomId, Gfn, KiB, Port};
 
 /// How a guest is virtualised.
@@ -195,6 +196,8 @@ pub struct CreateSpec {
     pub max_event_channels: u32,
     /// PVH: memory for hardware page tables (`XEN_DOMCTL_set_paging_mempool_size`).
     pub paging_pool: KiB,
+    /// The time stamp counter's behaviour (`XEN_DOMCTL_settscinfo`).
+    pub tsc_mode: TscMode,
 }
 
 /// What [`super::Hypervisor::build`] puts into a domain.

@@ -77,6 +77,30 @@ fn values_wrong_are_told_with_what_was_expected() {
              restart, rename-restart, preserve",
         ),
         (
+            "tsc_mode = 'natve'",
+            "f:4:12: tsc_mode: expected default, always_emulate, native, not \"natve\"; did you mean \"native\"?",
+        ),
+        (
+            "tsc_mode = 4",
+            "f:4:12: tsc_mode: expected default, always_emulate, native, not \"4\"",
+        ),
+        (
+            "tsc_mode = '-1'",
+            "f:4:12: tsc_mode: expected default, always_emulate, native, not \"-1\"",
+        ),
+        (
+            "tsc_mode = ['native']",
+            "f:4:12: tsc_mode: expected a single value, not a list",
+        ),
+        (
+            "tsc_mode = 'native_paravirt'",
+            "f:4:12: tsc_mode: native_paravirt (3) was removed from Xen; expected default, always_emulate, native",
+        ),
+        (
+            "tsc_mode = 3",
+            "f:4:12: tsc_mode: native_paravirt (3) was removed from Xen; expected default, always_emulate, native",
+        ),
+        (
             "type = 'hvm'",
             "f:4:8: type: \"hvm\" is known to xl, not supported by rxl yet; expected pv, pvh",
         ),

@@ -56,6 +56,7 @@ fn least_file_gets_the_defaults_of_xl() {
     assert_eq!(config.on_poweroff, Action::Destroy);
     assert_eq!(config.on_reboot, Action::Restart);
     assert_eq!(config.on_crash, Action::Destroy);
+    assert_eq!(config.tsc_mode, TscMode::Default);
     assert!(!config.driver_domain && !config.uuid.is_nil());
     assert!(config.vifs.is_empty() && config.disks.is_empty());
 }
@@ -79,6 +80,7 @@ fn full_file_every_key_is_read() {
          on_reboot = \"rename-restart\"\n\
          on_crash = \"restart\"\n\
          driver_domain = 1\n\
+         tsc_mode = \"always_emulate\"\n\
          vif = [ 'mac=00:16:3e:00:00:01, bridge=br0,backend=logger , ip=10.0.0.2,script=/s,vifname=web0,\
                   type=vif,devid=0,trusted',\n\
                  # between\n\
@@ -103,6 +105,7 @@ fn full_file_every_key_is_read() {
     assert_eq!(config.on_reboot, Action::RenameRestart);
     assert_eq!(config.on_crash, Action::Restart);
     assert!(config.driver_domain);
+    assert_eq!(config.tsc_mode, TscMode::AlwaysEmulate);
     assert_eq!(
         config.vifs[0],
         VifConfig {
@@ -146,6 +149,46 @@ fn json_form_reads_back_the_same() {
         "web.json: cannot read the configuration: must not contain a slash"
     );
     assert!(from_json("web.json", "{").is_err());
+}
+
+#[test]
+fn tsc_mode_words_and_numbers_mean_the_same() {
+    for (word, number, mode) in [
+        ("default", 0, TscMode::Default),
+        ("always_emulate", 1, TscMode::AlwaysEmulate),
+        ("native", 2, TscMode::Native),
+    ] {
+        let by_word = format!("tsc_mode = '{word}'");
+        let by_number = format!("tsc_mode = {number}");
+        assert_eq!(good(&format!("{LEAST}{by_word}")).tsc_mode, mode);
+        let loaded = parse("f", format!("{LEAST}{by_number}").as_bytes(), &[]).unwrap();
+        assert_eq!(loaded.config.tsc_mode, mode);
+        assert_eq!(warned(&by_word), [""; 0]);
+        assert_eq!(
+            warned(&by_number),
+            [format!(
+                "f:4:12: warning: tsc_mode: a number is the old form; write tsc_mode = \"{word}\""
+            )]
+        );
+        assert_eq!(serde_json::to_value(mode).unwrap(), word);
+    }
+}
+
+#[test]
+fn json_form_from_before_tsc_mode_reads_as_the_default() {
+    let config = good(&format!("{LEAST}tsc_mode = 'native'"));
+    let text = to_json(&config).unwrap();
+    assert_eq!(
+        from_json("web.json", &text).unwrap().tsc_mode,
+        TscMode::Native
+    );
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let fields = value.as_object_mut().unwrap();
+    assert_eq!(fields.remove("tsc_mode").unwrap(), "native");
+    assert_eq!(
+        from_json("web.json", &value.to_string()).unwrap().tsc_mode,
+        TscMode::Default
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use uuid::Uuid;
 
 use super::{CreateOptions, Host, HotPlug, Owner, Places, create};
-use crate::config::{Action, DiskBackend, DiskConfig, DomainConfig, VifConfig};
+use crate::config::{Action, DiskBackend, DiskConfig, DomainConfig, TscMode, VifConfig};
 use crate::device::{Device, hotplug};
 use crate::error::{Code, Error, Result};
 use crate::hypervisor::GuestKind;
@@ -87,6 +87,7 @@ impl World {
             on_reboot: Action::Restart,
             on_crash: Action::Destroy,
             driver_domain: false,
+            tsc_mode: TscMode::Default,
         }
     }
 

@@ -9,6 +9,7 @@ use super::super::{
     wait_end,
 };
 use super::World;
+use crate::config::TscMode;
 use crate::error::Code;
 use crate::hypervisor::{GuestKind, Hypervisor, ShutdownReason, Trigger};
 use crate::ids::{DomId, KiB};
@@ -317,7 +318,8 @@ fn console_tty_waits_for_xenconsoled() {
 #[test]
 fn configuration_for_xl_is_json_with_a_terminator() {
     let world = World::new();
-    let config = world.full_config("web");
+    let mut config = world.full_config("web");
+    config.tsc_mode = TscMode::AlwaysEmulate;
     world.create(&config).unwrap();
     let path = world
         .directory
@@ -327,6 +329,7 @@ fn configuration_for_xl_is_json_with_a_terminator() {
     assert_eq!(*end, 0);
     let json: serde_json::Value = serde_json::from_slice(text).unwrap();
     assert_eq!(json["c_info"]["type"], "pvh");
+    assert_eq!(json["b_info"]["tsc_mode"], "always_emulate");
     assert_eq!(json["b_info"]["type.pvh"], serde_json::json!({}));
     assert_eq!(json["nics"][0]["mac"], "00:16:3e:00:00:01");
     assert_eq!(json["disks"][0]["vdev"], "xvda");

@@ -5,6 +5,7 @@ use xen_sys::{Capabilities, CreateDomain, XenError, Xenctrl};
 
 use super::failure::{fail, name};
 use super::images::MAX_PVH_VCPUS;
+use crate::config::TscMode;
 use crate::error::{Code, Error, Result};
 use crate::hypervisor::{CreateSpec, GuestKind};
 use crate::ids::DomId;
@@ -45,7 +46,7 @@ fn set_up(ctl: &Xenctrl, domid: u16, pvh: bool, spec: &CreateSpec) -> Result<(),
     if pvh {
         ctl.set_pvh_params(domid)?;
     }
-    ctl.set_tsc_mode(domid, TSC_DEFAULT)?;
+    ctl.set_tsc_mode(domid, tsc_number(spec.tsc_mode))?;
     if pvh {
         // Xen counts the pool in whole pages.
         ctl.set_paging_pool(domid, spec.paging_pool.pages().saturating_mul(4096))?;
@@ -53,8 +54,14 @@ fn set_up(ctl: &Xenctrl, domid: u16, pvh: bool, spec: &CreateSpec) -> Result<(),
     Ok(())
 }
 
-/// `tsc_mode="default"`: native where it is safe, emulated where the guest moves to a host of another frequency.
-const TSC_DEFAULT: u32 = 0;
+/// Xen's number of the mode (`TSC_MODE_*`, `xen/arch/x86/include/asm/time.h`).
+const fn tsc_number(mode: TscMode) -> u32 {
+    match mode {
+        TscMode::Default => 0,
+        TscMode::AlwaysEmulate => 1,
+        TscMode::Native => 2,
+    }
+}
 
 /// The newest grant table version that this Xen offers.
 const fn grant_version(caps: Capabilities) -> u32 {
@@ -113,6 +120,7 @@ mod tests {
             max_maptrack_frames: 1024,
             max_event_channels: 1023,
             paging_pool: KiB::from_mib(2),
+            tsc_mode: TscMode::Default,
         }
     }
 
@@ -144,6 +152,12 @@ mod tests {
         );
         let refused = is_possible(all, &spec(GuestKind::Pvh, 129)).map_err(|e| e.code);
         assert_eq!(refused, Err(Code::Usage));
+    }
+
+    #[test]
+    fn tsc_modes_have_the_numbers_of_xen() {
+        let modes = [TscMode::Default, TscMode::AlwaysEmulate, TscMode::Native];
+        assert_eq!(modes.map(tsc_number), [0, 1, 2]);
     }
 
     #[test]

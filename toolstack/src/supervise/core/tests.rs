@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::config::TscMode;
 use crate::error::Code;
 use crate::hypervisor::{GuestKind, RunState};
 use crate::ids::KiB;
@@ -32,6 +33,7 @@ fn config(name: &str, on_end: OnEnd) -> Box<DomainConfig> {
         on_reboot: on_end,
         on_crash: on_end,
         driver_domain: false,
+        tsc_mode: TscMode::Default,
     })
 }
 

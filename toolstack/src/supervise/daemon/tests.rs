@@ -9,7 +9,7 @@ use fttcp::control;
 use uuid::Uuid;
 
 use super::*;
-use crate::config::{Action as OnEnd, DomainConfig, VifConfig};
+use crate::config::{Action as OnEnd, DomainConfig, TscMode, VifConfig};
 use crate::device::Device;
 use crate::domain::{self, CreateOptions, Host, HotPlug, Owner, Places};
 use crate::hypervisor::sim::SimHypervisor;
@@ -200,6 +200,7 @@ impl World {
             on_reboot: OnEnd::Restart,
             on_crash: OnEnd::Destroy,
             driver_domain: false,
+            tsc_mode: TscMode::Default,
         }
     }
 

@@ -24,7 +24,7 @@ fn cases() -> Vec<Case> {
             "unknown key",
             good.clone() + "memroy = 12\n",
             2,
-            &["bad.cfg:9:1", "memroy", "memory"],
+            &["bad.cfg:10:1", "memroy", "memory"],
         ),
         case(
             "bad value",

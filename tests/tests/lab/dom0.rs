@@ -25,7 +25,8 @@ impl Guest {
     pub(crate) fn config(&self) -> String {
         format!(
             "name = \"{}\"\ntype = \"{}\"\nkernel = \"/lab/guest/vmlinux\"\nramdisk = \"/lab/guest/initrd.img\"\n\
-             cmdline = \"console=hvc0 random.trust_cpu=on quiet rxl.role=idle\"\nmemory = 160\nvcpus = {}\n{}\n",
+             cmdline = \"console=hvc0 random.trust_cpu=on quiet rxl.role=idle\"\nmemory = 160\nvcpus = {}\n\
+             tsc_mode = \"native\"\n{}\n",
             self.name, self.kind, self.vcpus, self.more
         )
     }

@@ -175,7 +175,6 @@ fn drain(pipe: &mut impl Read, complaint: &mut Vec<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -189,8 +188,18 @@ mod tests {
         fn new(name: &str, body: &str) -> Self {
             let name = format!("rxl-script-{name}-{}", std::process::id());
             let path = std::env::temp_dir().join(name);
-            fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            // Written by another process: were the file open for writing here, a child that another test starts at that
+            // moment would inherit it, and the kernel runs no program that somebody may write ("text file busy").
+            let written = Command::new("sh")
+                .args([
+                    "-c",
+                    "printf '#!/bin/sh\\n%s\\n' \"$2\" > \"$1\" && chmod 755 \"$1\"",
+                    "sh",
+                ])
+                .arg(&path)
+                .arg(body)
+                .status();
+            assert!(written.unwrap().success());
             Self(path)
         }
 

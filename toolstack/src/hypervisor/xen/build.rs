@@ -97,7 +97,7 @@ impl Build<'_> {
                 _ => ("PVH", "CONFIG_PVH"),
             };
             let why = format!("the file named by kernel cannot start as a {kind} guest: {cause}");
-            Error::new(Code::Usage, OP, self.spec.kernel.display().to_string(), why)
+            Error::new(Code::State, OP, self.spec.kernel.display().to_string(), why)
                 .hint(format!("use a kernel built with {option}, or change type"))
                 .domain(self.id)
         })

@@ -25,7 +25,7 @@ const BUILDER_NEEDS: u64 = 1 << 20;
 /// Checks the files and the memory of a domain to be built, without touching Xen.
 ///
 /// # Errors
-/// `Code::NotFound`: a file is missing. `Code::Usage`: the kernel is no kernel. `Code::Resources`: the
+/// `Code::NotFound`: a file is missing. `Code::State`: the kernel is no kernel. `Code::Resources`: the
 /// memory cannot hold kernel and ramdisk; the hint says how much can.
 pub fn check_images(spec: &BuildSpec) -> Result<()> {
     if spec.kind == GuestKind::Pvh && !(1..=MAX_PVH_VCPUS).contains(&spec.vcpus) {
@@ -78,12 +78,12 @@ fn kernel_end(path: &Path) -> Result<Option<u64>> {
         return Ok(None);
     } else {
         let why = "the file named by kernel is neither an ELF image nor a Linux bzImage";
-        return Err(Error::new(Code::Usage, OP, path.display().to_string(), why)
+        return Err(Error::new(Code::State, OP, path.display().to_string(), why)
             .hint("kernel takes a Linux vmlinuz or vmlinux with Xen support (CONFIG_XEN_PV, CONFIG_PVH)"));
     };
     end.map(Some).map_err(|cause| {
         Error::new(
-            Code::Usage,
+            Code::State,
             OP,
             path.display().to_string(),
             format!("the kernel is cut short: {cause}"),

@@ -139,7 +139,7 @@ fn file_that_is_no_kernel_is_refused() {
     for bytes in [&b"#!/bin/sh\n"[..], b"", b"\x7fELF"] {
         let kernel = dir.file("kernel", bytes);
         let error = check_images(&spec(GuestKind::Pvh, kernel, None, 64)).expect_err("no kernel");
-        assert_eq!(error.code, Code::Usage, "{error}");
+        assert_eq!(error.code, Code::State, "{error}");
     }
 }
 

@@ -6,4 +6,5 @@
 mod bad_input;
 mod dom0;
 mod failover;
+mod keys;
 mod verbs;

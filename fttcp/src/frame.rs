@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::flow::{FlowKey, FlowState, Route};
+
 /// One network interface of the logger, numbered by the data path in the order of opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u32);
@@ -51,9 +53,40 @@ pub struct PartialChecksum {
     pub offset: u16,
 }
 
-/// Takes the frames that protocol logic wants sent. The frame is valid during the call only.
+/// Takes the frames that protocol logic wants sent, and the connections that it need not see for a while. A frame is
+/// valid during the call only. A data path without a fast path only transmits.
 pub trait Output {
     /// Sends `frame` (a whole Ethernet frame) out of `port`. A frame that cannot be sent now is dropped and
     /// counted by the data path: TCP retransmits.
     fn transmit(&mut self, port: PortId, frame: &[u8], offload: &Offload);
+
+    /// Tells what is to become of the frames of `port` from now on.
+    fn route(&mut self, port: PortId, route: Route) {
+        let _ = (port, route);
+    }
+
+    /// Tells which TCP ports of a group's servers are protected; segments of others pass unseen. `outbound`: the
+    /// connections that servers open must be seen too.
+    fn services(&mut self, group: u32, ports: &[u16], outbound: bool) {
+        let _ = (group, ports, outbound);
+    }
+
+    /// Gives a connection to the fast path. False: it was not taken.
+    fn offload(&mut self, key: &FlowKey, state: &FlowState) -> bool {
+        let _ = (key, state);
+        false
+    }
+
+    /// The state of a connection that the fast path has, which it keeps.
+    fn peek(&mut self, key: &FlowKey) -> Option<FlowState> {
+        let _ = key;
+        None
+    }
+
+    /// Takes a connection back from the fast path: its last state, or `None` if the fast path does not have it. All
+    /// of its records must have been handled before what this state says is used.
+    fn reclaim(&mut self, key: &FlowKey) -> Option<FlowState> {
+        let _ = key;
+        None
+    }
 }

@@ -10,6 +10,7 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod engine;
+pub mod flow;
 pub mod frame;
 mod recovery;
 pub mod service;

@@ -23,12 +23,9 @@ fuzz_target!(|data: &[u8]| {
         active: "a".to_owned(),
         standbys: vec!["s".to_owned()],
         services: vec![ServiceSpec {
-            address: None,
-            port: 80,
-            kind: "opaque".to_owned(),
             mask: vec!["Date".to_owned()],
             buffer_bytes: 4096,
-            fin_hold_ms: 250,
+            ..ServiceSpec::new(80, "opaque")
         }],
     };
     let ports = GroupPorts {

@@ -96,6 +96,26 @@ pub struct ServiceSpec {
     /// is not held.
     #[serde(default = "default_hold")]
     pub fin_hold_ms: u32,
+    /// Most bytes that either end may be offered in one segment: the MSS options of SYN and SYN-ACK are lowered to
+    /// it. For a path whose MTU is lower than the ends' and whose routers do not say so. `None`: as the ends say.
+    #[serde(default)]
+    pub mss_clamp: Option<u16>,
+}
+
+impl ServiceSpec {
+    /// A service of this kind at `port` of every address, with the defaults of the protocol.
+    #[must_use]
+    pub fn new(port: u16, kind: &str) -> Self {
+        Self {
+            address: None,
+            port,
+            kind: kind.to_owned(),
+            mask: Vec::new(),
+            buffer_bytes: default_buffer(),
+            fin_hold_ms: default_hold(),
+            mss_clamp: None,
+        }
+    }
 }
 
 const fn default_buffer() -> u32 {
@@ -194,6 +214,12 @@ pub struct Counters {
     pub dropped: u64,
     /// FIN and RST segments of a dead server that were swallowed.
     pub swallowed_closes: u64,
+    /// ICMP errors dropped because what they quote was not in flight, or because their connection had no server then.
+    #[serde(default)]
+    pub icmp_dropped: u64,
+    /// IP fragments dropped: they overlap, their datagram was not complete in time, or there was no room for them.
+    #[serde(default)]
+    pub fragments_dropped: u64,
 }
 
 /// How a failover went. Times are in microseconds since the logger was told of it.

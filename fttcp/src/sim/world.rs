@@ -260,12 +260,8 @@ fn group(scenario: &Scenario) -> (GroupSpec, GroupPorts) {
     let count = scenario.crashes.len() as u32;
     let services = if scenario.protect {
         vec![ServiceSpec {
-            address: None,
-            port: SERVICE_PORT,
-            kind: "opaque".to_owned(),
             mask: vec!["Date".to_owned()],
-            buffer_bytes: 1 << 20,
-            fin_hold_ms: 250,
+            ..ServiceSpec::new(SERVICE_PORT, "opaque")
         }]
     } else {
         Vec::new()

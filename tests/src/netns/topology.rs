@@ -111,12 +111,9 @@ impl Topology {
 
     fn group(&self, protected: bool) -> GroupSpec {
         let service = |port| ServiceSpec {
-            address: None,
-            port,
-            kind: "opaque".to_owned(),
             mask: vec!["Date".to_owned()],
             buffer_bytes: BUFFER,
-            fin_hold_ms: 250,
+            ..ServiceSpec::new(port, "opaque")
         };
         GroupSpec {
             name: GROUP.to_owned(),

@@ -113,12 +113,9 @@ struct Bench {
 
 fn service() -> ServiceSpec {
     ServiceSpec {
-        address: None,
-        port: 80,
-        kind: "opaque".to_owned(),
         mask: vec!["Date".to_owned()],
         buffer_bytes: 10_000,
-        fin_hold_ms: 250,
+        ..ServiceSpec::new(80, "opaque")
     }
 }
 

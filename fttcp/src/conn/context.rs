@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::Masks;
-use crate::control::{Counters, FailoverStatus, ServiceSpec};
+use crate::control::{Counters, FailoverStatus, ServiceSpec, Verify};
 use crate::engine::Event;
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::wire::SegmentRepr;
@@ -88,9 +88,20 @@ pub(crate) struct Context<'a> {
     pub(crate) progress: Option<&'a mut Progress>,
     pub(crate) events: &'a mut Events,
     pub(crate) scratch: &'a mut Vec<u8>,
+    /// The data path can forward connections by itself.
+    pub(crate) shortcut: bool,
 }
 
 impl Context<'_> {
+    /// Whether of what a server sends only parts are remembered.
+    pub(crate) const fn sampled(&self) -> bool {
+        match self.service.spec.verify {
+            Verify::Full => false,
+            Verify::Sampled => true,
+            Verify::Auto => self.shortcut,
+        }
+    }
+
     /// Builds the segment and sends it to the client.
     pub(crate) fn send_north(&mut self, segment: &SegmentRepr<'_>) {
         segment.emit(self.scratch);

@@ -102,7 +102,7 @@ impl Connection {
                 self.client.right = self.client.right.max(right);
                 if ack > self.server.una {
                     self.server.una = ack;
-                    self.verifier.prune(ack);
+                    self.sent.prune(ack, &cx.service.masks);
                 }
             }
         }
@@ -152,6 +152,9 @@ impl Connection {
         let at = at.max(0).unsigned_abs();
         if at <= stable {
             self.note_cause(stable);
+        }
+        if let Some(plugin) = &self.plugin {
+            self.sent.capture(plugin.capture());
         }
         let bound = cx.service.spec.buffer_bytes as usize;
         if self.log.insert(at, &data[skip..], bound).is_err() {

@@ -5,9 +5,6 @@ use super::from_client::WINDOW_SLACK;
 use super::{Close, Connection, Context, State, Verdict};
 use crate::wire::{Flags, Head, Segment, SeqNumber};
 
-/// Most bytes that are passed on beyond a gap in the server's stream. More is dropped; the server repeats it.
-const MAX_AHEAD: usize = 1 << 20;
-
 impl Connection {
     /// Takes a segment of the active server.
     pub(crate) fn on_server_segment(
@@ -91,7 +88,7 @@ impl Connection {
             // No receiver takes it; what is not sensible must not move the record of what was sent.
             return Verdict::Drop;
         }
-        if data_len > 0 && self.protected && end > self.verifier.end().cast_signed() {
+        if data_len > 0 && self.protected && self.sent.wants(at, end) {
             let Ok(at) = u64::try_from(at) else {
                 return Verdict::Drop;
             };
@@ -122,7 +119,7 @@ impl Connection {
 
     /// Notes that a FIN came; says whether it may pass.
     fn pass_fin(&mut self, at: u64, cx: &Context<'_>) -> bool {
-        if self.server.fin.is_none() && !self.fin_expected() {
+        if self.server.fin.is_none() && !self.fin_expected(at) {
             self.hold_close(Close::Fin(at), cx);
             return false;
         }
@@ -144,42 +141,14 @@ impl Connection {
         self.server.right = self.server.right.max(right);
     }
 
-    /// Hashes what is new in the data. False: it lies too far beyond a gap and must not pass.
-    fn absorb(&mut self, at: u64, data: &[u8], cx: &mut Context<'_>) -> bool {
-        let known = self.verifier.end();
-        if at > known {
-            let held: usize = self.ahead.values().map(Vec::len).sum();
-            if held + data.len() > MAX_AHEAD {
-                return false;
+    /// Remembers what is new in the data. False: it lies too far beyond a gap and must not pass.
+    fn absorb(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> bool {
+        let plugin = &mut self.plugin;
+        self.sent.absorb(at, data, &cx.service.masks, |at, bytes| {
+            if let Some(plugin) = plugin {
+                plugin.server_bytes(at, bytes);
             }
-            let longer = self
-                .ahead
-                .get(&at)
-                .is_none_or(|known| known.len() < data.len());
-            if longer {
-                self.ahead.insert(at, data.to_vec());
-            }
-            return true;
-        }
-        self.take_in_order(&data[(known - at) as usize..], cx);
-        while let Some(range) = self.ahead.first_entry() {
-            let (at, known) = (*range.key(), self.verifier.end());
-            if at > known {
-                break;
-            }
-            let bytes = range.remove();
-            if let Some(new) = bytes.get((known - at) as usize..) {
-                self.take_in_order(new, cx);
-            }
-        }
-        true
-    }
-
-    fn take_in_order(&mut self, data: &[u8], cx: &Context<'_>) {
-        self.verifier.feed(&cx.service.masks, data);
-        if let Some(plugin) = &mut self.plugin {
-            plugin.server_bytes(data);
-        }
+        })
     }
 
     /// Rewrites a segment of the present server for the client. Without a mapping it stays untouched.
@@ -224,7 +193,7 @@ impl Connection {
     /// Puts the values that the client may have seen in the place of those that this server generated.
     fn substitute(&self, segment: &mut Segment<'_>, at: i64) {
         let len = segment.payload().len() as i64;
-        for value in self.verifier.values() {
+        for value in self.sent.values() {
             let start = value.at.cast_signed();
             let from = start.max(at);
             let to = (start + value.bytes.len() as i64).min(at + len);

@@ -10,7 +10,8 @@
 //! * `close`: a server's FIN and RST, which may be a crash.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `emit`: segments that the logger makes itself.
-//! * `verify`, `canon`: what was sent, and whether a replacement says the same.
+//! * `sent`: what was sent, and whether a replacement says the same; `verify`: by a digest of every byte, `sketch`: by
+//!   parts; `canon`: what does not count.
 //!
 //! Before any failover there is no mapping and segments pass untouched.
 
@@ -21,9 +22,11 @@ mod emit;
 mod from_client;
 mod from_server;
 mod lifetime;
+mod sent;
+mod sketch;
 mod verify;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::engine::Ends;
@@ -38,7 +41,8 @@ pub(crate) use close::{Close, Hold};
 pub(crate) use context::{Context, Events, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
 pub(crate) use lifetime::Orphan;
-pub(crate) use verify::{Divergence, Expected, Verifier};
+pub(crate) use sent::Sent;
+pub(crate) use verify::{Divergence, Verifier};
 
 /// What becomes of the frame at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,9 +165,7 @@ pub(crate) struct Connection {
     /// From this client position on, the client had seen (acknowledged) this much of the server's stream: a replay
     /// keeps to the same order of cause and effect.
     pub(crate) causes: VecDeque<(u64, u64)>,
-    pub(crate) verifier: Verifier,
-    /// Server bytes passed on beyond a gap in its stream, not hashed yet.
-    pub(crate) ahead: BTreeMap<u64, Vec<u8>>,
+    pub(crate) sent: Sent,
     pub(crate) plugin: Option<Box<dyn Service>>,
     pub(crate) map: Option<Mapping>,
     pub(crate) recovery: Option<Box<Recovery>>,
@@ -210,9 +212,12 @@ impl Connection {
             },
             log: StableBuffer::default(),
             causes: VecDeque::new(),
-            // Room for the timestamps option in the smallest segment.
-            verifier: Verifier::new(Verifier::block_for(mss.saturating_sub(12))),
-            ahead: BTreeMap::new(),
+            sent: if cx.sampled() {
+                Sent::sampled()
+            } else {
+                // Room for the timestamps option in the smallest segment.
+                Sent::full(Verifier::block_for(mss.saturating_sub(12)))
+            },
             plugin: service::by_kind(&cx.service.spec.kind),
             map: None,
             recovery: None,
@@ -309,8 +314,7 @@ impl Connection {
         self.protected = false;
         self.log.clear();
         self.causes = VecDeque::new();
-        self.ahead.clear();
-        self.verifier = Verifier::new(self.verifier.block());
+        self.sent = self.sent.cleared();
         self.plugin = None;
         cx.counters.unprotected += 1;
         cx.events.push(crate::engine::Event::Unprotected {

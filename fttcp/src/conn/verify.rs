@@ -23,7 +23,7 @@ pub(crate) struct Value {
 }
 
 impl Value {
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.at + self.bytes.len() as u64
     }
 }
@@ -84,7 +84,7 @@ impl Verifier {
     }
 
     /// True bytes of the masked values that the client has not acknowledged.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn values(&self) -> std::collections::vec_deque::Iter<'_, Value> {
         self.values.iter()
     }
 
@@ -271,7 +271,7 @@ impl Expected {
 }
 
 /// The part of `known` (which begins at `start`) that lies within `len` bytes from `at`.
-fn overlap(start: u64, known: &[u8], at: u64, len: usize) -> Option<Value> {
+pub(super) fn overlap(start: u64, known: &[u8], at: u64, len: usize) -> Option<Value> {
     let from = start.max(at);
     let to = (start + known.len() as u64).min(at + len as u64);
     (from < to).then(|| Value {
@@ -280,7 +280,7 @@ fn overlap(start: u64, known: &[u8], at: u64, len: usize) -> Option<Value> {
     })
 }
 
-fn differs(start: u64, known: &[u8], at: u64, bytes: &[u8]) -> Option<Divergence> {
+pub(super) fn differs(start: u64, known: &[u8], at: u64, bytes: &[u8]) -> Option<Divergence> {
     let sent = overlap(start, known, at, bytes.len())?;
     let skip = (sent.at - at) as usize;
     let got = &bytes[skip..skip + sent.bytes.len()];

@@ -75,6 +75,19 @@ pub struct GroupSpec {
     pub services: Vec<ServiceSpec>,
 }
 
+/// How much of a server's stream is remembered, to compare a replacement's with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// Sampled where the data path can forward in the kernel, else full.
+    #[default]
+    Auto,
+    /// A digest of every byte; every byte passes through the logger's process.
+    Full,
+    /// The beginning of each answer and eight bytes of every 16 KiB. The rest may be forwarded in the kernel.
+    Sampled,
+}
+
 /// One protected TCP service of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSpec {
@@ -96,6 +109,9 @@ pub struct ServiceSpec {
     /// is not held.
     #[serde(default = "default_hold")]
     pub fin_hold_ms: u32,
+    /// How a replacement's stream is compared with what had been sent.
+    #[serde(default)]
+    pub verify: Verify,
     /// Most bytes that either end may be offered in one segment: the MSS options of SYN and SYN-ACK are lowered to
     /// it. For a path whose MTU is lower than the ends' and whose routers do not say so. `None`: as the ends say.
     #[serde(default)]
@@ -113,6 +129,7 @@ impl ServiceSpec {
             mask: Vec::new(),
             buffer_bytes: default_buffer(),
             fin_hold_ms: default_hold(),
+            verify: Verify::default(),
             mss_clamp: None,
         }
     }

@@ -26,6 +26,8 @@ pub use event::{Ends, Event};
 pub struct EngineConfig {
     /// Most connections tracked at once; further ones pass unprotected.
     pub max_connections: usize,
+    /// The data path can forward connections by itself ([`Output::offload`]).
+    pub shortcut: bool,
     /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
     pub max_events: usize,
 }
@@ -34,6 +36,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             max_connections: 1 << 17,
+            shortcut: false,
             max_events: 1024,
         }
     }
@@ -185,7 +188,7 @@ impl Engine {
             self.ports.retain(|&(other, ..)| other != port);
             self.ports.push((port, index, role));
         }
-        self.groups[index] = Some(Group::new(spec, ports));
+        self.groups[index] = Some(Group::new(spec, ports, self.config.shortcut));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! sequence number and the options that it had used with the dead server.
 
 use super::{Phase, RTO};
-use crate::conn::{Connection, Context, Mapping, Verifier};
+use crate::conn::{Connection, Context, Mapping};
 use crate::service;
 use crate::wire::{Flags, Head, SegmentRepr, SeqNumber};
 
@@ -43,7 +43,7 @@ impl Connection {
             return;
         }
         self.map_to(head);
-        self.verifier = Verifier::new(self.verifier.block());
+        self.sent.expect_again();
         self.plugin = service::by_kind(&cx.service.spec.kind);
         if let Some(progress) = &mut cx.progress
             && progress.status.first_handshake_us.is_none()

@@ -7,7 +7,7 @@ use super::Masks;
 use crate::control::{Counters, FailoverStatus, ServiceSpec, Verify};
 use crate::engine::Event;
 use crate::frame::{Offload, Output, PortId, Time};
-use crate::wire::SegmentRepr;
+use crate::wire::{SegmentRepr, TooBigRepr};
 
 /// A service of a group, made ready for use.
 #[derive(Debug)]
@@ -112,6 +112,13 @@ impl Context<'_> {
     /// Builds the segment and sends it to the server.
     pub(crate) fn send_south(&mut self, segment: &SegmentRepr<'_>) {
         segment.emit(self.scratch);
+        self.out
+            .transmit(self.south, self.scratch, &Offload::default());
+    }
+
+    /// Builds the ICMP error and sends it to the server.
+    pub(crate) fn send_south_icmp(&mut self, error: &TooBigRepr<'_>) {
+        error.emit(self.scratch);
         self.out
             .transmit(self.south, self.scratch, &Offload::default());
     }

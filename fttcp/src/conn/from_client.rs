@@ -114,6 +114,7 @@ impl Connection {
         if head.flags.has(Flags::RST) {
             return brought;
         }
+        self.note_sent(segment);
         if !self.protected {
             if head.flags.has(Flags::FIN) {
                 let at = head.seq.position(self.client.isn, self.client.acked);
@@ -124,6 +125,18 @@ impl Connection {
         }
         self.log_data(segment, cx, &mut brought);
         brought
+    }
+
+    /// Notes how far the client has sent, as far as its peer lets it.
+    fn note_sent(&mut self, segment: &Segment<'_>) {
+        let head = segment.head();
+        let at = head.seq.position(self.client.isn, self.client.acked);
+        let end = at + segment.payload().len() as i64 + i64::from(head.flags.has(Flags::FIN));
+        if let Ok(end) = u64::try_from(end)
+            && end <= self.server.right + WINDOW_SLACK
+        {
+            self.client.next = self.client.next.max(end);
+        }
     }
 
     fn log_data(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>, brought: &mut FromClient) {

@@ -8,6 +8,7 @@
 //! * `from_client`: what a client's segment changes; logging before forwarding.
 //! * `from_server`: what a server's segment changes; hashing before forwarding; rewriting.
 //! * `close`: a server's FIN and RST, which may be a crash.
+//! * `icmp`: ICMP errors about its segments, and the path's MTU.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `emit`: segments that the logger makes itself.
 //! * `sent`: what was sent, and whether a replacement says the same; `verify`: by a digest of every byte, `sketch`: by
@@ -21,6 +22,7 @@ mod context;
 mod emit;
 mod from_client;
 mod from_server;
+mod icmp;
 mod lifetime;
 mod sent;
 mod sketch;
@@ -107,6 +109,8 @@ pub(crate) struct ClientSide {
     pub(crate) fin: Option<u64>,
     /// Highest position of its stream acknowledged to it.
     pub(crate) acked: u64,
+    /// Position after the highest that it has sent, FIN included.
+    pub(crate) next: u64,
 }
 
 /// The server's half, as the client knows it.
@@ -171,6 +175,10 @@ pub(crate) struct Connection {
     pub(crate) recovery: Option<Box<Recovery>>,
     pub(crate) hold: Option<Hold>,
     pub(crate) failovers: u32,
+    /// Least MTU that a router towards the client has named.
+    pub(crate) path_mtu: Option<u16>,
+    /// Least MTU that was named on the way to a replacement while the logger fed it.
+    pub(crate) server_mtu: Option<u16>,
     pub(crate) active: Time,
     /// When the table will look at this connection next; kept by the table.
     pub(crate) wake: Option<Time>,
@@ -200,6 +208,7 @@ impl Connection {
                 right: u64::from(head.window),
                 fin: None,
                 acked: 0,
+                next: 0,
             },
             server: ServerSide {
                 isn: SeqNumber(0),
@@ -223,6 +232,8 @@ impl Connection {
             recovery: None,
             hold: None,
             failovers: 0,
+            path_mtu: None,
+            server_mtu: None,
             active: cx.now,
             wake: None,
         }

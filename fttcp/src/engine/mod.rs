@@ -8,6 +8,7 @@
 mod event;
 mod failover;
 mod group;
+mod icmp;
 mod segment;
 mod status;
 mod table;

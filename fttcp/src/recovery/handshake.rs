@@ -10,8 +10,10 @@ use crate::wire::{Flags, Head, SegmentRepr, SeqNumber};
 impl Connection {
     /// Sends the client's SYN to the replacement.
     pub(super) fn send_syn(&mut self, cx: &mut Context<'_>) {
+        let told_mss = self.path_mss();
         if let Some(recovery) = &mut self.recovery {
             recovery.retry = Some(cx.now.after(recovery.rto));
+            recovery.told_mss = told_mss;
         }
         cx.send_south(&self.syn(true));
     }

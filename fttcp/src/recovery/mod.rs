@@ -62,6 +62,8 @@ pub(crate) struct Recovery {
     /// The replacement's stream ended before everything was said again. It may be dying too: unless its death is
     /// told by this time, the streams differ.
     ended_early: Option<Time>,
+    /// MSS in the SYN that the replacement was sent.
+    told_mss: u16,
     /// A client segment was dropped, which TCP repeats only when its timer runs out.
     refused: bool,
 }
@@ -71,6 +73,11 @@ impl Recovery {
     pub(crate) fn deadline(&self) -> Time {
         let timers = [self.retry, self.ended_early, self.custody.deadline()];
         timers.into_iter().flatten().fold(self.give_up, Time::min)
+    }
+
+    /// Client positions: acknowledged by the replacement, and sent to it.
+    pub(crate) const fn fed(&self) -> (u64, u64) {
+        (self.fed_una, self.fed_next)
     }
 
     fn progressed(&mut self, now: Time) {
@@ -101,6 +108,7 @@ impl Connection {
             causes_met: 0,
             discarded: 0,
             ended_early: None,
+            told_mss: u16::MAX,
             refused: false,
         }));
         self.map = None;
@@ -183,6 +191,8 @@ impl Connection {
             self.ack_client(cx);
         }
         self.ack_replacement(cx);
+        let acked = self.server.una.min(self.map.map_or(0, |map| map.next));
+        self.tell_path_mtu(recovery.told_mss, acked, cx);
         cx.counters.recovered += 1;
         let ends = self.ends();
         if let Some(progress) = &mut cx.progress {

@@ -93,7 +93,10 @@ impl Connection {
 
     fn replacement_mss(&self) -> usize {
         let offered = self.map.and_then(|map| map.options.mss).unwrap_or(536);
-        let mss = offered.min(self.client.options.mss.unwrap_or(536));
+        let mut mss = offered.min(self.client.options.mss.unwrap_or(536));
+        if let Some(mtu) = self.server_mtu {
+            mss = mss.min(mtu - self.headers());
+        }
         usize::from(mss)
             .saturating_sub(if self.stamped() { 12 } else { 0 })
             .max(64)

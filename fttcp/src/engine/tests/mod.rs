@@ -5,6 +5,7 @@ mod chaos;
 mod closing;
 mod forwarding;
 mod moving;
+mod traps_icmp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -27,12 +27,10 @@ pub(super) struct Group {
     pub(super) progress: Option<Progress>,
     /// In whose names the standby was asked for its address; the answers are not for them.
     solicited: Vec<(MacAddr, IpAddr)>,
-    /// The data path can forward connections by itself.
-    shortcut: bool,
 }
 
 impl Group {
-    pub(super) fn new(spec: GroupSpec, ports: GroupPorts, shortcut: bool) -> Self {
+    pub(super) fn new(spec: GroupSpec, ports: GroupPorts) -> Self {
         let services = spec
             .services
             .iter()
@@ -48,7 +46,6 @@ impl Group {
             counters: Counters::default(),
             progress: None,
             solicited: Vec::new(),
-            shortcut,
         }
     }
 
@@ -81,7 +78,6 @@ impl Group {
             progress: self.progress.as_mut(),
             events,
             scratch,
-            shortcut: self.shortcut,
         }
     }
 

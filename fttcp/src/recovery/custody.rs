@@ -27,6 +27,10 @@ impl Custody {
         self.end
     }
 
+    pub(super) const fn cost(&self) -> usize {
+        self.kept.capacity()
+    }
+
     pub(super) const fn deadline(&self) -> Option<Time> {
         self.retry
     }
@@ -71,7 +75,7 @@ impl Connection {
     /// everything regenerated is taken.
     pub(super) fn take_custody(&mut self, at: u64, data: &[u8], cx: &Context<'_>) {
         let acknowledged = self.replacement_ack();
-        let known = self.sent.end();
+        let known = self.verifier.end();
         let Some(recovery) = &mut self.recovery else {
             return;
         };

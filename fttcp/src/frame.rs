@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::flow::{FlowKey, FlowState, Route};
+use crate::flow::{FlowKey, FlowState, Record, Route};
 
 /// One network interface of the logger, numbered by the data path in the order of opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,10 +83,15 @@ pub trait Output {
         None
     }
 
-    /// Takes a connection back from the fast path: its last state, or `None` if the fast path does not have it. All
-    /// of its records must have been handled before what this state says is used.
+    /// Takes a connection back from the fast path: its last state, or `None` if the fast path does not have it. What
+    /// [`Output::records`] gives after this must be handled before the state is used.
     fn reclaim(&mut self, key: &FlowKey) -> Option<FlowState> {
         let _ = key;
         None
+    }
+
+    /// Shows `each` what the fast path has copied out since the last call, in the order of its doing so.
+    fn records(&mut self, each: &mut dyn FnMut(&Record<'_>)) {
+        let _ = each;
     }
 }

@@ -31,14 +31,14 @@ pub(crate) struct Hold {
 }
 
 impl Connection {
-    /// Whether a FIN may pass at once: the protocol says that the server would close here. That the client has closed
+    /// Whether a FIN at this position of the server's stream may pass at once: the protocol says that the server would close here. That the client has closed
     /// its direction says nothing: it may wait for an answer, which a dying server's FIN would cut short.
-    pub(crate) fn fin_expected(&self) -> bool {
+    pub(crate) fn fin_expected(&self, at: u64) -> bool {
         !self.protected
             || self
                 .plugin
                 .as_ref()
-                .is_some_and(|plugin| plugin.close_expected())
+                .is_some_and(|plugin| plugin.close_expected(at))
     }
 
     /// Holds a close back, unless one is held already that says at least as much.

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 
 use super::Masks;
-use crate::control::{Counters, FailoverStatus, ServiceSpec};
+use crate::control::{Counters, FailoverStatus, ServiceSpec, Verify};
 use crate::engine::Event;
 use crate::frame::{Offload, Output, PortId, Time};
-use crate::wire::SegmentRepr;
+use crate::wire::{SegmentRepr, TooBigRepr};
 
 /// A service of a group, made ready for use.
 #[derive(Debug)]
@@ -88,9 +88,20 @@ pub(crate) struct Context<'a> {
     pub(crate) progress: Option<&'a mut Progress>,
     pub(crate) events: &'a mut Events,
     pub(crate) scratch: &'a mut Vec<u8>,
+    /// The data path can forward connections by itself.
+    pub(crate) shortcut: bool,
 }
 
 impl Context<'_> {
+    /// Whether of what a server sends only parts are remembered.
+    pub(crate) const fn sampled(&self) -> bool {
+        match self.service.spec.verify {
+            Verify::Full => false,
+            Verify::Sampled => true,
+            Verify::Auto => self.shortcut,
+        }
+    }
+
     /// Builds the segment and sends it to the client.
     pub(crate) fn send_north(&mut self, segment: &SegmentRepr<'_>) {
         segment.emit(self.scratch);
@@ -101,6 +112,13 @@ impl Context<'_> {
     /// Builds the segment and sends it to the server.
     pub(crate) fn send_south(&mut self, segment: &SegmentRepr<'_>) {
         segment.emit(self.scratch);
+        self.out
+            .transmit(self.south, self.scratch, &Offload::default());
+    }
+
+    /// Builds the ICMP error and sends it to the server.
+    pub(crate) fn send_south_icmp(&mut self, error: &TooBigRepr<'_>) {
+        error.emit(self.scratch);
         self.out
             .transmit(self.south, self.scratch, &Offload::default());
     }

@@ -7,8 +7,8 @@ use crate::wire::{Flags, OptionsRepr, SegmentRepr, SeqNumber, Timestamps};
 impl Connection {
     /// Most data bytes in one segment to the client.
     pub(crate) fn client_mss(&self) -> usize {
-        let mss = usize::from(self.client.options.mss.unwrap_or(536));
-        mss.saturating_sub(if self.stamped() { 12 } else { 0 })
+        usize::from(self.path_mss())
+            .saturating_sub(if self.stamped() { 12 } else { 0 })
             .max(64)
     }
 
@@ -129,6 +129,7 @@ impl Connection {
     /// replacement agrees to the same.
     pub(crate) fn syn(&self, negotiated: bool) -> SegmentRepr<'_> {
         let mut options = self.client.options;
+        options.mss = options.mss.map(|_| self.path_mss());
         if negotiated {
             options.window_scale = options.window_scale.filter(|_| self.scaled());
             options.sack_permitted &= self.server.options.sack_permitted;

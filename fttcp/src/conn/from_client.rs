@@ -17,10 +17,6 @@ pub(crate) struct FromClient {
     pub(crate) wants_ack: bool,
     /// Its data could not be logged.
     pub(crate) refused: bool,
-    /// Its data must not reach the server.
-    pub(crate) withheld: bool,
-    /// It repeats logged bytes, and says others.
-    pub(crate) conflict: bool,
 }
 
 impl Connection {
@@ -46,9 +42,6 @@ impl Connection {
         if flags.has(Flags::RST) {
             return self.client_reset(segment, cx);
         }
-        if brought.conflict {
-            self.correct(segment);
-        }
         match self.state {
             State::Recovering => {
                 self.recovery_from_client(brought, cx);
@@ -60,11 +53,6 @@ impl Connection {
                 }
                 Verdict::Drop
             }
-            State::Established if brought.withheld => {
-                self.ack_client(cx);
-                Verdict::Drop
-            }
-            State::Closed if brought.withheld => Verdict::Drop,
             State::Opening | State::Established | State::Closed => {
                 self.rewrite_for_server(segment);
                 self.check_closed(cx);
@@ -114,7 +102,7 @@ impl Connection {
                 self.client.right = self.client.right.max(right);
                 if ack > self.server.una {
                     self.server.una = ack;
-                    self.verifier.prune(ack);
+                    self.sent.prune(ack, &cx.service.masks);
                 }
             }
         }
@@ -126,6 +114,7 @@ impl Connection {
         if head.flags.has(Flags::RST) {
             return brought;
         }
+        self.note_sent(segment);
         if !self.protected {
             if head.flags.has(Flags::FIN) {
                 let at = head.seq.position(self.client.isn, self.client.acked);
@@ -136,6 +125,18 @@ impl Connection {
         }
         self.log_data(segment, cx, &mut brought);
         brought
+    }
+
+    /// Notes how far the client has sent, as far as its peer lets it.
+    fn note_sent(&mut self, segment: &Segment<'_>) {
+        let head = segment.head();
+        let at = head.seq.position(self.client.isn, self.client.acked);
+        let end = at + segment.payload().len() as i64 + i64::from(head.flags.has(Flags::FIN));
+        if let Ok(end) = u64::try_from(end)
+            && end <= self.server.right + WINDOW_SLACK
+        {
+            self.client.next = self.client.next.max(end);
+        }
     }
 
     fn log_data(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>, brought: &mut FromClient) {
@@ -156,36 +157,24 @@ impl Connection {
             self.client.fin = Some(end);
             self.note_cause(end);
         }
-        // A keep-alive repeats the byte before the stream's first, or its last; it need not be the true one.
-        let skip = at.min(0).unsigned_abs() as usize;
-        let (at, data) = (at.max(0).unsigned_abs(), &data[skip.min(data.len())..]);
-        let keep_alive = data.len() == 1 && end == stable;
-        if (at < stable || self.log.has_gap()) && !keep_alive {
-            brought.conflict = self.log.contradicts(at, data);
-            cx.counters.conflicts += u64::from(brought.conflict);
-        }
         if data.is_empty() || end <= stable {
             return;
         }
+        // A keep-alive repeats the byte before the stream's first.
+        let skip = at.min(0).unsigned_abs() as usize;
+        let at = at.max(0).unsigned_abs();
         if at <= stable {
             self.note_cause(stable);
         }
-        if let Err(lack) = self.log_bytes(at, data, cx) {
-            brought.refused = true;
-            brought.withheld = self.on_full(lack, cx);
+        if let Some(plugin) = &self.plugin {
+            self.sent.capture(plugin.capture());
         }
-    }
-
-    /// Puts the bytes that came first in the place of those that the segment says: the server may not have got them,
-    /// and would then keep others than those that are logged.
-    fn correct(&self, segment: &mut Segment<'_>) {
-        let head = segment.head();
-        let at = head.seq.position(self.client.isn, self.log.stable());
-        let skip = at.min(0).unsigned_abs() as usize;
-        let at = at.max(0).unsigned_abs();
-        let len = segment.payload().len().saturating_sub(skip);
-        for (start, bytes) in self.log.logged(at, len) {
-            segment.set_payload((start - at) as usize + skip, bytes);
+        let bound = cx.service.spec.buffer_bytes as usize;
+        if self.log.insert(at, &data[skip..], bound).is_err() {
+            brought.refused = true;
+            if self.state == State::Established {
+                self.unprotect("its client sent more than buffer_bytes", cx);
+            }
         }
     }
 

@@ -3,11 +3,7 @@
 
 use super::from_client::WINDOW_SLACK;
 use super::{Close, Connection, Context, State, Verdict};
-use crate::stable::Pieces;
 use crate::wire::{Flags, Head, Segment, SeqNumber};
-
-/// Most bytes that are passed on beyond a gap in the server's stream. More is dropped; the server repeats it.
-const MAX_AHEAD: usize = 1 << 20;
 
 impl Connection {
     /// Takes a segment of the active server.
@@ -92,7 +88,7 @@ impl Connection {
             // No receiver takes it; what is not sensible must not move the record of what was sent.
             return Verdict::Drop;
         }
-        if data_len > 0 && self.protected && end > self.verifier.end().cast_signed() {
+        if data_len > 0 && self.protected && self.sent.wants(at, end) {
             let Ok(at) = u64::try_from(at) else {
                 return Verdict::Drop;
             };
@@ -123,7 +119,7 @@ impl Connection {
 
     /// Notes that a FIN came; says whether it may pass.
     fn pass_fin(&mut self, at: u64, cx: &Context<'_>) -> bool {
-        if self.server.fin.is_none() && !self.fin_expected() {
+        if self.server.fin.is_none() && !self.fin_expected(at) {
             self.hold_close(Close::Fin(at), cx);
             return false;
         }
@@ -145,33 +141,14 @@ impl Connection {
         self.server.right = self.server.right.max(right);
     }
 
-    /// Hashes what is new in the data. False: it lies too far beyond a gap and must not pass.
-    fn absorb(&mut self, at: u64, data: &[u8], cx: &mut Context<'_>) -> bool {
-        let known = self.verifier.end();
-        if at > known {
-            let ahead = self.ahead.get_or_insert_default();
-            let more = Pieces::cost_of(data.len());
-            if ahead.cost() + more > MAX_AHEAD || more > self.account.room as usize {
-                return false;
+    /// Remembers what is new in the data. False: it lies too far beyond a gap and must not pass.
+    fn absorb(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> bool {
+        let plugin = &mut self.plugin;
+        self.sent.absorb(at, data, &cx.service.masks, |at, bytes| {
+            if let Some(plugin) = plugin {
+                plugin.server_bytes(at, bytes);
             }
-            ahead.insert(at, data);
-            return true;
-        }
-        self.take_in_order(&data[(known - at) as usize..], cx);
-        if let Some(mut ahead) = self.ahead.take() {
-            while let Some(bytes) = ahead.next(self.verifier.end()) {
-                self.take_in_order(&bytes, cx);
-            }
-            self.ahead = Some(ahead).filter(|ahead| !ahead.is_empty());
-        }
-        true
-    }
-
-    fn take_in_order(&mut self, data: &[u8], cx: &Context<'_>) {
-        self.verifier.feed(&cx.service.masks, data);
-        if let Some(plugin) = &mut self.plugin {
-            plugin.server_bytes(data);
-        }
+        })
     }
 
     /// Rewrites a segment of the present server for the client. Without a mapping it stays untouched.
@@ -216,7 +193,7 @@ impl Connection {
     /// Puts the values that the client may have seen in the place of those that this server generated.
     fn substitute(&self, segment: &mut Segment<'_>, at: i64) {
         let len = segment.payload().len() as i64;
-        for value in self.verifier.values() {
+        for value in self.sent.values() {
             let start = value.at.cast_signed();
             let from = start.max(at);
             let to = (start + value.bytes.len() as i64).min(at + len);

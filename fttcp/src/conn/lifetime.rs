@@ -42,7 +42,7 @@ impl Connection {
         self.client.acked = self.client.acked.max(stable);
         self.log.clear();
         self.causes = VecDeque::new();
-        self.ahead = None;
+        self.sent = self.sent.cleared();
         self.plugin = None;
     }
 

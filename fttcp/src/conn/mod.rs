@@ -8,9 +8,11 @@
 //! * `from_client`: what a client's segment changes; logging before forwarding.
 //! * `from_server`: what a server's segment changes; hashing before forwarding; rewriting.
 //! * `close`: a server's FIN and RST, which may be a crash.
+//! * `icmp`: ICMP errors about its segments, and the path's MTU.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `emit`: segments that the logger makes itself.
-//! * `verify`, `canon`: what was sent, and whether a replacement says the same.
+//! * `sent`: what was sent, and whether a replacement says the same; `verify`: by a digest of every byte, `sketch`: by
+//!   parts; `canon`: what does not count.
 //!
 //! Before any failover there is no mapping and segments pass untouched.
 
@@ -20,8 +22,10 @@ mod context;
 mod emit;
 mod from_client;
 mod from_server;
-mod full;
+mod icmp;
 mod lifetime;
+mod sent;
+mod sketch;
 mod verify;
 
 use std::collections::VecDeque;
@@ -31,7 +35,7 @@ use crate::engine::Ends;
 use crate::frame::Time;
 use crate::recovery::Recovery;
 use crate::service::{self, Service};
-use crate::stable::{Account, Pieces, StableBuffer};
+use crate::stable::StableBuffer;
 use crate::wire::{Address, EthernetFrame, MacAddr, OptionsRepr, Segment, SeqNumber};
 
 pub(crate) use canon::Masks;
@@ -39,7 +43,8 @@ pub(crate) use close::{Close, Hold};
 pub(crate) use context::{Context, Events, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
 pub(crate) use lifetime::Orphan;
-pub(crate) use verify::{Divergence, Expected, Verifier};
+pub(crate) use sent::Sent;
+pub(crate) use verify::{Divergence, Verifier};
 
 /// What becomes of the frame at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +109,8 @@ pub(crate) struct ClientSide {
     pub(crate) fin: Option<u64>,
     /// Highest position of its stream acknowledged to it.
     pub(crate) acked: u64,
+    /// Position after the highest that it has sent, FIN included.
+    pub(crate) next: u64,
 }
 
 /// The server's half, as the client knows it.
@@ -162,17 +169,17 @@ pub(crate) struct Connection {
     /// From this client position on, the client had seen (acknowledged) this much of the server's stream: a replay
     /// keeps to the same order of cause and effect.
     pub(crate) causes: VecDeque<(u64, u64)>,
-    pub(crate) verifier: Verifier,
-    /// Server bytes passed on beyond a gap in its stream, not hashed yet.
-    pub(crate) ahead: Option<Box<Pieces>>,
+    pub(crate) sent: Sent,
     pub(crate) plugin: Option<Box<dyn Service>>,
     pub(crate) map: Option<Mapping>,
     pub(crate) recovery: Option<Box<Recovery>>,
     pub(crate) hold: Option<Hold>,
     pub(crate) failovers: u32,
+    /// Least MTU that a router towards the client has named.
+    pub(crate) path_mtu: Option<u16>,
+    /// Least MTU that was named on the way to a replacement while the logger fed it.
+    pub(crate) server_mtu: Option<u16>,
     pub(crate) active: Time,
-    /// Its part of the memory that all connections share; kept by the table.
-    pub(crate) account: Account,
     /// When the table will look at this connection next; kept by the table.
     pub(crate) wake: Option<Time>,
 }
@@ -201,6 +208,7 @@ impl Connection {
                 right: u64::from(head.window),
                 fin: None,
                 acked: 0,
+                next: 0,
             },
             server: ServerSide {
                 isn: SeqNumber(0),
@@ -213,16 +221,20 @@ impl Connection {
             },
             log: StableBuffer::default(),
             causes: VecDeque::new(),
-            // Room for the timestamps option in the smallest segment.
-            verifier: Verifier::new(Verifier::block_for(mss.saturating_sub(12))),
-            ahead: None,
+            sent: if cx.sampled() {
+                Sent::sampled()
+            } else {
+                // Room for the timestamps option in the smallest segment.
+                Sent::full(Verifier::block_for(mss.saturating_sub(12)))
+            },
             plugin: service::by_kind(&cx.service.spec.kind),
             map: None,
             recovery: None,
             hold: None,
             failovers: 0,
+            path_mtu: None,
+            server_mtu: None,
             active: cx.now,
-            account: Account::default(),
             wake: None,
         }
     }
@@ -313,8 +325,7 @@ impl Connection {
         self.protected = false;
         self.log.clear();
         self.causes = VecDeque::new();
-        self.ahead = None;
-        self.verifier = Verifier::new(self.verifier.block());
+        self.sent = self.sent.cleared();
         self.plugin = None;
         cx.counters.unprotected += 1;
         cx.events.push(crate::engine::Event::Unprotected {

@@ -6,12 +6,11 @@
 //! [`Expected`], against which the verifier of the regenerated stream is compared. Of the masked values it keeps the
 //! true bytes until they are acknowledged, so that a client never gets one value's beginning and another's end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::canon::{Canonicaliser, MASK, Masks};
-use crate::stable::Pieces;
 
 /// How much of the beginning of a stream is kept for an exact diagnosis.
 const HEAD: usize = 1024;
@@ -24,7 +23,7 @@ pub(crate) struct Value {
 }
 
 impl Value {
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.at + self.bytes.len() as u64
     }
 }
@@ -85,7 +84,7 @@ impl Verifier {
     }
 
     /// True bytes of the masked values that the client has not acknowledged.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn values(&self) -> std::collections::vec_deque::Iter<'_, Value> {
         self.values.iter()
     }
 
@@ -172,17 +171,18 @@ pub(crate) struct Expected {
     borders: Vec<(u64, u64)>,
     tail_at: u64,
     tail: Vec<u8>,
-    ahead: Pieces,
+    ahead: BTreeMap<u64, Vec<u8>>,
     values: Vec<Value>,
     end: u64,
 }
 
 impl Expected {
     /// From the dead server's verifier, and what was passed on beyond a gap in its stream.
-    pub(crate) fn new(verifier: Verifier, ahead: Pieces) -> Self {
+    pub(crate) fn new(verifier: Verifier, ahead: BTreeMap<u64, Vec<u8>>) -> Self {
         let end = ahead
-            .end()
-            .map_or(verifier.end, |end| end.max(verifier.end));
+            .iter()
+            .map(|(&at, bytes)| at + bytes.len() as u64)
+            .fold(verifier.end, u64::max);
         Self {
             head: verifier.head,
             borders: verifier.borders.into(),
@@ -229,7 +229,7 @@ impl Expected {
                         found = differs(start, known, at, bytes);
                     }
                 }
-                for (start, known) in self.ahead.within(at, bytes.len()) {
+                for (&start, known) in self.ahead.range(..at + bytes.len() as u64) {
                     if masked {
                         sent_values.extend(overlap(start, known, at, bytes.len()));
                     } else if found.is_none() {
@@ -271,7 +271,7 @@ impl Expected {
 }
 
 /// The part of `known` (which begins at `start`) that lies within `len` bytes from `at`.
-fn overlap(start: u64, known: &[u8], at: u64, len: usize) -> Option<Value> {
+pub(super) fn overlap(start: u64, known: &[u8], at: u64, len: usize) -> Option<Value> {
     let from = start.max(at);
     let to = (start + known.len() as u64).min(at + len as u64);
     (from < to).then(|| Value {
@@ -280,7 +280,7 @@ fn overlap(start: u64, known: &[u8], at: u64, len: usize) -> Option<Value> {
     })
 }
 
-fn differs(start: u64, known: &[u8], at: u64, bytes: &[u8]) -> Option<Divergence> {
+pub(super) fn differs(start: u64, known: &[u8], at: u64, bytes: &[u8]) -> Option<Divergence> {
     let sent = overlap(start, known, at, bytes.len())?;
     let skip = (sent.at - at) as usize;
     let got = &bytes[skip..skip + sent.bytes.len()];
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn same_stream_with_another_date_verifies_and_keeps_the_sent_date() {
-        let expected = Expected::new(fed(&stream("10:00", 5000), 0), Pieces::default());
+        let expected = Expected::new(fed(&stream("10:00", 5000), 0), BTreeMap::new());
         let mut fresh = Verifier::new(1024);
         for piece in stream("11:11", 6000).chunks(1000) {
             expected.compare(&mut fresh, &masks(), piece).unwrap();
@@ -343,7 +343,7 @@ mod tests {
     fn a_changed_byte_anywhere_is_found() {
         let sent = stream("10:00", 5000);
         for una in [0, 3000, 5000] {
-            let expected = Expected::new(fed(&sent, una), Pieces::default());
+            let expected = Expected::new(fed(&sent, una), BTreeMap::new());
             for at in (0..sent.len()).step_by(41).chain([sent.len() - 1]) {
                 let mut changed = sent.clone();
                 changed[at] ^= 1;
@@ -363,8 +363,8 @@ mod tests {
     #[test]
     fn bytes_beyond_a_gap_are_compared_and_their_masked_values_kept() {
         let sent = stream("10:00", 3000);
-        let mut ahead = Pieces::default();
-        ahead.insert(20, &sent[20..900]);
+        let mut ahead = BTreeMap::new();
+        ahead.insert(20, sent[20..900].to_vec());
         let expected = Expected::new(fed(&sent[..10], 0), ahead);
         let mut fresh = Verifier::new(1024);
         let new = stream("22:22", 3000);
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn nothing_is_verified_between_borders_but_the_head_and_the_tail() {
         let sent = stream("10:00", 5000);
-        let expected = Expected::new(fed(&sent, 0), Pieces::default());
+        let expected = Expected::new(fed(&sent, 0), BTreeMap::new());
         let mut fresh = Verifier::new(1024);
         for (to, verified) in [
             (500, 500),

@@ -75,18 +75,17 @@ pub struct GroupSpec {
     pub services: Vec<ServiceSpec>,
 }
 
-/// What becomes of a connection when a client's bytes do not fit in its stable buffer.
+/// How much of a server's stream is remembered, to compare a replacement's with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum OnFull {
-    /// It goes on, and is no longer protected.
+pub enum Verify {
+    /// Sampled where the data path can forward in the kernel, else full.
     #[default]
-    Unprotect,
-    /// The client is told a window that fits in the buffer, which opens again when the plug-in gives up logged bytes.
-    /// Only for plug-ins that do ([`crate::service::Service::truncates`]): any other client would wait for ever.
-    Hold,
-    /// It is reset.
-    Reset,
+    Auto,
+    /// A digest of every byte; every byte passes through the logger's process.
+    Full,
+    /// The beginning of each answer and eight bytes of every 16 KiB. The rest may be forwarded in the kernel.
+    Sampled,
 }
 
 /// One protected TCP service of a group.
@@ -106,13 +105,13 @@ pub struct ServiceSpec {
     /// Most client bytes logged for one connection.
     #[serde(default = "default_buffer")]
     pub buffer_bytes: u32,
-    /// What becomes of a connection whose buffer is full.
-    #[serde(default)]
-    pub on_full: OnFull,
     /// How long a FIN or RST of the server is held back for news of its death, in ms. A close that the client began
     /// is not held.
     #[serde(default = "default_hold")]
     pub fin_hold_ms: u32,
+    /// How a replacement's stream is compared with what had been sent.
+    #[serde(default)]
+    pub verify: Verify,
     /// Most bytes that either end may be offered in one segment: the MSS options of SYN and SYN-ACK are lowered to
     /// it. For a path whose MTU is lower than the ends' and whose routers do not say so. `None`: as the ends say.
     #[serde(default)]
@@ -129,8 +128,8 @@ impl ServiceSpec {
             kind: kind.to_owned(),
             mask: Vec::new(),
             buffer_bytes: default_buffer(),
-            on_full: OnFull::default(),
             fin_hold_ms: default_hold(),
+            verify: Verify::default(),
             mss_clamp: None,
         }
     }
@@ -211,7 +210,6 @@ pub struct GroupStatus {
 
 /// Totals of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Counters {
     /// Connections that are protected now.
     pub protected: u64,
@@ -227,25 +225,6 @@ pub struct Counters {
     pub lost: u64,
     /// Client bytes in the stable buffers now.
     pub logged_bytes: u64,
-    /// Memory used now for bytes that are kept: logged, beyond gaps, regenerated and not yet passed on.
-    pub memory_bytes: u64,
-    /// Times that bytes could not be logged because their connection's buffer was full.
-    pub full_buffers: u64,
-    /// Times that bytes could not be logged because the memory of all connections was used up.
-    pub full_memory: u64,
-    /// Of both, connections that lost their protection (`on_full`: `unprotect`).
-    pub full_unprotected: u64,
-    /// Of both, connections that were reset (`on_full`: `reset`).
-    pub full_reset: u64,
-    /// Of both, segments that were neither passed on nor acknowledged (`on_full`: `hold`, and while a connection is
-    /// moved).
-    pub full_held: u64,
-    /// Times that a client was told a smaller window than its server's, so that its bytes fit in the buffer.
-    pub windows_held: u64,
-    /// Times that a log was cut because the service no longer needed its beginning.
-    pub truncations: u64,
-    /// Segments of clients that repeated bytes differently; the bytes that came first were put in their place.
-    pub conflicts: u64,
     /// Frames forwarded.
     pub frames: u64,
     /// Frames dropped because they were malformed, dark, or from a closed interface.

@@ -159,10 +159,9 @@ mod tests {
 
     use super::super::epoll::Epoll;
     use super::*;
-    use crate::engine::EngineConfig;
 
     fn forwarder() -> Forwarder {
-        Forwarder::new(Rc::new(Epoll::new().unwrap()), EngineConfig::default()).unwrap()
+        Forwarder::new(Rc::new(Epoll::new().unwrap())).unwrap()
     }
 
     fn spec() -> GroupSpec {

@@ -27,10 +27,12 @@ pub(super) struct Group {
     pub(super) progress: Option<Progress>,
     /// In whose names the standby was asked for its address; the answers are not for them.
     solicited: Vec<(MacAddr, IpAddr)>,
+    /// The data path can forward connections by itself.
+    shortcut: bool,
 }
 
 impl Group {
-    pub(super) fn new(spec: GroupSpec, ports: GroupPorts) -> Self {
+    pub(super) fn new(spec: GroupSpec, ports: GroupPorts, shortcut: bool) -> Self {
         let services = spec
             .services
             .iter()
@@ -46,6 +48,7 @@ impl Group {
             counters: Counters::default(),
             progress: None,
             solicited: Vec::new(),
+            shortcut,
         }
     }
 
@@ -78,6 +81,7 @@ impl Group {
             progress: self.progress.as_mut(),
             events,
             scratch,
+            shortcut: self.shortcut,
         }
     }
 

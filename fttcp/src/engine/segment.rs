@@ -27,7 +27,7 @@ impl Engine {
         let Ok(layout) = locate(frame) else {
             let swallow =
                 role == Role::Active && group.has_solicited() && group.answers_solicitation(frame);
-            return !swallow;
+            return !swallow && self.judge_icmp(now, index, role, frame, offload, out);
         };
         let (client, server) = match role {
             Role::North => (layout.src, layout.dst),

@@ -8,11 +8,13 @@
 //! connection back first.
 //!
 //! Who lives here: the state and its layout in 32-bit words (`fttcp/bpf/fastpath.bpf.c` has the same layout), and
-//! [`model`], the same program in Rust: the simulation runs it, and the kernel's program is compared with it.
+//! [`model`], the rules for one segment in Rust, with which the kernel's program is compared. [`shortcut`] makes a whole
+//! fast path of them, for the simulation.
 //!
 //! All sequence numbers are those that the client sees; `seq_delta` leads to the present server's.
 
 pub mod model;
+pub mod shortcut;
 
 use std::net::SocketAddr;
 
@@ -64,6 +66,8 @@ pub mod flag {
     pub const MAPPED: u32 = 4;
     /// A segment was handed to the engine: all that follow go the same way, until the engine has decided.
     pub const PUNTED: u32 = 8;
+    /// The client has brought data: the server's bytes below `capture_to` are copied out.
+    pub const CAPTURING: u32 = 16;
 }
 
 /// Distance of the samples of the server's stream, in bytes.

@@ -67,6 +67,11 @@ pub fn pass(
         return Action::Punt;
     }
     let flags = segment.head().flags;
+    let tracked = state.flags & (flag::LOG | flag::MAPPED) != 0 || state.capture > 0;
+    if !tracked && flags.0 & (Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0) == 0 {
+        state.packets = state.packets.wrapping_add(1);
+        return Action::Forward;
+    }
     let stamps = options(segment, state.flags & flag::STAMPED != 0);
     let plain = flags.has(Flags::ACK) && flags.0 & !(Flags::ACK.0 | Flags::PSH.0 | ECE_CWR) == 0;
     let action = match stamps {
@@ -94,7 +99,8 @@ fn from_client(
     let (seq, ack) = (head.seq.0, head.ack.0);
     let len = segment.payload().len() as u32;
     let end = seq.wrapping_add(len);
-    if len > 0 && before(state.server_right.wrapping_add(SLACK), end) {
+    let logged = state.flags & flag::LOG != 0;
+    if len > 0 && logged && before(state.server_right.wrapping_add(SLACK), end) {
         return Action::Punt;
     }
     if !before(state.server_next, ack) {
@@ -107,7 +113,7 @@ fn from_client(
     if state.flags & flag::STAMPED != 0 {
         raise(&mut state.client_tsval, value);
     }
-    if len > 0 && before(state.client_next, end) && state.flags & flag::LOG != 0 {
+    if len > 0 && logged && before(state.client_next, end) {
         let in_turn = !before(state.client_next, seq);
         let from = if in_turn { state.client_next } else { seq };
         let kept = record(&Record {
@@ -128,6 +134,7 @@ fn from_client(
     }
     if len > 0 && state.capture > 0 {
         state.capture_to = state.server_next.wrapping_add(state.capture);
+        state.flags |= flag::CAPTURING;
     }
     if state.flags & flag::MAPPED != 0 {
         let known = if before(state.present_next, ack) {
@@ -161,13 +168,17 @@ fn from_server(
     let (seq, ack) = (head.seq.0.wrapping_add(delta), head.ack.0);
     let len = segment.payload().len() as u32;
     let end = seq.wrapping_add(len);
-    let out_of_window = len > 0 && before(state.client_right.wrapping_add(SLACK), end);
+    let logged = state.flags & flag::LOG != 0;
+    let out_of_window = len > 0 && logged && before(state.client_right.wrapping_add(SLACK), end);
     // More acknowledged than was copied out: what filled a gap is known to the engine only.
-    let ahead = state.flags & flag::LOG != 0 && before(state.client_next, ack);
+    let ahead = logged && before(state.client_next, ack);
     if out_of_window || ahead {
         return Action::Punt;
     }
-    if len > 0 && before(seq, state.capture_to) {
+    let capturing = len > 0 && state.flags & flag::CAPTURING != 0;
+    if capturing && !before(seq, state.capture_to) {
+        state.flags &= !flag::CAPTURING;
+    } else if capturing {
         let to = if before(end, state.capture_to) {
             end
         } else {
@@ -202,6 +213,8 @@ fn from_server(
     if mapped {
         raise(&mut state.present_next, end);
         raise(&mut state.ts_last, value);
+        // A connection may live longer than half the clock's range.
+        raise(&mut state.ts_first, state.ts_last.wrapping_sub(1 << 30));
         let first = state.ts_first;
         shown = if before(value, first) { first } else { value }.wrapping_add(state.ts_delta);
         segment.map_timestamps(|_| shown, |echo| echo);

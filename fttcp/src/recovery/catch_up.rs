@@ -8,9 +8,8 @@
 
 use std::time::Duration;
 
-use super::{MAX_EARLY, Phase};
+use super::Phase;
 use crate::conn::{Close, Connection, Context, Divergence, Verdict};
-use crate::stable::Pieces;
 use crate::wire::{Flags, Segment};
 
 impl Connection {
@@ -36,7 +35,7 @@ impl Connection {
             self.ack_replacement(cx);
             return Verdict::Drop;
         }
-        let caught_up = recovery.expected.is_none();
+        let caught_up = !self.sent.expects();
         self.track_replacement_ack(&head, cx);
         let verdict = if caught_up {
             self.pass_from_server(segment, cx)
@@ -52,7 +51,7 @@ impl Connection {
     fn catch_up(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) {
         let head = *segment.head();
         let data = segment.payload();
-        let known = self.verifier.end();
+        let known = self.sent.end();
         let fin = head.flags.has(Flags::FIN);
         let at = head.seq.position(self.present_isn(), known);
         self.note_clock(&head);
@@ -63,13 +62,10 @@ impl Connection {
         if at > known {
             // A gap. What fills it is often just behind, overtaken on another processor; and the replacement, told of
             // no SACK blocks, would repeat it only when its timer runs out.
-            let more = Pieces::cost_of(data.len());
             if let Some(recovery) = &mut self.recovery
                 && !fin
-                && recovery.early.cost() + more <= MAX_EARLY
-                && more <= self.account.room as usize
             {
-                recovery.early.insert(at, data);
+                recovery.early.keep(at, data);
             }
             self.ack_replacement(cx);
             return;
@@ -89,7 +85,7 @@ impl Connection {
 
     /// Takes bytes whose turn has come. False: the recovery is over.
     fn take(&mut self, at: u64, data: &[u8], fin: bool, cx: &mut Context<'_>) -> bool {
-        let known = self.verifier.end();
+        let known = self.sent.end();
         let end = at + data.len() as u64;
         if let Some(map) = &mut self.map {
             map.next = map.next.max(end + u64::from(fin));
@@ -101,7 +97,7 @@ impl Connection {
         if end > known && !self.compare(&data[(known - at) as usize..], cx) {
             return false;
         }
-        if fin && end == self.verifier.end() {
+        if fin && end == self.sent.end() {
             self.regenerated_fin(end, cx);
         }
         if self.recovery.is_none() {
@@ -114,9 +110,9 @@ impl Connection {
 
     /// What came early and whose turn is now.
     fn next_early(&mut self) -> Option<(u64, Vec<u8>)> {
-        let known = self.verifier.end();
+        let known = self.sent.end();
         let recovery = self.recovery.as_mut()?;
-        Some((known, recovery.early.next(known)?))
+        recovery.early.next(known)
     }
 
     fn note_clock(&mut self, head: &crate::wire::Head) {
@@ -129,20 +125,13 @@ impl Connection {
 
     /// Compares new bytes of the replacement and holds those that the client may need. False: they differ.
     fn compare(&mut self, new: &[u8], cx: &mut Context<'_>) -> bool {
-        let at = self.verifier.end();
+        let at = self.sent.end();
         let Some(recovery) = &mut self.recovery else {
             return false;
         };
         let masks = &cx.service.masks;
-        let mut result = match &recovery.expected {
-            Some(expected) => expected.compare(&mut self.verifier, masks, new),
-            // What came early reaches beyond what had been sent: it is new.
-            None => {
-                self.verifier.feed(masks, new);
-                Ok(())
-            }
-        };
-        let end = self.verifier.end();
+        let mut result = self.sent.retell(masks, new);
+        let end = at + new.len() as u64;
         if result.is_ok() && self.server.fin.is_some_and(|fin| end > fin) {
             result = Err(Divergence {
                 offset: self.server.end,
@@ -155,7 +144,7 @@ impl Connection {
             return false;
         }
         if let Some(plugin) = &mut self.plugin {
-            plugin.server_bytes(new);
+            plugin.server_bytes(at, new);
         }
         let from = at.max(self.server.una).min(end);
         recovery.discarded += from - at;
@@ -174,11 +163,7 @@ impl Connection {
         let Some(recovery) = &mut self.recovery else {
             return;
         };
-        let sent = recovery
-            .expected
-            .as_ref()
-            .map_or(0, crate::conn::Expected::end);
-        if at < sent {
+        if at < self.sent.expected_end() {
             let hold = Duration::from_millis(u64::from(cx.service.spec.fin_hold_ms));
             recovery.ended_early.get_or_insert(cx.now.after(hold));
             return;
@@ -188,7 +173,7 @@ impl Connection {
         match self.server.fin {
             Some(fin) if self.server.una <= fin => self.send_client(Flags::FIN, fin, &[], cx),
             Some(_) => {}
-            None if self.fin_expected() => {
+            None if self.fin_expected(at) => {
                 self.server.fin = Some(at);
                 self.send_client(Flags::FIN, at, &[], cx);
             }
@@ -201,15 +186,10 @@ impl Connection {
         let Some(recovery) = &mut self.recovery else {
             return;
         };
-        let verified = recovery
-            .expected
-            .as_ref()
-            .map_or(u64::MAX, |expected| expected.verified(&self.verifier));
+        let verified = self.sent.verified();
         let held_end = recovery.held_at + recovery.held.len() as u64;
         let una = self.server.una.min(held_end);
-        if let Some(expected) = &mut recovery.expected {
-            expected.prune(una);
-        }
+        self.sent.prune(una, &cx.service.masks);
         let stale = una.saturating_sub(recovery.held_at) as usize;
         let ready = verified.min(held_end).saturating_sub(recovery.held_at) as usize;
         let at = recovery.held_at + stale as u64;
@@ -232,7 +212,7 @@ impl Connection {
         };
         let end = at + data.len() as u64;
         let released = if recovery.held.is_empty() {
-            self.verifier.end()
+            self.sent.end()
         } else {
             recovery.held_at
         };
@@ -246,7 +226,7 @@ impl Connection {
     /// Sends regenerated bytes to the client in segments of its size, with the values that it may have seen.
     pub(super) fn send_data(&mut self, at: u64, mut bytes: Vec<u8>, cx: &mut Context<'_>) {
         let end = at + bytes.len() as u64;
-        for value in self.verifier.values() {
+        for value in self.sent.values() {
             let from = value.at.max(at);
             let to = (value.at + value.bytes.len() as u64).min(end);
             if from < to {
@@ -274,19 +254,13 @@ impl Connection {
 
     /// Whether everything that had been sent has been said again; then the expectation is dropped.
     pub(super) fn settle_expected(&mut self, cx: &mut Context<'_>) {
-        let Some(recovery) = &mut self.recovery else {
+        let Some(recovery) = &self.recovery else {
             return;
         };
         let fin_said = self.server.fin.is_none() || recovery.fin_seen;
-        let said = recovery
-            .expected
-            .as_ref()
-            .is_some_and(|expected| self.verifier.end() >= expected.end());
-        if said && fin_said {
+        if self.sent.expects() && self.sent.end() >= self.sent.expected_end() && fin_said {
             self.release_verified(cx);
-            if let Some(recovery) = &mut self.recovery {
-                recovery.expected = None;
-            }
+            self.sent.settle();
         }
     }
 }

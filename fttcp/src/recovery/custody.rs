@@ -27,10 +27,6 @@ impl Custody {
         self.end
     }
 
-    pub(super) const fn cost(&self) -> usize {
-        self.kept.capacity()
-    }
-
     pub(super) const fn deadline(&self) -> Option<Time> {
         self.retry
     }
@@ -75,7 +71,7 @@ impl Connection {
     /// everything regenerated is taken.
     pub(super) fn take_custody(&mut self, at: u64, data: &[u8], cx: &Context<'_>) {
         let acknowledged = self.replacement_ack();
-        let known = self.verifier.end();
+        let known = self.sent.end();
         let Some(recovery) = &mut self.recovery else {
             return;
         };

@@ -3,15 +3,17 @@
 //! sequence number and the options that it had used with the dead server.
 
 use super::{Phase, RTO};
-use crate::conn::{Connection, Context, Mapping, Verifier};
+use crate::conn::{Connection, Context, Mapping};
 use crate::service;
 use crate::wire::{Flags, Head, SegmentRepr, SeqNumber};
 
 impl Connection {
     /// Sends the client's SYN to the replacement.
     pub(super) fn send_syn(&mut self, cx: &mut Context<'_>) {
+        let told_mss = self.path_mss();
         if let Some(recovery) = &mut self.recovery {
             recovery.retry = Some(cx.now.after(recovery.rto));
+            recovery.told_mss = told_mss;
         }
         cx.send_south(&self.syn(true));
     }
@@ -43,7 +45,7 @@ impl Connection {
             return;
         }
         self.map_to(head);
-        self.verifier = Verifier::new(self.verifier.block());
+        self.sent.expect_again();
         self.plugin = service::by_kind(&cx.service.spec.kind);
         if let Some(progress) = &mut cx.progress
             && progress.status.first_handshake_us.is_none()
@@ -59,7 +61,7 @@ impl Connection {
             recovery.fed_right = u64::from(head.window);
             recovery.causes_met = 0;
             recovery.held.clear();
-            recovery.early = crate::stable::Pieces::default();
+            recovery.early = super::early::Early::default();
             recovery.custody = super::custody::Custody::default();
             recovery.fin_seen = false;
             recovery.ended_early = None;

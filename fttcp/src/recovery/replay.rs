@@ -14,7 +14,7 @@ impl Connection {
             return;
         };
         if recovery.phase == Phase::Replay {
-            let regenerated = self.verifier.end() + u64::from(recovery.fin_seen);
+            let regenerated = self.sent.end() + u64::from(recovery.fin_seen);
             while let Some(&(_, seen)) = self.causes.get(recovery.causes_met)
                 && seen <= regenerated
             {
@@ -22,7 +22,7 @@ impl Connection {
             }
             // Once everything has been said again, the client's bytes come as they come.
             let next_cause = self.causes.get(recovery.causes_met);
-            let next_cause = next_cause.filter(|_| recovery.expected.is_some());
+            let next_cause = next_cause.filter(|_| self.sent.expects());
             let allowed = next_cause.map_or(u64::MAX, |&(at, _)| at);
             let logged = self.log.stable();
             let data_end = logged.min(allowed).min(recovery.fed_right);
@@ -93,7 +93,10 @@ impl Connection {
 
     fn replacement_mss(&self) -> usize {
         let offered = self.map.and_then(|map| map.options.mss).unwrap_or(536);
-        let mss = offered.min(self.client.options.mss.unwrap_or(536));
+        let mut mss = offered.min(self.client.options.mss.unwrap_or(536));
+        if let Some(mtu) = self.server_mtu {
+            mss = mss.min(mtu - self.headers());
+        }
         usize::from(mss)
             .saturating_sub(if self.stamped() { 12 } else { 0 })
             .max(64)

@@ -13,19 +13,23 @@ use std::fmt::Debug;
 
 pub use opaque::Opaque;
 
+/// The beginning of an answer that is kept unless a plug-in says otherwise, in bytes.
+pub const CAPTURE: u32 = 1024;
+
 /// One connection of a service, as its plug-in sees it.
 pub trait Service: Debug + Send {
-    /// The next bytes of the server, in order.
-    fn server_bytes(&mut self, bytes: &[u8]);
+    /// Bytes of the server, from position `at` of its stream on, in order. Where the logger keeps only parts of the
+    /// stream, bytes beyond [`Service::capture`] may be left out.
+    fn server_bytes(&mut self, at: u64, bytes: &[u8]);
 
-    /// Whether a close by the server now is what the protocol expects: everything owed has been sent, and the
-    /// server had said that it would close. Such a close is not held back for news of the server's death.
-    fn close_expected(&self) -> bool;
-
-    /// Whether it ever says that logged bytes are no longer needed. Only then may a full buffer hold a client's window.
-    fn truncates(&self) -> bool {
-        false
+    /// How many bytes of the server this plug-in must see after each piece of the client's, at least.
+    fn capture(&self) -> u32 {
+        CAPTURE
     }
+
+    /// Whether a close by the server at position `at` of its stream is what the protocol expects: everything owed has been sent, and the
+    /// server had said that it would close. Such a close is not held back for news of the server's death.
+    fn close_expected(&self, at: u64) -> bool;
 }
 
 /// A plug-in for a new connection; `None`: there is no such kind.

@@ -14,7 +14,7 @@ const MAX_HEAD: usize = 8 * 1024;
 enum State {
     /// Collecting the response head.
     Head(Vec<u8>),
-    /// So many bytes of the body are still to come.
+    /// The body ends at this position.
     Body(u64),
     /// Not a stream that tells its end.
     Unknown,
@@ -35,35 +35,30 @@ impl Default for Opaque {
 }
 
 impl Service for Opaque {
-    fn server_bytes(&mut self, bytes: &[u8]) {
+    fn server_bytes(&mut self, at: u64, bytes: &[u8]) {
         match &mut self.state {
             State::Head(head) => {
                 let known = head.len();
                 head.extend_from_slice(&bytes[..bytes.len().min(MAX_HEAD - known)]);
-                if !b"HTTP/1."[..].starts_with(&head[..head.len().min(7)]) {
+                if at != known as u64 || !b"HTTP/1."[..].starts_with(&head[..head.len().min(7)]) {
                     self.state = State::Unknown;
                 } else if let Some(end) = find(head, b"\r\n\r\n") {
-                    self.state = match body_length(&head[..end]) {
-                        Some(length) => {
-                            let got = (known + bytes.len() - (end + 4)) as u64;
-                            length.checked_sub(got).map_or(State::Unknown, State::Body)
-                        }
-                        None => State::Unknown,
-                    };
+                    let body = (end + 4) as u64;
+                    self.state = body_length(&head[..end])
+                        .and_then(|length| body.checked_add(length))
+                        .filter(|&end| at + bytes.len() as u64 <= end)
+                        .map_or(State::Unknown, State::Body);
                 } else if head.len() >= MAX_HEAD {
                     self.state = State::Unknown;
                 }
             }
-            State::Body(left) => match left.checked_sub(bytes.len() as u64) {
-                Some(rest) => *left = rest,
-                None => self.state = State::Unknown,
-            },
-            State::Unknown => {}
+            State::Body(end) if at + bytes.len() as u64 > *end => self.state = State::Unknown,
+            State::Body(_) | State::Unknown => {}
         }
     }
 
-    fn close_expected(&self) -> bool {
-        matches!(self.state, State::Body(0))
+    fn close_expected(&self, at: u64) -> bool {
+        matches!(self.state, State::Body(end) if end == at)
     }
 }
 
@@ -94,10 +89,12 @@ mod tests {
 
     fn fed(chunks: &[&[u8]]) -> bool {
         let mut service = Opaque::default();
+        let mut at = 0;
         for chunk in chunks {
-            service.server_bytes(chunk);
+            service.server_bytes(at, chunk);
+            at += chunk.len() as u64;
         }
-        service.close_expected()
+        service.close_expected(at)
     }
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";

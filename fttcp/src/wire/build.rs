@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::segment::pseudo_sum;
+use super::segment::{PROTOCOL_TCP, pseudo_sum};
 use super::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Flags, MacAddr, OptionsRepr, SeqNumber, checksum,
 };
@@ -52,16 +52,7 @@ impl SegmentRepr<'_> {
         out.extend(self.dst.mac.0);
         out.extend(self.src.mac.0);
         out.extend(self.tags);
-        match (src, dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                out.extend(ETHERTYPE_IPV4.to_be_bytes());
-                ipv4_header(out, src, dst, tcp_len);
-            }
-            _ => {
-                out.extend(ETHERTYPE_IPV6.to_be_bytes());
-                ipv6_header(out, v6(src), v6(dst), tcp_len, 6, TTL);
-            }
-        }
+        ip_header(out, src, dst, tcp_len, PROTOCOL_TCP);
         let l4 = out.len();
         out.extend(self.src.socket.port().to_be_bytes());
         out.extend(self.dst.socket.port().to_be_bytes());
@@ -86,13 +77,49 @@ const fn v6(ip: IpAddr) -> Ipv6Addr {
     }
 }
 
-fn ipv4_header(out: &mut Vec<u8>, src: Ipv4Addr, dst: Ipv4Addr, payload: usize) {
+/// Ethertype and IP header for so many bytes of this protocol.
+pub(super) fn ip_header(out: &mut Vec<u8>, src: IpAddr, dst: IpAddr, payload: usize, next: u8) {
+    let ethertype = if src.is_ipv4() && dst.is_ipv4() {
+        ETHERTYPE_IPV4
+    } else {
+        ETHERTYPE_IPV6
+    };
+    out.extend(ethertype.to_be_bytes());
+    bare_ip_header(out, src, dst, payload, next);
+}
+
+/// IP header for so many bytes of this protocol.
+pub(super) fn bare_ip_header(
+    out: &mut Vec<u8>,
+    src: IpAddr,
+    dst: IpAddr,
+    payload: usize,
+    next: u8,
+) {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => ipv4_header(out, src, dst, payload, next),
+        _ => ipv6_header(out, v6(src), v6(dst), payload, next, TTL),
+    }
+}
+
+/// Sum of the pseudo-header of a protocol over IPv6 (RFC 8200 section 8.1).
+pub(super) fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, len: usize, next: u8) -> u16 {
+    checksum::combine(&[
+        checksum::sum(&src.octets()),
+        checksum::sum(&dst.octets()),
+        (len >> 16) as u16,
+        len as u16,
+        u16::from(next),
+    ])
+}
+
+fn ipv4_header(out: &mut Vec<u8>, src: Ipv4Addr, dst: Ipv4Addr, payload: usize, next: u8) {
     let start = out.len();
     out.extend([0x45, 0]);
     out.extend(((20 + payload) as u16).to_be_bytes());
     out.extend([0, 0]);
     out.extend(DONT_FRAGMENT.to_be_bytes());
-    out.extend([TTL, 6, 0, 0]);
+    out.extend([TTL, next, 0, 0]);
     out.extend(src.octets());
     out.extend(dst.octets());
     let check = !checksum::sum(&out[start..]);
@@ -154,13 +181,7 @@ pub fn neighbour_solicitation(
     out.extend(low);
     out.extend([1, 1]);
     out.extend(mac.0);
-    let pseudo = [
-        checksum::sum(&ip.octets()),
-        checksum::sum(&group.octets()),
-        32,
-        u16::from(ICMPV6),
-        checksum::sum(&out[l4..]),
-    ];
-    let check = !checksum::combine(&pseudo);
+    let pseudo = pseudo_v6(ip, group, 32, ICMPV6);
+    let check = !checksum::combine(&[pseudo, checksum::sum(&out[l4..])]);
     out[l4 + 2..l4 + 4].copy_from_slice(&check.to_be_bytes());
 }

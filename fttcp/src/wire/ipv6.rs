@@ -30,6 +30,18 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
     /// # Errors
     /// The bytes are too few, or the version is not 6.
     pub fn new_checked(bytes: T) -> Result<Self, WireError> {
+        let packet = Self::new_quoted(bytes)?;
+        if packet.total_len() > packet.bytes.as_ref().len() {
+            return Err(WireError::Truncated);
+        }
+        Ok(packet)
+    }
+
+    /// A packet whose end may be missing, as an ICMP error quotes it: only its fixed header is whole.
+    ///
+    /// # Errors
+    /// The bytes are too few for the header, or the version is not 6.
+    pub fn new_quoted(bytes: T) -> Result<Self, WireError> {
         let data = bytes.as_ref();
         if data.len() < field::HEADER {
             return Err(WireError::Truncated);
@@ -37,11 +49,7 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
         if data[0] >> 4 != 6 {
             return Err(WireError::Malformed);
         }
-        let packet = Self { bytes };
-        if packet.total_len() > packet.bytes.as_ref().len() {
-            return Err(WireError::Truncated);
-        }
-        Ok(packet)
+        Ok(Self { bytes })
     }
 
     /// Length of the packet with its header.
@@ -73,7 +81,8 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
     /// # Errors
     /// An extension header runs over the end.
     pub fn upper(&self) -> Result<(u8, usize), WireError> {
-        let data = &self.bytes.as_ref()[..self.total_len()];
+        let data = self.bytes.as_ref();
+        let data = &data[..self.total_len().min(data.len())];
         let (mut next, mut at) = (data[field::NEXT], field::HEADER);
         for _ in 0..MAX_EXTENSIONS {
             if next != HOP_BY_HOP && next != DESTINATION {

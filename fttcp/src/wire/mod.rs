@@ -7,6 +7,7 @@
 mod build;
 mod checksum;
 mod ethernet;
+mod icmp;
 mod ipv4;
 mod ipv6;
 mod options;
@@ -17,6 +18,7 @@ mod tcp;
 pub use build::{Address, SegmentRepr, arp_request, neighbour_solicitation};
 pub use checksum::{combine, sum, update};
 pub use ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
+pub use icmp::{IcmpError, IcmpKind, TooBigRepr, locate_icmp};
 pub use ipv4::Ipv4Packet;
 pub use ipv6::Ipv6Packet;
 pub use options::{Options, OptionsRepr, SackBlocks, TcpOption, Timestamps};

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::frame::Offload;
 
-const PROTOCOL_TCP: u8 = 6;
+pub(super) const PROTOCOL_TCP: u8 = 6;
 
 /// Where the parts of a TCP segment lie in its frame, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

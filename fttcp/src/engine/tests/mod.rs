@@ -4,8 +4,8 @@
 mod chaos;
 mod closing;
 mod forwarding;
-mod full;
 mod moving;
+mod traps_icmp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -110,7 +110,6 @@ struct Bench {
     /// Initial sequence numbers of the client and the first server.
     client_isn: u32,
     server_isn: u32,
-    client_port: u16,
 }
 
 fn service() -> ServiceSpec {
@@ -123,11 +122,7 @@ fn service() -> ServiceSpec {
 
 impl Bench {
     fn with(services: Vec<ServiceSpec>) -> Self {
-        Self::configured(EngineConfig::default(), services)
-    }
-
-    fn configured(config: EngineConfig, services: Vec<ServiceSpec>) -> Self {
-        let mut engine = Engine::new(config);
+        let mut engine = Engine::new(EngineConfig::default());
         let spec = GroupSpec {
             name: "web".to_owned(),
             north: "eth0".to_owned(),
@@ -149,7 +144,6 @@ impl Bench {
             v6: false,
             client_isn: 1000,
             server_isn: 900_000,
-            client_port: 40_000,
         }
     }
 
@@ -170,7 +164,7 @@ impl Bench {
     }
 
     fn frame(&self, from_client: bool, say: &Say<'_>) -> Vec<u8> {
-        let (client, server) = (self.end(1, self.client_port), self.end(2, 80));
+        let (client, server) = (self.end(1, 40_000), self.end(2, 80));
         let (src, dst) = if from_client {
             (client, server)
         } else {

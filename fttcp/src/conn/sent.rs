@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What the client was sent by servers, in the manner that the service asks for (`verify`), and the comparison of a
+//! replacement's stream with it.
+//!
+//! * full: a chained digest of every byte ([`Verifier`]); nothing that may have been lost is repeated to the client
+//!   before it is proven. Every byte passes through the engine.
+//! * sampled: the beginning of each answer and samples of the rest ([`Sketch`]). The fast path can keep this up.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::canon::Masks;
+use super::sketch::{Retelling, Sketch};
+use super::verify::{Divergence, Expected, Value, Verifier};
+
+/// Most bytes that are passed on beyond a gap in the server's stream. More is dropped; the server repeats it.
+const MAX_AHEAD: usize = 1 << 20;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    Full(Box<Full>),
+    Sampled(Box<Sampled>),
+}
+
+/// Every byte counts.
+#[derive(Debug)]
+pub(crate) struct Full {
+    verifier: Verifier,
+    /// Bytes passed on beyond a gap in the server's stream, not hashed yet.
+    ahead: BTreeMap<u64, Vec<u8>>,
+    /// What a dead server had sent, until its replacement has said it all again.
+    expected: Option<Expected>,
+}
+
+/// Parts count.
+#[derive(Debug, Default)]
+pub(crate) struct Sampled {
+    sketch: Sketch,
+    /// True bytes of the masked values that the client may have seen in part.
+    values: VecDeque<Value>,
+    retelling: Option<Retelling>,
+    /// The service's plug-in was shown what stands below.
+    shown: u64,
+}
+
+impl Sent {
+    /// `block`: see [`Verifier::new`].
+    pub(crate) fn full(block: usize) -> Self {
+        Self::Full(Box::new(Full {
+            verifier: Verifier::new(block),
+            ahead: BTreeMap::new(),
+            expected: None,
+        }))
+    }
+
+    pub(crate) fn sampled() -> Self {
+        Self::Sampled(Box::default())
+    }
+
+    /// The same manner, nothing sent.
+    pub(crate) fn cleared(&self) -> Self {
+        match self {
+            Self::Full(full) => Self::full(full.verifier.block()),
+            Self::Sampled(_) => Self::sampled(),
+        }
+    }
+
+    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
+    pub(crate) fn sketch(&mut self) -> Option<&mut Sketch> {
+        match self {
+            Self::Full(_) => None,
+            Self::Sampled(sampled) => Some(&mut sampled.sketch),
+        }
+    }
+
+    /// During a replay: everything below has been said again. Else: everything below is taken.
+    pub(crate) fn end(&self) -> u64 {
+        match self {
+            Self::Full(full) => full.verifier.end(),
+            Self::Sampled(sampled) => sampled
+                .retelling
+                .as_ref()
+                .map_or_else(|| sampled.sketch.end(), Retelling::at),
+        }
+    }
+
+    /// True bytes of masked values that the client has not acknowledged.
+    pub(crate) fn values(&self) -> std::collections::vec_deque::Iter<'_, Value> {
+        match self {
+            Self::Full(full) => full.verifier.values(),
+            Self::Sampled(sampled) => sampled.values.iter(),
+        }
+    }
+
+    /// Takes bytes that are sent to the client for the first time; shows `taken` those of them whose turn has come.
+    /// False: they lie too far beyond a gap and must not be sent.
+    pub(crate) fn absorb(
+        &mut self,
+        at: u64,
+        data: &[u8],
+        masks: &Masks,
+        mut taken: impl FnMut(u64, &[u8]),
+    ) -> bool {
+        match self {
+            Self::Full(full) => full.absorb(at, data, masks, taken),
+            Self::Sampled(sampled) => {
+                sampled.sketch.feed(at, data);
+                let known = sampled.shown.saturating_sub(at) as usize;
+                if let Some(new) = data.get(known..).filter(|new| !new.is_empty()) {
+                    taken(at + known as u64, new);
+                    sampled.shown = at + data.len() as u64;
+                }
+                true
+            }
+        }
+    }
+
+    /// Takes bytes that the fast path has copied out of what it sent; shows those that are new.
+    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
+    pub(crate) fn captured(&mut self, at: u64, data: &[u8], mut taken: impl FnMut(u64, &[u8])) {
+        if let Self::Sampled(sampled) = self {
+            sampled.sketch.captured(at, data);
+            let known = sampled.shown.saturating_sub(at) as usize;
+            if let Some(new) = data.get(known..).filter(|new| !new.is_empty()) {
+                taken(at + known as u64, new);
+                sampled.shown = at + data.len() as u64;
+            }
+        }
+    }
+
+    /// Whether bytes up to `end`, from `at` on, bring something.
+    pub(crate) fn wants(&self, at: i64, end: i64) -> bool {
+        match self {
+            Self::Full(full) => end > full.verifier.end().cast_signed(),
+            Self::Sampled(sampled) => {
+                end > sampled.sketch.end().cast_signed()
+                    || at < sampled.sketch.capture_to().cast_signed()
+            }
+        }
+    }
+
+    /// The client has said something new: an answer may begin here, of which the sketch keeps `length` bytes.
+    pub(crate) fn capture(&mut self, length: u32) {
+        if let Self::Sampled(sampled) = self {
+            sampled.sketch.capture(length);
+        }
+    }
+
+    /// The client has acknowledged everything below `una`.
+    pub(crate) fn prune(&mut self, una: u64, masks: &Masks) {
+        match self {
+            Self::Full(full) => {
+                full.verifier.prune(una);
+                if let Some(expected) = &mut full.expected {
+                    expected.prune(una);
+                }
+            }
+            Self::Sampled(sampled) => {
+                sampled.sketch.prune(una, masks);
+                sampled.values.retain(|value| value.end() > una);
+            }
+        }
+    }
+
+    /// The server is dead: what it sent is expected of the replacement, from the start.
+    pub(crate) fn expect_again(&mut self) {
+        match self {
+            Self::Full(full) => {
+                let block = full.verifier.block();
+                let said = std::mem::replace(&mut full.verifier, Verifier::new(block));
+                let ahead = std::mem::take(&mut full.ahead);
+                full.expected
+                    .get_or_insert_with(|| Expected::new(said, ahead));
+            }
+            Self::Sampled(sampled) => {
+                sampled.retelling = Some(Retelling::new(sampled.sketch.end()));
+            }
+        }
+    }
+
+    /// Whether a replacement still has to say something again.
+    pub(crate) fn expects(&self) -> bool {
+        match self {
+            Self::Full(full) => full.expected.is_some(),
+            Self::Sampled(sampled) => sampled.retelling.is_some(),
+        }
+    }
+
+    /// Where the stream ended that a replacement has to say again; 0 if none.
+    pub(crate) fn expected_end(&self) -> u64 {
+        match self {
+            Self::Full(full) => full.expected.as_ref().map_or(0, Expected::end),
+            Self::Sampled(sampled) => sampled.retelling.as_ref().map_or(0, Retelling::end),
+        }
+    }
+
+    /// Up to where the replacement's stream is known to be the one that was sent.
+    pub(crate) fn verified(&self) -> u64 {
+        match self {
+            Self::Full(full) => full
+                .expected
+                .as_ref()
+                .map_or(u64::MAX, |expected| expected.verified(&full.verifier)),
+            Self::Sampled(sampled) => sampled.retelling.as_ref().map_or(u64::MAX, Retelling::at),
+        }
+    }
+
+    /// Takes the next bytes of the replacement's stream, and compares as long as something is expected.
+    pub(crate) fn retell(&mut self, masks: &Masks, data: &[u8]) -> Result<(), Divergence> {
+        match self {
+            Self::Full(full) => match &full.expected {
+                Some(expected) => expected.compare(&mut full.verifier, masks, data),
+                None => {
+                    full.verifier.feed(masks, data);
+                    Ok(())
+                }
+            },
+            Self::Sampled(sampled) => {
+                let at = match &mut sampled.retelling {
+                    Some(retelling) => {
+                        let at = retelling.at();
+                        retelling.compare(&sampled.sketch, masks, data, &mut sampled.values)?;
+                        at
+                    }
+                    None => sampled.sketch.end(),
+                };
+                // What had been sent stays as it was; what lies beyond is new.
+                let known = sampled.sketch.end().saturating_sub(at) as usize;
+                if let Some(new) = data.get(known..).filter(|new| !new.is_empty()) {
+                    sampled.sketch.feed(at + known as u64, new);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything has been said again.
+    pub(crate) fn settle(&mut self) {
+        match self {
+            Self::Full(full) => full.expected = None,
+            Self::Sampled(sampled) => sampled.retelling = None,
+        }
+    }
+}
+
+impl Full {
+    /// Hashes what is new in the data.
+    fn absorb(
+        &mut self,
+        at: u64,
+        data: &[u8],
+        masks: &Masks,
+        mut taken: impl FnMut(u64, &[u8]),
+    ) -> bool {
+        let known = self.verifier.end();
+        if at > known {
+            let held: usize = self.ahead.values().map(Vec::len).sum();
+            if held + data.len() > MAX_AHEAD {
+                return false;
+            }
+            let longer = self
+                .ahead
+                .get(&at)
+                .is_none_or(|known| known.len() < data.len());
+            if longer {
+                self.ahead.insert(at, data.to_vec());
+            }
+            return true;
+        }
+        let Some(new) = data.get((known - at) as usize..) else {
+            return true;
+        };
+        self.verifier.feed(masks, new);
+        taken(known, new);
+        while let Some(range) = self.ahead.first_entry() {
+            let (at, known) = (*range.key(), self.verifier.end());
+            if at > known {
+                break;
+            }
+            let bytes = range.remove();
+            if let Some(new) = bytes.get((known - at) as usize..) {
+                self.verifier.feed(masks, new);
+                taken(known, new);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a server has sent, remembered by parts: the beginning of each answer, and samples of the rest.
+//!
+//! This is what remains of a stream that the fast path has forwarded: it copies out the first bytes after each
+//! segment of the client's that brought data, and takes eight bytes every [`flow::SAMPLE_EVERY`]. A replacement's
+//! stream must agree with all of them. Bytes that the client has not acknowledged are kept as they were, so that a
+//! masked value which the client may have seen is repeated to it; older ranges are kept as a digest.
+
+use std::collections::VecDeque;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::canon::{Canonicaliser, MASK, Masks};
+use super::verify::{Divergence, Value, differs, overlap};
+use crate::flow;
+
+/// Most ranges remembered: the first, and the newest of the others.
+const MAX_RANGES: usize = 24;
+/// Most bytes remembered as they were.
+const MAX_EXACT: usize = 64 * 1024;
+/// Length of a sample.
+const SAMPLE: usize = 8;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Exact(Vec<u8>),
+    Digest { len: u32, digest: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Range {
+    at: u64,
+    content: Content,
+}
+
+impl Range {
+    fn end(&self) -> u64 {
+        self.at
+            + match &self.content {
+                Content::Exact(bytes) => bytes.len() as u64,
+                Content::Digest { len, .. } => u64::from(*len),
+            }
+    }
+
+    fn exact(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Exact(bytes) => Some(bytes),
+            Content::Digest { .. } => None,
+        }
+    }
+}
+
+/// The digest of a range by itself, masked values left out. Both streams are cut at the same places, so that it does
+/// not matter that a value which begins before the range is not seen as one.
+fn digest(masks: &Masks, bytes: &[u8]) -> u64 {
+    let mut bytes = bytes.to_vec();
+    let mut canon = Canonicaliser::default();
+    let mut at = 0;
+    while let Some(masked) = canon.next_masked(masks, &bytes, at) {
+        at = masked.end;
+        bytes[masked].fill(MASK);
+    }
+    xxh3_64(&bytes)
+}
+
+/// See the module's text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sketch {
+    ranges: VecDeque<Range>,
+    /// By number: a sample stands at `number * SAMPLE_EVERY`.
+    samples: VecDeque<(u64, [u8; SAMPLE])>,
+    end: u64,
+    capture_to: u64,
+}
+
+impl Sketch {
+    /// Position after the highest byte sent.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) const fn capture_to(&self) -> u64 {
+        self.capture_to
+    }
+
+    /// The client has said something: the next `length` bytes of the server are remembered.
+    pub(crate) const fn capture(&mut self, length: u32) {
+        self.capture_to = self.end + length as u64;
+    }
+
+    /// Takes bytes that are sent to the client, in any order; gives those that are remembered as they are.
+    pub(crate) fn feed<'a>(&mut self, at: u64, data: &'a [u8]) -> &'a [u8] {
+        let end = at + data.len() as u64;
+        let wanted = end.min(self.capture_to).saturating_sub(at) as usize;
+        self.captured(at, &data[..wanted]);
+        self.sample(at, data);
+        self.end = self.end.max(end);
+        &data[..wanted]
+    }
+
+    fn sample(&mut self, at: u64, data: &[u8]) {
+        let every = u64::from(flow::SAMPLE_EVERY);
+        let next = self.samples.back().map_or(0, |&(number, _)| number + 1);
+        let mut number = at.div_ceil(every).max(next);
+        while let Some(bytes) = number
+            .checked_mul(every)
+            .and_then(|place| data.get((place - at) as usize..)?.first_chunk())
+        {
+            self.push_sample(number, *bytes);
+            number += 1;
+        }
+    }
+
+    fn push_sample(&mut self, number: u64, bytes: [u8; SAMPLE]) {
+        if self.samples.len() == flow::SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((number, bytes));
+    }
+
+    /// Remembers these bytes as they are. What is known already stays as it was first.
+    pub(crate) fn captured(&mut self, at: u64, mut data: &[u8]) {
+        let mut at = at;
+        let end = at + data.len() as u64;
+        let exact: usize = self
+            .ranges
+            .iter()
+            .filter_map(Range::exact)
+            .map(<[u8]>::len)
+            .sum();
+        if exact + data.len() > MAX_EXACT {
+            return;
+        }
+        while at < end {
+            let index = self.ranges.partition_point(|range| range.end() <= at);
+            let limit = match self.ranges.get(index) {
+                Some(range) if range.at <= at => {
+                    let known = (range.end().min(end) - at) as usize;
+                    data = &data[known..];
+                    at += known as u64;
+                    continue;
+                }
+                Some(range) => range.at.min(end),
+                None => end,
+            };
+            let (now, rest) = data.split_at((limit - at) as usize);
+            let before = index
+                .checked_sub(1)
+                .and_then(|before| self.ranges.get_mut(before));
+            match before {
+                Some(Range {
+                    at: start,
+                    content: Content::Exact(bytes),
+                }) if *start + bytes.len() as u64 == at => {
+                    bytes.extend_from_slice(now);
+                }
+                _ => {
+                    let content = Content::Exact(now.to_vec());
+                    self.ranges.insert(index, Range { at, content });
+                }
+            }
+            data = rest;
+            at = limit;
+        }
+        self.end = self.end.max(end);
+        if self.ranges.len() > MAX_RANGES {
+            self.ranges.remove(1);
+        }
+    }
+
+    /// The client has acknowledged everything below `una`.
+    pub(crate) fn prune(&mut self, una: u64, masks: &Masks) {
+        let (end, capture_to) = (self.end, self.capture_to);
+        for range in &mut self.ranges {
+            // The last range may still grow.
+            let grows = range.end() == end && end < capture_to;
+            let done = range.end() <= una && !grows;
+            if let Some(bytes) = range.exact().filter(|_| done) {
+                range.content = Content::Digest {
+                    len: bytes.len() as u32,
+                    digest: digest(masks, bytes),
+                };
+            }
+        }
+    }
+
+    /// Takes over what the fast path has sampled; `next` is the number of its next sample.
+    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
+    pub(crate) fn take_samples(
+        &mut self,
+        next: u64,
+        valid: u32,
+        samples: &[[u32; 2]; flow::SAMPLES],
+    ) {
+        let oldest = next.saturating_sub(flow::SAMPLES as u64);
+        let known = self.samples.back().map_or(0, |&(number, _)| number + 1);
+        for number in oldest.max(known)..next {
+            let place = number as usize % flow::SAMPLES;
+            if valid & (1 << place) != 0 {
+                let [a, b] = samples[place].map(u32::to_ne_bytes);
+                self.push_sample(number, [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]);
+            }
+        }
+    }
+
+    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
+    pub(crate) fn raise_end(&mut self, end: u64) {
+        self.end = self.end.max(end);
+    }
+
+    /// The number of the next sample.
+    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
+    pub(crate) fn next_sample(&self) -> u64 {
+        let after = self.samples.back().map_or(0, |&(number, _)| number + 1);
+        after.max(self.end.div_ceil(u64::from(flow::SAMPLE_EVERY)))
+    }
+}
+
+/// A replacement's way through its stream again, as far as the old one went.
+#[derive(Clone, Debug)]
+pub(crate) struct Retelling {
+    canon: Canonicaliser,
+    /// Everything below has been said again.
+    at: u64,
+    /// Where the old stream ended.
+    end: u64,
+    /// The last bytes said, for what lies across two pieces: canonical, and whether masked.
+    recent: Vec<(u8, bool)>,
+    /// The part of a digested range that has been said.
+    partial: Vec<u8>,
+}
+
+impl Retelling {
+    pub(crate) fn new(end: u64) -> Self {
+        Self {
+            canon: Canonicaliser::default(),
+            at: 0,
+            end,
+            recent: Vec::new(),
+            partial: Vec::new(),
+        }
+    }
+
+    /// Everything below has been said again, and agrees as far as is known.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Where the old stream ended.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Takes the next bytes, compares, and adds to `values` the masked values that the client may have seen.
+    pub(crate) fn compare(
+        &mut self,
+        sketch: &Sketch,
+        masks: &Masks,
+        data: &[u8],
+        values: &mut VecDeque<Value>,
+    ) -> Result<(), Divergence> {
+        let start = self.at;
+        let mut masked = vec![false; data.len()];
+        let mut from = 0;
+        while let Some(range) = self.canon.next_masked(masks, data, from) {
+            from = range.end;
+            masked[range].fill(true);
+        }
+        let first = sketch.ranges.partition_point(|range| range.end() <= start);
+        for range in sketch.ranges.iter().skip(first) {
+            if range.at >= start + data.len() as u64 {
+                break;
+            }
+            match &range.content {
+                Content::Exact(bytes) => {
+                    compare_exact(range.at, bytes, start, data, &masked, values)?;
+                }
+                Content::Digest { len, digest: sent } => {
+                    let from = range.at.max(start);
+                    let to = range.end().min(start + data.len() as u64);
+                    if from == range.at {
+                        self.partial.clear();
+                    }
+                    self.partial
+                        .extend_from_slice(&data[(from - start) as usize..(to - start) as usize]);
+                    if self.partial.len() == *len as usize && digest(masks, &self.partial) != *sent
+                    {
+                        return Err(Divergence {
+                            offset: range.end(),
+                            sent: None,
+                            regenerated: self.partial[..self.partial.len().min(48)].to_vec(),
+                        });
+                    }
+                }
+            }
+        }
+        self.compare_samples(sketch, data, &masked)?;
+        self.at += data.len() as u64;
+        Ok(())
+    }
+
+    fn compare_samples(
+        &mut self,
+        sketch: &Sketch,
+        data: &[u8],
+        masked: &[bool],
+    ) -> Result<(), Divergence> {
+        let carried = self.recent.len();
+        let window_at = self.at - carried as u64;
+        let byte = |at: usize| {
+            at.checked_sub(carried).map_or_else(
+                || self.recent.get(at).copied(),
+                |at| Some((*data.get(at)?, masked[at])),
+            )
+        };
+        for (number, sent) in &sketch.samples {
+            let place = number * u64::from(flow::SAMPLE_EVERY);
+            let Some(from) = place.checked_sub(window_at) else {
+                continue;
+            };
+            let from = from as usize;
+            // Looked at once: when its last byte is new.
+            if from + SAMPLE <= carried || from + SAMPLE > carried + data.len() {
+                continue;
+            }
+            let new: Vec<(u8, bool)> = (from..from + SAMPLE).filter_map(byte).collect();
+            let plain = new.iter().all(|&(_, masked)| !masked);
+            if plain && !new.iter().map(|&(byte, _)| byte).eq(sent.iter().copied()) {
+                return Err(Divergence {
+                    offset: place,
+                    sent: Some(sent.to_vec()),
+                    regenerated: new.iter().map(|&(byte, _)| byte).collect(),
+                });
+            }
+        }
+        let keep = SAMPLE - 1;
+        let fresh = data.iter().copied().zip(masked.iter().copied());
+        if data.len() >= keep {
+            self.recent = fresh.skip(data.len() - keep).collect();
+        } else {
+            self.recent.extend(fresh);
+            let surplus = self.recent.len().saturating_sub(keep);
+            self.recent.drain(..surplus);
+        }
+        Ok(())
+    }
+}
+
+/// Compares the bytes that count; of a masked value, keeps what had been sent.
+fn compare_exact(
+    range_at: u64,
+    sent: &[u8],
+    at: u64,
+    data: &[u8],
+    masked: &[bool],
+    values: &mut VecDeque<Value>,
+) -> Result<(), Divergence> {
+    let mut from = 0;
+    while from < data.len() {
+        let kind = masked[from];
+        let len = masked[from..]
+            .iter()
+            .take_while(|&&other| other == kind)
+            .count();
+        let (piece, piece_at) = (&data[from..from + len], at + from as u64);
+        if !kind {
+            if let Some(found) = differs(range_at, sent, piece_at, piece) {
+                return Err(found);
+            }
+        } else if let Some(old) = overlap(range_at, sent, piece_at, len) {
+            values.push_back(old);
+        }
+        from += len;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masks() -> Masks {
+        Masks::new(&["Date".to_owned()])
+    }
+
+    fn stream(date: &str, len: usize) -> Vec<u8> {
+        let mut bytes = format!("HTTP/1.1 200 OK\r\nDate: {date}\r\n\r\n").into_bytes();
+        bytes.extend((0..len as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8));
+        bytes
+    }
+
+    fn sketched(bytes: &[u8], una: u64) -> Sketch {
+        let mut sketch = Sketch::default();
+        sketch.capture(1024);
+        let mut at = 0;
+        for piece in bytes.chunks(1400) {
+            sketch.feed(at, piece);
+            at += piece.len() as u64;
+        }
+        sketch.prune(una, &masks());
+        sketch
+    }
+
+    fn retold(sketch: &Sketch, bytes: &[u8]) -> Result<VecDeque<Value>, Divergence> {
+        let mut retelling = Retelling::new(sketch.end());
+        let mut values = VecDeque::new();
+        for piece in bytes.chunks(900) {
+            retelling.compare(sketch, &masks(), piece, &mut values)?;
+        }
+        Ok(values)
+    }
+
+    #[test]
+    fn same_stream_with_another_date_agrees_and_the_sent_date_is_kept_until_acknowledged() {
+        let sent = stream("10:00", 200_000);
+        let again = stream("11:11", 200_000);
+        let values = retold(&sketched(&sent, 0), &again).unwrap();
+        assert_eq!(
+            values
+                .iter()
+                .map(|v| v.bytes.as_slice())
+                .collect::<Vec<_>>(),
+            [b" 10:00"]
+        );
+        assert!(retold(&sketched(&sent, 2000), &again).unwrap().is_empty());
+    }
+
+    #[test]
+    fn change_in_the_head_or_in_a_sample_is_found() {
+        let sent = stream("10:00", 200_000);
+        for una in [0, 200_000] {
+            let sketch = sketched(&sent, una);
+            for at in [0, 60, 1000, 16 * 1024, 5 * 16 * 1024 + 7, 12 * 16 * 1024] {
+                let mut changed = sent.clone();
+                changed[at] ^= 1;
+                assert!(retold(&sketch, &changed).is_err(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn stream_that_is_a_byte_longer_somewhere_is_found() {
+        let sent = stream("10:00", 200_000);
+        let sketch = sketched(&sent, 200_000);
+        for at in [500, 3000, 150_000] {
+            let mut longer = sent.clone();
+            longer.insert(at, b'x');
+            assert!(retold(&sketch, &longer).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_over_many_answers() {
+        let mut sketch = Sketch::default();
+        for answer in 0..1000_u64 {
+            sketch.capture(1024);
+            sketch.feed(answer * 2000, &[answer as u8; 2000]);
+            sketch.prune(answer * 2000, &masks());
+        }
+        assert!(sketch.ranges.len() <= MAX_RANGES && sketch.samples.len() <= flow::SAMPLES);
+        let exact = sketch
+            .ranges
+            .iter()
+            .filter(|range| range.exact().is_some())
+            .count();
+        assert!(exact <= 2, "{exact} ranges are kept as they were");
+    }
+}

@@ -37,6 +37,12 @@ impl Logger {
         Ok(Self { process, socket })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn socket(&self) -> &Path {
@@ -64,14 +70,26 @@ impl Logger {
     /// # Errors
     /// There is no such group, or it does not answer.
     pub fn status(&self, name: &str) -> Result<GroupStatus, String> {
+        self.status_of(name, true)
+    }
+
+    fn status_of(&self, name: &str, connections: bool) -> Result<GroupStatus, String> {
         let request = Request::Status {
             group: Some(name.to_owned()),
-            connections: true,
+            connections,
         };
         match self.request(&request)? {
             Reply::Status { mut groups } if groups.len() == 1 => Ok(groups.remove(0)),
             other => Err(format!("no status of {name}: {other:?}")),
         }
+    }
+
+    /// The state of its group `name`, without its connections: cheap, however many there are.
+    ///
+    /// # Errors
+    /// There is no such group, or it does not answer.
+    pub fn totals(&self, name: &str) -> Result<GroupStatus, String> {
+        self.status_of(name, false)
     }
 
     /// Its introduction.

@@ -2,16 +2,22 @@
 //! The failover without Xen: network namespaces instead of domains, processes instead of kernels.
 //!
 //! Who lives here: namespaces (`space`), child processes (`process`), the stock web server (`nginx`), the logger's
-//! daemon (`logger`), how a server ends (`victim`), all of them together (`topology`), a client of our own (`http`), and
-//! the demo (`demo`). Who may call in: the tests, the benches and the demo. Everything is removed when it is dropped,
-//! also in a panic.
+//! daemon (`logger`), one server (`server`) and how it ends (`victim`), a bad line (`line`), all of them together
+//! (`topology`, as `layout` says), a client of our own (`http`), many clients of every kind while servers die (`storm`),
+//! and the demo (`demo`). Who may call in: the tests, the benches and the demo. Everything is removed when it is
+//! dropped, also in a panic.
 
 pub mod demo;
+pub mod folder;
 pub mod http;
+pub mod layout;
+pub mod line;
 pub mod logger;
 pub mod nginx;
 pub mod process;
 pub mod random;
+mod server;
 pub mod space;
+pub mod storm;
 pub mod topology;
 pub mod victim;

@@ -70,6 +70,12 @@ impl Running {
         self.lock().join("\n")
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A handle on the process that another thread can have.
     ///
     /// # Errors
@@ -139,7 +145,16 @@ impl Handle {
     /// # Errors
     /// It is dead already.
     pub fn kill(&self) -> Result<(), String> {
-        pidfd_send_signal(&self.fd, Signal::KILL).map_err(|error| format!("cannot kill: {error}"))
+        self.signal(Signal::KILL)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is dead already.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        pidfd_send_signal(&self.fd, signal)
+            .map_err(|error| format!("cannot send a signal: {error}"))
     }
 }
 

@@ -40,6 +40,14 @@ impl Space {
         Ok(space)
     }
 
+    /// Deletes it by name: it lives on as long as somebody is inside, and goes away with its interfaces then.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn delete(&self) -> Result<(), String> {
+        ip(&["netns", "del", &self.name]).map(drop)
+    }
+
     /// Its name, for `ip`.
     #[must_use]
     pub fn name(&self) -> &str {

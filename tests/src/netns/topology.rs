@@ -5,18 +5,21 @@
 //! client eth0 --- north [ logger ] vif1 --- eth0 web 1
 //!                                  vif2 --- eth0 web 2      same IP and MAC
 //! ```
+//!
+//! A [`Layout`] may put a bad line between client and logger, and change what the path is made of.
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use fttcp::control::{GroupSpec, GroupStatus, Request, ServiceSpec};
 
+use super::folder::Folder;
+use super::layout::Layout;
+use super::line::Line;
 use super::logger::Logger;
-use super::nginx::Nginx;
+use super::server::Server;
 use super::space::{Space, join};
-use super::victim::Victim;
+use super::victim::{End, Victim};
 
 /// The client's address.
 pub const CLIENT: &str = "10.77.0.1";
@@ -26,8 +29,6 @@ pub const SERVER: &str = "10.77.0.2";
 pub const CLIENT6: &str = "fd77::1";
 /// The servers' other address.
 pub const SERVER6: &str = "fd77::2";
-/// The MAC address of both servers.
-const SERVER_MAC: &str = "02:00:00:00:77:02";
 /// The group's name.
 pub const GROUP: &str = "web";
 /// The logger's interface towards the client.
@@ -43,18 +44,14 @@ pub struct Topology {
     // Processes end before the namespaces that they run in, and those before the folder goes.
     servers: [Server; 2],
     active: usize,
+    /// How many interfaces towards servers there have been.
+    vifs: usize,
     logger: Option<Logger>,
+    line: Option<Line>,
     client: Space,
     middle: Space,
+    layout: Layout,
     folder: Folder,
-}
-
-/// One server: what a domain would be.
-#[derive(Debug)]
-struct Server {
-    nginx: Option<Nginx>,
-    space: Space,
-    vif: &'static str,
 }
 
 /// What stands between client and servers.
@@ -69,23 +66,45 @@ pub enum Middle {
 }
 
 impl Topology {
-    /// Makes the namespaces and interfaces, and starts what stands in the middle. No server runs yet.
+    /// The plain house.
     ///
     /// # Errors
     /// What could not be made.
     pub fn new(middle: Middle) -> Result<Self, String> {
+        Self::build(Layout {
+            middle,
+            ..Layout::default()
+        })
+    }
+
+    /// Makes the namespaces and interfaces, and starts what stands in the middle. No server runs yet.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub fn build(layout: Layout) -> Result<Self, String> {
         let folder = Folder::new()?;
+        fs::create_dir_all(folder.path().join("files"))
+            .map_err(|error| format!("cannot make {}: {error}", folder.path().display()))?;
         let client = Space::new("client")?;
         let space = Space::new("logger")?;
-        join((&client, "eth0"), (&space, NORTH))?;
-        address(&client, CLIENT, CLIENT6)?;
-        let servers = [Server::new(&space, "vif1")?, Server::new(&space, "vif2")?];
+        let line = match &layout.line {
+            Some(fault) => Some(Line::between((&client, "eth0"), (&space, NORTH), fault)?),
+            None => join((&client, "eth0"), (&space, NORTH)).map(|()| None)?,
+        };
+        layout.prepare_path(&space, NORTH)?;
+        layout.prepare_end(&client, None, [CLIENT, CLIENT6])?;
+        let server = |vif| Server::new(&space, vif, &layout);
+        let servers = [server("vif1")?, server("vif2")?];
+        let middle = layout.middle;
         let mut topology = Self {
             servers,
             active: 0,
+            vifs: 2,
             logger: None,
+            line,
             client,
             middle: space,
+            layout,
             folder,
         };
         match middle {
@@ -101,7 +120,7 @@ impl Topology {
                 }
             }
             Middle::Protected | Middle::Forwarded => {
-                let logger = Logger::start(&topology.middle, &topology.folder.0)?;
+                let logger = Logger::start(&topology.middle, topology.folder.path())?;
                 logger.protect(topology.group(middle == Middle::Protected))?;
                 topology.logger = Some(logger);
             }
@@ -118,8 +137,8 @@ impl Topology {
         GroupSpec {
             name: GROUP.to_owned(),
             north: NORTH.to_owned(),
-            active: self.servers[0].vif.to_owned(),
-            standbys: vec![self.servers[1].vif.to_owned()],
+            active: self.servers[0].vif.clone(),
+            standbys: vec![self.servers[1].vif.clone()],
             services: if protected {
                 vec![service(80), service(7)]
             } else {
@@ -128,22 +147,14 @@ impl Topology {
         }
     }
 
-    /// Starts nginx on both servers, with the same files.
+    /// Starts the programs on both servers, with the same files.
     ///
     /// # Errors
-    /// nginx did not start: what it said.
+    /// One did not start: what it said.
     pub fn serve(&mut self) -> Result<(), String> {
-        for index in 0..self.servers.len() {
-            self.start_nginx(index)?;
+        for server in &mut self.servers {
+            server.start(&self.layout, &self.folder)?;
         }
-        Ok(())
-    }
-
-    fn start_nginx(&mut self, index: usize) -> Result<(), String> {
-        let files = self.files();
-        let server = &mut self.servers[index];
-        let prefix = self.folder.0.join(server.space.name());
-        server.nginx = Some(Nginx::start(&server.space, &files, &prefix)?);
         Ok(())
     }
 
@@ -152,13 +163,9 @@ impl Topology {
     /// # Errors
     /// It could not be written.
     pub fn put(&self, name: &str, content: &[u8]) -> Result<(), String> {
-        let path = self.files().join(name);
+        let path = self.folder.path().join("files").join(name);
         fs::write(&path, content)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))
-    }
-
-    fn files(&self) -> PathBuf {
-        self.folder.0.join("files")
     }
 
     /// The client's namespace.
@@ -180,6 +187,12 @@ impl Topology {
             &self.servers[self.active].space,
             &self.servers[1 - self.active].space,
         ]
+    }
+
+    /// The line between client and logger, if the layout has one.
+    #[must_use]
+    pub const fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
     }
 
     /// The logger.
@@ -299,9 +312,27 @@ impl Topology {
     /// # Errors
     /// It does not run.
     pub fn victim(&self) -> Result<Victim, String> {
-        let nginx = self.servers[self.active].nginx.as_ref();
-        let process = nginx.ok_or("the active server does not run")?.process();
-        Victim::new(process, self.logger()?)
+        Victim::new(&self.servers[self.active].programs(), self.logger()?)
+    }
+
+    /// Ends the active server in one of the ways in which servers end, and tells the logger.
+    ///
+    /// # Errors
+    /// It does not run, or the logger refused.
+    pub fn end(&self, end: End) -> Result<(), String> {
+        let victim = self.victim()?;
+        let server = &self.servers[self.active];
+        match end {
+            End::Killed => victim.kill_untold()?,
+            End::Unplugged => self.middle.ip(&["link", "delete", &server.vif]).map(drop)?,
+            End::Destroyed => {
+                server.space.delete()?;
+                victim.kill_untold()?;
+            }
+            End::Stopped => victim.stop()?,
+            End::Alive => {}
+        }
+        victim.tell_end(end).map(drop)
     }
 
     /// After a failover: the standby is active now, and the dead server comes back as the new standby, as a domain
@@ -319,67 +350,33 @@ impl Topology {
     /// # Errors
     /// What could not be made.
     pub fn restart_standby(&mut self) -> Result<(), String> {
-        let standby = 1 - self.active;
-        let vif = self.servers[standby].vif;
-        self.servers[standby].nginx = None;
-        self.middle.ip(&["link", "delete", vif])?;
-        self.wait_closed(vif)?;
-        self.servers[standby] = Server::new(&self.middle, vif)?;
-        self.start_nginx(standby)?;
+        let standby = &mut self.servers[1 - self.active];
+        standby.stop();
+        let vif = standby.vif.clone();
+        self.middle.ip(&["link", "delete", &vif])?;
+        self.wait_closed(&vif)?;
+        self.replace_standby(&vif)
+    }
+
+    /// After a failover: the standby is active now, and another server with an interface of another name becomes the
+    /// new standby. What is left of the dead one goes away.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub fn new_standby(&mut self) -> Result<(), String> {
+        self.active = 1 - self.active;
+        self.vifs += 1;
+        self.replace_standby(&format!("vif{}", self.vifs))
+    }
+
+    fn replace_standby(&mut self, vif: &str) -> Result<(), String> {
+        let mut server = Server::new(&self.middle, vif, &self.layout)?;
+        server.start(&self.layout, &self.folder)?;
+        self.servers[1 - self.active] = server;
         let request = Request::AddStandby {
             group: GROUP.to_owned(),
             interface: vif.to_owned(),
         };
         self.logger()?.request(&request).map(drop)
-    }
-}
-
-impl Server {
-    fn new(middle: &Space, vif: &'static str) -> Result<Self, String> {
-        let space = Space::new(vif)?;
-        join((&space, "eth0"), (middle, vif))?;
-        space.ip(&["link", "set", "eth0", "address", SERVER_MAC])?;
-        address(&space, SERVER, SERVER6)?;
-        Ok(Self {
-            nginx: None,
-            space,
-            vif,
-        })
-    }
-}
-
-/// Gives `eth0` its addresses, without asking around whether another has them: the standby does.
-fn address(space: &Space, v4: &str, v6: &str) -> Result<(), String> {
-    space.ip(&["address", "add", &format!("{v4}/24"), "dev", "eth0"])?;
-    space.ip(&[
-        "address",
-        "add",
-        &format!("{v6}/64"),
-        "dev",
-        "eth0",
-        "nodad",
-    ])?;
-    Ok(())
-}
-
-/// A folder of this process's own below the one for temporary files.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self, String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("rxl-netns-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(path.join("files"))
-            .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

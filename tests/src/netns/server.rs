@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! One server: what a domain would be. A namespace behind an interface of the logger's, and the programs in it.
+
+use super::folder::Folder;
+use super::layout::Layout;
+use super::nginx::Nginx;
+use super::process::Running;
+use super::space::{Space, join};
+use super::storm;
+use super::topology::{SERVER, SERVER6};
+
+/// The MAC address of both servers.
+const MAC: &str = "02:00:00:00:77:02";
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Server {
+    // Programs end before their namespace.
+    nginx: Option<Nginx>,
+    storm: Option<Running>,
+    pub(super) space: Space,
+    pub(super) vif: String,
+}
+
+impl Server {
+    /// A server behind the interface `vif` of `middle`, which is made. Nothing runs on it.
+    pub(super) fn new(middle: &Space, vif: &str, layout: &Layout) -> Result<Self, String> {
+        let space = Space::new(vif)?;
+        join((&space, "eth0"), (middle, vif))?;
+        layout.prepare_path(middle, vif)?;
+        layout.prepare_end(&space, Some(MAC), [SERVER, SERVER6])?;
+        Ok(Self {
+            nginx: None,
+            storm: None,
+            space,
+            vif: vif.to_owned(),
+        })
+    }
+
+    /// Starts its programs.
+    pub(super) fn start(&mut self, layout: &Layout, folder: &Folder) -> Result<(), String> {
+        let (files, prefix) = (
+            folder.path().join("files"),
+            folder.path().join(self.space.name()),
+        );
+        self.nginx = Some(Nginx::start(&self.space, &files, &prefix)?);
+        if let Some(program) = &layout.storm {
+            let command = self.space.command(&program.display().to_string());
+            self.storm = Some(Running::start("storm-server", command, storm::READY)?);
+        }
+        Ok(())
+    }
+
+    /// Ends its programs.
+    pub(super) fn stop(&mut self) {
+        self.nginx = None;
+        self.storm = None;
+    }
+
+    /// Its running programs.
+    pub(super) fn programs(&self) -> Vec<&Running> {
+        let nginx = self.nginx.as_ref().map(Nginx::process);
+        nginx.into_iter().chain(&self.storm).collect()
+    }
+}

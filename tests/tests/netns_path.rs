@@ -202,8 +202,7 @@ fn protect_with_a_missing_interface_is_refused_whole() -> Outcome {
             name: name.to_owned(),
             north: "spare".to_owned(),
             active: active.to_owned(),
-            standbys: vec![],
-            services: vec![],
+            ..GroupSpec::default()
         },
     };
     let logger = topology.logger()?;

@@ -27,6 +27,7 @@ fuzz_target!(|data: &[u8]| {
             buffer_bytes: 4096,
             ..ServiceSpec::new(80, "opaque")
         }],
+        ..GroupSpec::default()
     };
     let ports = GroupPorts {
         north: PortId(0),

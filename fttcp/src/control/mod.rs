@@ -73,6 +73,47 @@ pub struct GroupSpec {
     /// connections break, as they do without FT-TCP.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
+    /// What becomes of TCP connections that the server itself opens towards the north.
+    #[serde(default)]
+    pub outbound: Outbound,
+    /// Bounds and manner of their protection; its `address` and `port` do not count.
+    #[serde(default = "ServiceSpec::outbound")]
+    pub outbound_service: ServiceSpec,
+}
+
+impl Default for GroupSpec {
+    /// No interfaces and no services; connections opened by the server pass.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            north: String::new(),
+            active: String::new(),
+            standbys: Vec::new(),
+            services: Vec::new(),
+            outbound: Outbound::default(),
+            outbound_service: ServiceSpec::outbound(),
+        }
+    }
+}
+
+/// What becomes of connections that the service opens: FTP's active data connections, a proxy's to its origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outbound {
+    /// They pass and nothing is known of them; a failover leaves the peer with half a connection. The default: it costs
+    /// nothing, it is what a toolstack expects that does not know this field, and only the operator knows whether the
+    /// service, replayed, opens the same connections again.
+    #[default]
+    Pass,
+    /// Both streams are recorded. At a failover the peer is kept alive until the replacement opens the connection
+    /// again, which then goes on: the peer sees one connection and each byte once.
+    Keep,
+    /// At a failover the peer is reset; what the replacement opens reaches the peer as a new connection. For peers that
+    /// may be asked twice.
+    #[serde(alias = "reissue")]
+    ReIssue,
+    /// The server may open none: each attempt is reset and counted.
+    Forbid,
 }
 
 /// How much of a server's stream is remembered, to compare a replacement's with.
@@ -119,6 +160,17 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
+    /// How connections opened by the server are protected unless told otherwise. A peer sends files, not requests: the
+    /// log has more room.
+    #[must_use]
+    pub fn outbound() -> Self {
+        Self {
+            buffer_bytes: 64 << 20,
+            verify: Verify::Full,
+            ..Self::new(0, "opaque")
+        }
+    }
+
     /// A service of this kind at `port` of every address, with the defaults of the protocol.
     #[must_use]
     pub fn new(port: u16, kind: &str) -> Self {
@@ -234,6 +286,12 @@ pub struct Counters {
     /// ICMP errors dropped because what they quote was not in flight, or because their connection had no server then.
     #[serde(default)]
     pub icmp_dropped: u64,
+    /// Connections opened by the server and reset at a failover, as `outbound = re-issue` says.
+    #[serde(default)]
+    pub reissued: u64,
+    /// SYNs of the server that were refused, as `outbound = forbid` says.
+    #[serde(default)]
+    pub forbidden: u64,
     /// IP fragments dropped: they overlap, their datagram was not complete in time, or there was no room for them.
     #[serde(default)]
     pub fragments_dropped: u64,
@@ -273,6 +331,9 @@ pub struct ConnectionStatus {
     pub client: String,
     /// `address:port` of the server.
     pub server: String,
+    /// The server opened it.
+    #[serde(default)]
+    pub outbound: bool,
     /// The state of the machine: `established`, `recovering` ...
     pub state: String,
     /// What is added to the server's sequence numbers for the client (0 before any failover).
@@ -285,4 +346,22 @@ pub struct ConnectionStatus {
     pub acked_bytes: u64,
     /// Failovers survived.
     pub failovers: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_without_outbound_passes_and_both_spellings_of_re_issue_are_read() {
+        let read = |outbound: &str| {
+            let text = format!(r#"{{"name":"g","north":"n","active":"a"{outbound}}}"#);
+            serde_json::from_str::<GroupSpec>(&text).unwrap().outbound
+        };
+        assert_eq!(read(""), Outbound::Pass);
+        assert_eq!(read(r#","outbound":"keep""#), Outbound::Keep);
+        assert_eq!(read(r#","outbound":"re-issue""#), Outbound::ReIssue);
+        assert_eq!(read(r#","outbound":"reissue""#), Outbound::ReIssue);
+        assert_eq!(read(r#","outbound":"forbid""#), Outbound::Forbid);
+    }
 }

@@ -169,8 +169,7 @@ mod tests {
             name: "web".into(),
             north: "no-such-if".into(),
             active: "nor-this-one".into(),
-            standbys: vec![],
-            services: vec![],
+            ..GroupSpec::default()
         }
     }
 

@@ -272,6 +272,7 @@ fn group(scenario: &Scenario) -> (GroupSpec, GroupPorts) {
         active: "server0".to_owned(),
         standbys: (1..=count).map(|n| format!("server{n}")).collect(),
         services,
+        ..GroupSpec::default()
     };
     let ports = GroupPorts {
         north: NORTH,

@@ -144,6 +144,7 @@ impl Topology {
             } else {
                 vec![]
             },
+            ..GroupSpec::default()
         }
     }
 

@@ -54,10 +54,7 @@ fn commands_that_cannot_be_done_change_nothing() {
     let mut bench = Bench::new();
     let group = |name: &str| GroupSpec {
         name: name.to_owned(),
-        north: String::new(),
-        active: String::new(),
-        standbys: vec![],
-        services: vec![],
+        ..GroupSpec::default()
     };
     let ports = |north, active| GroupPorts {
         north: PortId(north),

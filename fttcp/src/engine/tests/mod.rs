@@ -129,6 +129,7 @@ impl Bench {
             active: "vif1".to_owned(),
             standbys: vec!["vif2".to_owned(), "vif3".to_owned()],
             services,
+            ..GroupSpec::default()
         };
         let ports = GroupPorts {
             north: NORTH,

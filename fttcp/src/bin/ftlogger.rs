@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fttcp::control::client::Client;
 use fttcp::control::{self, GroupSpec, GroupStatus, Reply, Request};
+use fttcp::engine::EngineConfig;
 use fttcp::{daemon, datapath};
 
 const ABOUT: &str =
@@ -49,6 +50,10 @@ struct Cli {
     #[arg(long, value_name = "FILE.json")]
     group: Vec<PathBuf>,
 
+    /// Memory for the bytes that all connections keep: a number of bytes, or with K, M or G
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = bytes)]
+    memory: u64,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -73,7 +78,13 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        None => serve(cli.socket, &cli.group),
+        None => {
+            let limits = EngineConfig {
+                memory_bytes: cli.memory,
+                ..EngineConfig::default()
+            };
+            serve(cli.socket, &cli.group, limits)
+        }
         Some(Command::Caps) => caps(),
         Some(Command::Status { json }) => status(&cli.socket, json),
         Some(Command::Failover { group }) => failover(&cli.socket, &group),
@@ -87,12 +98,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(socket: PathBuf, files: &[PathBuf]) -> Result<(), String> {
+/// A number of bytes: `4096`, `256M`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| "give a number of bytes, such as 4096, 64K, 256M or 1G".to_owned())
+}
+
+fn serve(socket: PathBuf, files: &[PathBuf], limits: EngineConfig) -> Result<(), String> {
     let groups = files
         .iter()
         .map(|file| load(file))
         .collect::<Result<_, _>>()?;
-    daemon::run(daemon::Options { socket, groups }).map_err(|error| error.to_string())
+    daemon::run(daemon::Options {
+        socket,
+        groups,
+        limits,
+    })
+    .map_err(|error| error.to_string())
 }
 
 fn load(file: &Path) -> Result<GroupSpec, String> {
@@ -169,7 +199,19 @@ fn show(group: &GroupStatus) {
         "  failovers    {} connections moved, {} diverged, {} lost, {} closes of dead servers held back",
         counters.recovered, counters.diverged, counters.lost, counters.swallowed_closes
     );
-    println!("  logged       {} bytes", counters.logged_bytes);
+    println!(
+        "  logged       {} bytes now, in {} bytes of memory; {} logs cut, {} conflicting repetitions",
+        counters.logged_bytes, counters.memory_bytes, counters.truncations, counters.conflicts
+    );
+    println!(
+        "  full         {} buffers, {} times all memory: {} connections unprotected, {} reset, {} segments held, {} windows held",
+        counters.full_buffers,
+        counters.full_memory,
+        counters.full_unprotected,
+        counters.full_reset,
+        counters.full_held,
+        counters.windows_held
+    );
     println!(
         "  frames       {} forwarded, {} dropped",
         counters.frames, counters.dropped

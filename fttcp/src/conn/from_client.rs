@@ -17,6 +17,10 @@ pub(crate) struct FromClient {
     pub(crate) wants_ack: bool,
     /// Its data could not be logged.
     pub(crate) refused: bool,
+    /// Its data must not reach the server.
+    pub(crate) withheld: bool,
+    /// It repeats logged bytes, and says others.
+    pub(crate) conflict: bool,
 }
 
 impl Connection {
@@ -42,6 +46,9 @@ impl Connection {
         if flags.has(Flags::RST) {
             return self.client_reset(segment, cx);
         }
+        if brought.conflict {
+            self.correct(segment);
+        }
         match self.state {
             State::Recovering => {
                 self.recovery_from_client(brought, cx);
@@ -53,6 +60,11 @@ impl Connection {
                 }
                 Verdict::Drop
             }
+            State::Established if brought.withheld => {
+                self.ack_client(cx);
+                Verdict::Drop
+            }
+            State::Closed if brought.withheld => Verdict::Drop,
             State::Opening | State::Established | State::Closed => {
                 self.rewrite_for_server(segment);
                 self.check_closed(cx);
@@ -157,24 +169,39 @@ impl Connection {
             self.client.fin = Some(end);
             self.note_cause(end);
         }
+        // A keep-alive repeats the byte before the stream's first, or its last; it need not be the true one.
+        let skip = at.min(0).unsigned_abs() as usize;
+        let (at, data) = (at.max(0).unsigned_abs(), &data[skip.min(data.len())..]);
+        let keep_alive = data.len() == 1 && end == stable;
+        if (at < stable || self.log.has_gap()) && !keep_alive {
+            brought.conflict = self.log.contradicts(at, data);
+            cx.counters.conflicts += u64::from(brought.conflict);
+        }
         if data.is_empty() || end <= stable {
             return;
         }
-        // A keep-alive repeats the byte before the stream's first.
-        let skip = at.min(0).unsigned_abs() as usize;
-        let at = at.max(0).unsigned_abs();
         if at <= stable {
             self.note_cause(stable);
         }
         if let Some(plugin) = &self.plugin {
             self.sent.capture(plugin.capture());
         }
-        let bound = cx.service.spec.buffer_bytes as usize;
-        if self.log.insert(at, &data[skip..], bound).is_err() {
+        if let Err(lack) = self.log_bytes(at, data, cx) {
             brought.refused = true;
-            if self.state == State::Established {
-                self.unprotect("its client sent more than buffer_bytes", cx);
-            }
+            brought.withheld = self.on_full(lack, cx);
+        }
+    }
+
+    /// Puts the bytes that came first in the place of those that the segment says: the server may not have got them,
+    /// and would then keep others than those that are logged.
+    fn correct(&self, segment: &mut Segment<'_>) {
+        let head = segment.head();
+        let at = head.seq.position(self.client.isn, self.log.stable());
+        let skip = at.min(0).unsigned_abs() as usize;
+        let at = at.max(0).unsigned_abs();
+        let len = segment.payload().len().saturating_sub(skip);
+        for (start, bytes) in self.log.logged(at, len) {
+            segment.set_payload((start - at) as usize + skip, bytes);
         }
     }
 

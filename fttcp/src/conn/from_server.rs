@@ -144,11 +144,13 @@ impl Connection {
     /// Remembers what is new in the data. False: it lies too far beyond a gap and must not pass.
     fn absorb(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> bool {
         let plugin = &mut self.plugin;
-        self.sent.absorb(at, data, &cx.service.masks, |at, bytes| {
-            if let Some(plugin) = plugin {
-                plugin.server_bytes(at, bytes);
-            }
-        })
+        let room = self.account.room as usize;
+        self.sent
+            .absorb(at, data, &cx.service.masks, room, |at, bytes| {
+                if let Some(plugin) = plugin {
+                    plugin.server_bytes(at, bytes);
+                }
+            })
     }
 
     /// Rewrites a segment of the present server for the client. Without a mapping it stays untouched.

@@ -22,6 +22,7 @@ mod context;
 mod emit;
 mod from_client;
 mod from_server;
+mod full;
 mod icmp;
 mod lifetime;
 mod sent;
@@ -35,7 +36,7 @@ use crate::engine::Ends;
 use crate::frame::Time;
 use crate::recovery::Recovery;
 use crate::service::{self, Service};
-use crate::stable::StableBuffer;
+use crate::stable::{Account, StableBuffer};
 use crate::wire::{Address, EthernetFrame, MacAddr, OptionsRepr, Segment, SeqNumber};
 
 pub(crate) use canon::Masks;
@@ -180,6 +181,8 @@ pub(crate) struct Connection {
     /// Least MTU that was named on the way to a replacement while the logger fed it.
     pub(crate) server_mtu: Option<u16>,
     pub(crate) active: Time,
+    /// Its part of the memory that all connections share; kept by the table.
+    pub(crate) account: Account,
     /// When the table will look at this connection next; kept by the table.
     pub(crate) wake: Option<Time>,
 }
@@ -235,6 +238,7 @@ impl Connection {
             path_mtu: None,
             server_mtu: None,
             active: cx.now,
+            account: Account::default(),
             wake: None,
         }
     }

@@ -6,11 +6,12 @@
 //!   before it is proven. Every byte passes through the engine.
 //! * sampled: the beginning of each answer and samples of the rest ([`Sketch`]). The fast path can keep this up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::canon::Masks;
 use super::sketch::{Retelling, Sketch};
 use super::verify::{Divergence, Expected, Value, Verifier};
+use crate::stable::Pieces;
 
 /// Most bytes that are passed on beyond a gap in the server's stream. More is dropped; the server repeats it.
 const MAX_AHEAD: usize = 1 << 20;
@@ -27,7 +28,7 @@ pub(crate) enum Sent {
 pub(crate) struct Full {
     verifier: Verifier,
     /// Bytes passed on beyond a gap in the server's stream, not hashed yet.
-    ahead: BTreeMap<u64, Vec<u8>>,
+    ahead: Pieces,
     /// What a dead server had sent, until its replacement has said it all again.
     expected: Option<Expected>,
 }
@@ -48,13 +49,21 @@ impl Sent {
     pub(crate) fn full(block: usize) -> Self {
         Self::Full(Box::new(Full {
             verifier: Verifier::new(block),
-            ahead: BTreeMap::new(),
+            ahead: Pieces::default(),
             expected: None,
         }))
     }
 
     pub(crate) fn sampled() -> Self {
         Self::Sampled(Box::default())
+    }
+
+    /// Memory used for bytes whose turn has not come.
+    pub(crate) fn cost(&self) -> usize {
+        match self {
+            Self::Full(full) => full.ahead.cost(),
+            Self::Sampled(_) => 0,
+        }
     }
 
     /// The same manner, nothing sent.
@@ -93,16 +102,17 @@ impl Sent {
     }
 
     /// Takes bytes that are sent to the client for the first time; shows `taken` those of them whose turn has come.
-    /// False: they lie too far beyond a gap and must not be sent.
+    /// False: they lie too far beyond a gap, or need more memory than `room`, and must not be sent.
     pub(crate) fn absorb(
         &mut self,
         at: u64,
         data: &[u8],
         masks: &Masks,
+        room: usize,
         mut taken: impl FnMut(u64, &[u8]),
     ) -> bool {
         match self {
-            Self::Full(full) => full.absorb(at, data, masks, taken),
+            Self::Full(full) => full.absorb(at, data, masks, room, taken),
             Self::Sampled(sampled) => {
                 sampled.sketch.feed(at, data);
                 let known = sampled.shown.saturating_sub(at) as usize;
@@ -250,21 +260,16 @@ impl Full {
         at: u64,
         data: &[u8],
         masks: &Masks,
+        room: usize,
         mut taken: impl FnMut(u64, &[u8]),
     ) -> bool {
         let known = self.verifier.end();
         if at > known {
-            let held: usize = self.ahead.values().map(Vec::len).sum();
-            if held + data.len() > MAX_AHEAD {
+            let more = Pieces::cost_of(data.len());
+            if self.ahead.cost() + more > MAX_AHEAD || more > room {
                 return false;
             }
-            let longer = self
-                .ahead
-                .get(&at)
-                .is_none_or(|known| known.len() < data.len());
-            if longer {
-                self.ahead.insert(at, data.to_vec());
-            }
+            self.ahead.insert(at, data);
             return true;
         }
         let Some(new) = data.get((known - at) as usize..) else {
@@ -272,16 +277,13 @@ impl Full {
         };
         self.verifier.feed(masks, new);
         taken(known, new);
-        while let Some(range) = self.ahead.first_entry() {
-            let (at, known) = (*range.key(), self.verifier.end());
-            if at > known {
+        loop {
+            let known = self.verifier.end();
+            let Some(new) = self.ahead.next(known) else {
                 break;
-            }
-            let bytes = range.remove();
-            if let Some(new) = bytes.get((known - at) as usize..) {
-                self.verifier.feed(masks, new);
-                taken(known, new);
-            }
+            };
+            self.verifier.feed(masks, &new);
+            taken(known, &new);
         }
         true
     }

@@ -6,11 +6,12 @@
 //! [`Expected`], against which the verifier of the regenerated stream is compared. Of the masked values it keeps the
 //! true bytes until they are acknowledged, so that a client never gets one value's beginning and another's end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::canon::{Canonicaliser, MASK, Masks};
+use crate::stable::Pieces;
 
 /// How much of the beginning of a stream is kept for an exact diagnosis.
 const HEAD: usize = 1024;
@@ -171,18 +172,17 @@ pub(crate) struct Expected {
     borders: Vec<(u64, u64)>,
     tail_at: u64,
     tail: Vec<u8>,
-    ahead: BTreeMap<u64, Vec<u8>>,
+    ahead: Pieces,
     values: Vec<Value>,
     end: u64,
 }
 
 impl Expected {
     /// From the dead server's verifier, and what was passed on beyond a gap in its stream.
-    pub(crate) fn new(verifier: Verifier, ahead: BTreeMap<u64, Vec<u8>>) -> Self {
+    pub(crate) fn new(verifier: Verifier, ahead: Pieces) -> Self {
         let end = ahead
-            .iter()
-            .map(|(&at, bytes)| at + bytes.len() as u64)
-            .fold(verifier.end, u64::max);
+            .end()
+            .map_or(verifier.end, |end| end.max(verifier.end));
         Self {
             head: verifier.head,
             borders: verifier.borders.into(),
@@ -229,7 +229,7 @@ impl Expected {
                         found = differs(start, known, at, bytes);
                     }
                 }
-                for (&start, known) in self.ahead.range(..at + bytes.len() as u64) {
+                for (start, known) in self.ahead.within(at, bytes.len()) {
                     if masked {
                         sent_values.extend(overlap(start, known, at, bytes.len()));
                     } else if found.is_none() {
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn same_stream_with_another_date_verifies_and_keeps_the_sent_date() {
-        let expected = Expected::new(fed(&stream("10:00", 5000), 0), BTreeMap::new());
+        let expected = Expected::new(fed(&stream("10:00", 5000), 0), Pieces::default());
         let mut fresh = Verifier::new(1024);
         for piece in stream("11:11", 6000).chunks(1000) {
             expected.compare(&mut fresh, &masks(), piece).unwrap();
@@ -343,7 +343,7 @@ mod tests {
     fn a_changed_byte_anywhere_is_found() {
         let sent = stream("10:00", 5000);
         for una in [0, 3000, 5000] {
-            let expected = Expected::new(fed(&sent, una), BTreeMap::new());
+            let expected = Expected::new(fed(&sent, una), Pieces::default());
             for at in (0..sent.len()).step_by(41).chain([sent.len() - 1]) {
                 let mut changed = sent.clone();
                 changed[at] ^= 1;
@@ -363,8 +363,8 @@ mod tests {
     #[test]
     fn bytes_beyond_a_gap_are_compared_and_their_masked_values_kept() {
         let sent = stream("10:00", 3000);
-        let mut ahead = BTreeMap::new();
-        ahead.insert(20, sent[20..900].to_vec());
+        let mut ahead = Pieces::default();
+        ahead.insert(20, &sent[20..900]);
         let expected = Expected::new(fed(&sent[..10], 0), ahead);
         let mut fresh = Verifier::new(1024);
         let new = stream("22:22", 3000);
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn nothing_is_verified_between_borders_but_the_head_and_the_tail() {
         let sent = stream("10:00", 5000);
-        let expected = Expected::new(fed(&sent, 0), BTreeMap::new());
+        let expected = Expected::new(fed(&sent, 0), Pieces::default());
         let mut fresh = Verifier::new(1024);
         for (to, verified) in [
             (500, 500),

@@ -129,6 +129,20 @@ pub enum Verify {
     Sampled,
 }
 
+/// What becomes of a connection when a client's bytes do not fit in its stable buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFull {
+    /// It goes on, and is no longer protected.
+    #[default]
+    Unprotect,
+    /// The client is told a window that fits in the buffer, which opens again when the plug-in gives up logged bytes.
+    /// Only for plug-ins that do ([`crate::service::Service::truncates`]): any other client would wait for ever.
+    Hold,
+    /// It is reset.
+    Reset,
+}
+
 /// One protected TCP service of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSpec {
@@ -146,6 +160,9 @@ pub struct ServiceSpec {
     /// Most client bytes logged for one connection.
     #[serde(default = "default_buffer")]
     pub buffer_bytes: u32,
+    /// What becomes of a connection whose buffer is full.
+    #[serde(default)]
+    pub on_full: OnFull,
     /// How long a FIN or RST of the server is held back for news of its death, in ms. A close that the client began
     /// is not held.
     #[serde(default = "default_hold")]
@@ -180,6 +197,7 @@ impl ServiceSpec {
             kind: kind.to_owned(),
             mask: Vec::new(),
             buffer_bytes: default_buffer(),
+            on_full: OnFull::default(),
             fin_hold_ms: default_hold(),
             verify: Verify::default(),
             mss_clamp: None,
@@ -262,6 +280,7 @@ pub struct GroupStatus {
 
 /// Totals of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Connections that are protected now.
     pub protected: u64,
@@ -277,6 +296,25 @@ pub struct Counters {
     pub lost: u64,
     /// Client bytes in the stable buffers now.
     pub logged_bytes: u64,
+    /// Memory used now for bytes that are kept: logged, beyond gaps, regenerated and not yet passed on.
+    pub memory_bytes: u64,
+    /// Times that bytes could not be logged because their connection's buffer was full.
+    pub full_buffers: u64,
+    /// Times that bytes could not be logged because the memory of all connections was used up.
+    pub full_memory: u64,
+    /// Of both, connections that lost their protection (`on_full`: `unprotect`).
+    pub full_unprotected: u64,
+    /// Of both, connections that were reset (`on_full`: `reset`).
+    pub full_reset: u64,
+    /// Of both, segments that were neither passed on nor acknowledged (`on_full`: `hold`, and while a connection is
+    /// moved).
+    pub full_held: u64,
+    /// Times that a client was told a smaller window than its server's, so that its bytes fit in the buffer.
+    pub windows_held: u64,
+    /// Times that a log was cut because the service no longer needed its beginning.
+    pub truncations: u64,
+    /// Segments of clients that repeated bytes differently; the bytes that came first were put in their place.
+    pub conflicts: u64,
     /// Frames forwarded.
     pub frames: u64,
     /// Frames dropped because they were malformed, dark, or from a closed interface.

@@ -159,9 +159,10 @@ mod tests {
 
     use super::super::epoll::Epoll;
     use super::*;
+    use crate::engine::EngineConfig;
 
     fn forwarder() -> Forwarder {
-        Forwarder::new(Rc::new(Epoll::new().unwrap())).unwrap()
+        Forwarder::new(Rc::new(Epoll::new().unwrap()), EngineConfig::default()).unwrap()
     }
 
     fn spec() -> GroupSpec {

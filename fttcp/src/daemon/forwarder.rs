@@ -24,13 +24,13 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     /// A forwarder without groups, whose ports will be watched by `epoll`.
-    pub(super) fn new(epoll: Rc<Epoll>) -> io::Result<Self> {
+    pub(super) fn new(epoll: Rc<Epoll>, limits: EngineConfig) -> io::Result<Self> {
         let datapath = DataPath::new()?;
         epoll.watch(datapath.changes(), Token::Links)?;
         Ok(Self {
             clock: Clock::start(),
             datapath,
-            engine: Engine::new(EngineConfig::default()),
+            engine: Engine::new(limits),
             epoll,
         })
     }

@@ -20,6 +20,7 @@ use std::rc::Rc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::control::GroupSpec;
+use crate::engine::EngineConfig;
 use clock::log;
 use epoll::{Epoll, Token};
 use forwarder::Forwarder;
@@ -32,6 +33,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Groups to protect from the start.
     pub groups: Vec<GroupSpec>,
+    /// Limits of the engine.
+    pub limits: EngineConfig,
 }
 
 /// Why the daemon ended.
@@ -78,7 +81,7 @@ const NICE: i32 = -15;
 /// The daemon could not start: its socket, a group or a signal handler could not be set up. Once it runs, what fails
 /// is logged and does not end it.
 pub fn run(options: Options) -> Result<(), DaemonError> {
-    let mut daemon = Daemon::new(&options.socket)?;
+    let mut daemon = Daemon::new(&options.socket, options.limits)?;
     for spec in options.groups {
         let name = spec.name.clone();
         daemon
@@ -106,7 +109,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(socket: &Path) -> Result<Self, DaemonError> {
+    fn new(socket: &Path, limits: EngineConfig) -> Result<Self, DaemonError> {
         let system = |action| move |source| DaemonError::System { action, source };
         let epoll = Rc::new(Epoll::new().map_err(system("make an epoll"))?);
         let (signals, raised) = UnixStream::pair().map_err(system("make a pair of sockets"))?;
@@ -122,7 +125,8 @@ impl Daemon {
             .and_then(|()| epoll.watch(server.descriptor(), Token::Listener))
             .map_err(system("wait for events"))?;
         Ok(Self {
-            forwarder: Forwarder::new(Rc::clone(&epoll)).map_err(system("watch interfaces"))?,
+            forwarder: Forwarder::new(Rc::clone(&epoll), limits)
+                .map_err(system("watch interfaces"))?,
             epoll,
             _signals: signals,
             server,

@@ -14,7 +14,7 @@ mod status;
 mod table;
 
 use crate::conn::Events;
-use crate::control::GroupSpec;
+use crate::control::{GroupSpec, OnFull};
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::service;
 use group::{Group, Role};
@@ -29,6 +29,9 @@ pub struct EngineConfig {
     pub max_connections: usize,
     /// The data path can forward connections by itself ([`Output::offload`]).
     pub shortcut: bool,
+    /// Most memory, in bytes, that all connections together use for the bytes that they keep. A connection that finds
+    /// it used up fares as with a full buffer of its own (`ServiceSpec::on_full`).
+    pub memory_bytes: u64,
     /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
     pub max_events: usize,
 }
@@ -38,6 +41,7 @@ impl Default for EngineConfig {
         Self {
             max_connections: 1 << 17,
             shortcut: false,
+            memory_bytes: 256 << 20,
             max_events: 1024,
         }
     }
@@ -84,6 +88,18 @@ pub enum EngineError {
         /// What was asked for.
         kind: String,
     },
+    /// The service's window is to be held, but its plug-in would never open it again.
+    #[error(
+        "group {group}: port {port}: on_full cannot be \"hold\" with plug-in {kind}, which never gives up logged bytes: a held client would wait for ever; use \"unprotect\" or \"reset\""
+    )]
+    CannotHold {
+        /// The group.
+        group: String,
+        /// The service's TCP port.
+        port: u16,
+        /// The plug-in.
+        kind: String,
+    },
     /// The number of standby ports is not that of the spec.
     #[error("group {group}: {interfaces} standby interfaces but {ports} ports")]
     PortCount {
@@ -113,10 +129,10 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         Self {
             events: Events::new(config.max_events),
+            table: Table::new(config.memory_bytes),
             config,
             groups: Vec::new(),
             ports: Vec::new(),
-            table: Table::default(),
             scratch: Vec::new(),
         }
     }
@@ -158,8 +174,15 @@ impl Engine {
             });
         }
         for service in &spec.services {
-            if service::by_kind(&service.kind).is_none() {
+            let Some(plugin) = service::by_kind(&service.kind) else {
                 return Err(EngineError::UnknownKind {
+                    group: spec.name,
+                    port: service.port,
+                    kind: service.kind.clone(),
+                });
+            };
+            if service.on_full == OnFull::Hold && !plugin.truncates() {
+                return Err(EngineError::CannotHold {
                     group: spec.name,
                     port: service.port,
                     kind: service.kind.clone(),
@@ -308,6 +331,12 @@ impl Engine {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         self.table.next_wake()
+    }
+
+    /// Memory that all connections use now for the bytes that they keep; bounded by [`EngineConfig::memory_bytes`].
+    #[must_use]
+    pub const fn memory(&self) -> u64 {
+        self.table.memory()
     }
 
     /// The next event, if any.

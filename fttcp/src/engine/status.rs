@@ -30,6 +30,7 @@ impl Engine {
                 let open = !matches!(connection.state, State::Closed | State::Orphaned);
                 status.counters.protected += u64::from(connection.protected && open);
                 status.counters.logged_bytes += connection.log.len() as u64;
+                status.counters.memory_bytes += connection.memory() as u64;
                 if connections {
                     status.connections.push(describe(connection));
                 }

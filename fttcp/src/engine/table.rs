@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use crate::conn::Connection;
 use crate::frame::Time;
+use crate::stable::Budget;
 
 /// A connection's name: the same two ends may exist in two groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,15 +18,32 @@ pub(super) struct Key {
 }
 
 /// See the module's text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     names: HashMap<Key, usize>,
     slots: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     wakes: BinaryHeap<Reverse<(Time, usize)>>,
+    budget: Budget,
 }
 
 impl Table {
+    /// A table without connections, whose connections may use so much memory for the bytes that they keep.
+    pub(super) fn new(memory: u64) -> Self {
+        Self {
+            names: HashMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            wakes: BinaryHeap::new(),
+            budget: Budget::new(memory),
+        }
+    }
+
+    /// Memory that the connections use for the bytes that they keep.
+    pub(super) const fn memory(&self) -> u64 {
+        self.budget.used()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
@@ -34,15 +52,21 @@ impl Table {
         self.names.get(key).copied()
     }
 
+    /// A connection, which is told how much memory it may take. [`Table::schedule`] must follow.
     pub(super) fn get(&mut self, slot: usize) -> Option<&mut Connection> {
-        self.slots.get_mut(slot)?.as_deref_mut()
+        let connection = self.slots.get_mut(slot)?.as_deref_mut()?;
+        self.budget.open(&mut connection.account);
+        Some(connection)
     }
 
     /// Puts a connection under a name, in the place of one that had it.
     pub(super) fn insert(&mut self, key: Key, connection: Connection) -> usize {
-        if let Some(old) = self.find(&key) {
-            self.slots[old] = Some(Box::new(connection));
-            return old;
+        if let Some(slot) = self.find(&key) {
+            let old = self.slots[slot].replace(Box::new(connection));
+            if let Some(mut old) = old {
+                self.budget.settle(&mut old.account, 0);
+            }
+            return slot;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -54,7 +78,8 @@ impl Table {
     }
 
     pub(super) fn remove(&mut self, slot: usize) {
-        if let Some(connection) = self.slots.get_mut(slot).and_then(Option::take) {
+        if let Some(mut connection) = self.slots.get_mut(slot).and_then(Option::take) {
+            self.budget.settle(&mut connection.account, 0);
             let ends = connection.ends();
             self.names.remove(&Key {
                 group: connection.group,
@@ -80,9 +105,12 @@ impl Table {
         self.slots.iter().flatten().map(Box::as_ref)
     }
 
-    /// Sees to it that the connection is woken when something is due. It may be woken early, never late.
+    /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,
+    /// never late.
     pub(super) fn schedule(&mut self, slot: usize) {
         if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+            let holds = connection.memory();
+            self.budget.settle(&mut connection.account, holds);
             let due = connection.deadline();
             if connection.wake.is_none_or(|wake| due < wake) {
                 connection.wake = Some(due);

@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use super::Phase;
+use super::{MAX_EARLY, Phase};
 use crate::conn::{Close, Connection, Context, Divergence, Verdict};
+use crate::stable::Pieces;
 use crate::wire::{Flags, Segment};
 
 impl Connection {
@@ -62,10 +63,13 @@ impl Connection {
         if at > known {
             // A gap. What fills it is often just behind, overtaken on another processor; and the replacement, told of
             // no SACK blocks, would repeat it only when its timer runs out.
+            let more = Pieces::cost_of(data.len());
             if let Some(recovery) = &mut self.recovery
                 && !fin
+                && recovery.early.cost() + more <= MAX_EARLY
+                && more <= self.account.room as usize
             {
-                recovery.early.keep(at, data);
+                recovery.early.insert(at, data);
             }
             self.ack_replacement(cx);
             return;
@@ -112,7 +116,7 @@ impl Connection {
     fn next_early(&mut self) -> Option<(u64, Vec<u8>)> {
         let known = self.sent.end();
         let recovery = self.recovery.as_mut()?;
-        recovery.early.next(known)
+        Some((known, recovery.early.next(known)?))
     }
 
     fn note_clock(&mut self, head: &crate::wire::Head) {

@@ -27,6 +27,10 @@ impl Custody {
         self.end
     }
 
+    pub(super) const fn cost(&self) -> usize {
+        self.kept.capacity()
+    }
+
     pub(super) const fn deadline(&self) -> Option<Time> {
         self.retry
     }

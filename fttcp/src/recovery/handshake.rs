@@ -61,7 +61,7 @@ impl Connection {
             recovery.fed_right = u64::from(head.window);
             recovery.causes_met = 0;
             recovery.held.clear();
-            recovery.early = super::early::Early::default();
+            recovery.early = crate::stable::Pieces::default();
             recovery.custody = super::custody::Custody::default();
             recovery.fin_seen = false;
             recovery.ended_early = None;

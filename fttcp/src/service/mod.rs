@@ -30,6 +30,11 @@ pub trait Service: Debug + Send {
     /// Whether a close by the server at position `at` of its stream is what the protocol expects: everything owed has been sent, and the
     /// server had said that it would close. Such a close is not held back for news of the server's death.
     fn close_expected(&self, at: u64) -> bool;
+
+    /// Whether it ever says that logged bytes are no longer needed. Only then may a full buffer hold a client's window.
+    fn truncates(&self) -> bool {
+        false
+    }
 }
 
 /// A plug-in for a new connection; `None`: there is no such kind.

@@ -3,16 +3,25 @@
 //!
 //! Positions are offsets in the client's byte stream. The contiguous prefix ends at [`StableBuffer::stable`]; ranges
 //! beyond a gap are kept apart until the gap closes. Where ranges overlap, what came first stays.
+//!
+//! * `pieces`: bytes beyond a gap. `budget`: the bound over all connections.
 
-use std::collections::BTreeMap;
+mod budget;
+mod pieces;
+
+pub(crate) use budget::{Account, Budget};
+pub(crate) use pieces::Pieces;
+
+/// A prefix up to this long has no room to spare: most connections say little and live long. A longer one grows by a
+/// quarter.
+const EXACT: usize = 4096;
 
 /// The log of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct StableBuffer {
     start: u64,
     prefix: Vec<u8>,
-    beyond: BTreeMap<u64, Vec<u8>>,
-    beyond_bytes: usize,
+    beyond: Option<Box<Pieces>>,
 }
 
 /// The segment would take the buffer beyond its bound.
@@ -20,6 +29,13 @@ pub(crate) struct StableBuffer {
 pub(crate) struct Full;
 
 impl StableBuffer {
+    /// The first byte that is still held, or would be.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+
     /// The first byte that is not known to be contiguous in the log.
     #[must_use]
     pub(crate) const fn stable(&self) -> u64 {
@@ -28,72 +44,68 @@ impl StableBuffer {
 
     /// Bytes held.
     #[must_use]
-    pub(crate) const fn len(&self) -> usize {
-        self.prefix.len() + self.beyond_bytes
+    pub(crate) fn len(&self) -> usize {
+        self.prefix.len() + self.beyond.as_ref().map_or(0, |beyond| beyond.len())
+    }
+
+    /// Memory used, in bytes.
+    #[must_use]
+    pub(crate) fn cost(&self) -> usize {
+        self.prefix.capacity() + self.beyond.as_ref().map_or(0, |beyond| beyond.cost())
     }
 
     /// Whether ranges beyond a gap are held.
     #[must_use]
     pub(crate) fn has_gap(&self) -> bool {
-        !self.beyond.is_empty()
+        self.beyond.is_some()
     }
 
     /// Logs `data` as the bytes from `at` on.
     ///
     /// # Errors
-    /// [`Full`]: more than `bound` bytes would be held; nothing was logged.
+    /// [`Full`]: more than `bound` bytes would be used; nothing was logged.
     pub(crate) fn insert(&mut self, at: u64, data: &[u8], bound: usize) -> Result<(), Full> {
         let end = at + data.len() as u64;
-        if end <= self.stable() {
+        let stable = self.stable();
+        if end <= stable {
             return Ok(());
         }
-        let skip = self.stable().saturating_sub(at) as usize;
+        let skip = stable.saturating_sub(at) as usize;
         let (at, data) = (at + skip as u64, &data[skip..]);
-        if self.len() + data.len() > bound {
+        let beyond = self.beyond.as_ref().map_or(0, |beyond| beyond.cost());
+        let gap = at > stable || self.beyond.is_some();
+        let more = if gap {
+            Pieces::cost_of(data.len())
+        } else {
+            data.len()
+        };
+        if self.prefix.len() + beyond + more > bound {
             return Err(Full);
         }
-        if at > self.stable() {
-            self.insert_beyond(at, data);
-            return Ok(());
-        }
-        if self.beyond.is_empty() {
-            self.prefix.extend_from_slice(data);
+        if !gap {
+            self.extend(data, bound - beyond);
             return Ok(());
         }
         // First come, first kept: fill only what no earlier range holds.
-        self.insert_beyond(at, data);
-        while let Some(range) = self.beyond.first_entry() {
-            if *range.key() != self.start + self.prefix.len() as u64 {
-                break;
-            }
-            let bytes = range.remove();
-            self.beyond_bytes -= bytes.len();
-            self.prefix.extend_from_slice(&bytes);
+        let mut pieces = self.beyond.take().unwrap_or_default();
+        pieces.insert(at, data);
+        while let Some(bytes) = pieces.next(self.stable()) {
+            self.extend(&bytes, bound);
+        }
+        if !pieces.is_empty() {
+            self.beyond = Some(pieces);
         }
         Ok(())
     }
 
-    fn insert_beyond(&mut self, mut at: u64, mut data: &[u8]) {
-        if let Some((&start, bytes)) = self.beyond.range(..=at).next_back() {
-            let covered = (start + bytes.len() as u64).saturating_sub(at) as usize;
-            let covered = covered.min(data.len());
-            at += covered as u64;
-            data = &data[covered..];
+    fn extend(&mut self, data: &[u8], bound: usize) {
+        let needed = self.prefix.len() + data.len();
+        if needed > self.prefix.capacity() {
+            let room = if needed > EXACT { needed / 4 } else { 0 };
+            let room = room.min(bound.saturating_sub(needed));
+            self.prefix.reserve_exact(data.len() + room);
         }
-        while !data.is_empty() {
-            let next = self.beyond.range(at..).next();
-            let next = next.map(|(&start, bytes)| (start, bytes.len()));
-            let free = next.map_or(data.len(), |(start, _)| {
-                ((start - at) as usize).min(data.len())
-            });
-            if free > 0 {
-                self.beyond.insert(at, data[..free].to_vec());
-                self.beyond_bytes += free;
-            }
-            let skip = (free + next.map_or(0, |(_, len)| len)).min(data.len());
-            at += skip as u64;
-            data = &data[skip..];
-        }
+        self.prefix.extend_from_slice(data);
     }
 
     /// At most `max` logged bytes from `at` on; empty at the end of the contiguous prefix.
@@ -104,61 +116,52 @@ impl StableBuffer {
         &self.prefix[from..to]
     }
 
-    /// Forgets everything, positions included.
+    /// What is logged of the `len` bytes from `at` on, in order of position.
+    pub(crate) fn logged(&self, at: u64, len: usize) -> impl Iterator<Item = (u64, &[u8])> {
+        let end = at + len as u64;
+        let from = at.max(self.start);
+        let prefix = self.read(from, end.saturating_sub(from) as usize);
+        let beyond = self
+            .beyond
+            .iter()
+            .flat_map(move |pieces| pieces.within(at, len));
+        let beyond = beyond.map(move |(start, bytes)| {
+            let from = start.max(at);
+            let to = (start + bytes.len() as u64).min(end);
+            (from, &bytes[(from - start) as usize..(to - start) as usize])
+        });
+        std::iter::once((from, prefix))
+            .filter(|(_, bytes)| !bytes.is_empty())
+            .chain(beyond)
+    }
+
+    /// Whether `data`, from `at` on, says other bytes than those that are logged.
+    #[must_use]
+    pub(crate) fn contradicts(&self, at: u64, data: &[u8]) -> bool {
+        self.logged(at, data.len()).any(|(start, bytes)| {
+            let skip = (start - at) as usize;
+            data[skip..skip + bytes.len()] != *bytes
+        })
+    }
+
+    /// The bytes below `at` are no longer needed. Those beyond the contiguous prefix stay.
+    pub(crate) fn truncate(&mut self, at: u64) {
+        let gone = at.saturating_sub(self.start).min(self.prefix.len() as u64);
+        self.start += gone;
+        if gone as usize == self.prefix.len() && self.prefix.capacity() > EXACT {
+            self.prefix = Vec::new();
+        } else {
+            self.prefix.drain(..gone as usize);
+        }
+    }
+
+    /// Forgets everything but where the prefix ended.
     pub(crate) fn clear(&mut self) {
-        *self = Self {
-            start: self.stable(),
-            ..Self::default()
-        };
+        self.truncate(self.stable());
+        self.prefix = Vec::new();
+        self.beyond = None;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn trap_22_overlap_keeps_what_came_first() {
-        let mut log = StableBuffer::default();
-        log.insert(4, b"EFGH", 100).unwrap();
-        log.insert(2, b"cdefghij", 100).unwrap();
-        assert!(log.has_gap());
-        assert_eq!(log.stable(), 0);
-        log.insert(0, b"abxx", 100).unwrap();
-        assert_eq!(log.read(0, 100), b"abcdEFGHij");
-        assert!(!log.has_gap());
-        assert_eq!(log.len(), 10);
-    }
-
-    #[test]
-    fn insert_beyond_the_bound_is_refused_whole() {
-        let mut log = StableBuffer::default();
-        log.insert(0, &[1; 8], 10).unwrap();
-        assert_eq!(log.insert(8, &[2; 3], 10), Err(Full));
-        assert_eq!(log.stable(), 8);
-        log.insert(8, &[2; 2], 10).unwrap();
-        log.insert(0, &[9; 10], 10).unwrap();
-        assert_eq!(log.read(0, 100), [1, 1, 1, 1, 1, 1, 1, 1, 2, 2]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_of_pieces_gives_the_stream(
-            pieces in proptest::collection::vec((0usize..200, 1usize..60), 1..60),
-        ) {
-            let stream: Vec<u8> = (0..260u32).map(|n| (n * 7) as u8).collect();
-            let mut log = StableBuffer::default();
-            let mut seen = vec![false; stream.len()];
-            for (at, len) in pieces {
-                log.insert(at as u64, &stream[at..at + len], 1 << 20).unwrap();
-                seen[at..at + len].fill(true);
-                let prefix = seen.iter().take_while(|&&seen| seen).count();
-                prop_assert_eq!(log.stable(), prefix as u64);
-                prop_assert_eq!(log.read(0, usize::MAX), &stream[..prefix]);
-                prop_assert_eq!(log.len(), seen.iter().filter(|&&seen| seen).count());
-                prop_assert_eq!(log.has_gap(), log.len() > prefix);
-            }
-        }
-    }
-}
+mod tests;

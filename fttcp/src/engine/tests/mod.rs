@@ -4,6 +4,7 @@
 mod chaos;
 mod closing;
 mod forwarding;
+mod full;
 mod moving;
 mod traps_icmp;
 
@@ -110,6 +111,7 @@ struct Bench {
     /// Initial sequence numbers of the client and the first server.
     client_isn: u32,
     server_isn: u32,
+    client_port: u16,
 }
 
 fn service() -> ServiceSpec {
@@ -122,7 +124,11 @@ fn service() -> ServiceSpec {
 
 impl Bench {
     fn with(services: Vec<ServiceSpec>) -> Self {
-        let mut engine = Engine::new(EngineConfig::default());
+        Self::configured(EngineConfig::default(), services)
+    }
+
+    fn configured(config: EngineConfig, services: Vec<ServiceSpec>) -> Self {
+        let mut engine = Engine::new(config);
         let spec = GroupSpec {
             name: "web".to_owned(),
             north: "eth0".to_owned(),
@@ -145,6 +151,7 @@ impl Bench {
             v6: false,
             client_isn: 1000,
             server_isn: 900_000,
+            client_port: 40_000,
         }
     }
 
@@ -165,7 +172,7 @@ impl Bench {
     }
 
     fn frame(&self, from_client: bool, say: &Say<'_>) -> Vec<u8> {
-        let (client, server) = (self.end(1, 40_000), self.end(2, 80));
+        let (client, server) = (self.end(1, self.client_port), self.end(2, 80));
         let (src, dst) = if from_client {
             (client, server)
         } else {

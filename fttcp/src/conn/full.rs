@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a connection may keep, and what becomes of it when that is not enough.
+//!
+//! Two bounds hold: `buffer_bytes` for each connection's log, and the memory of all connections together. A byte that
+//! does not fit is never passed on as if it were logged: either the connection's protection ends first
+//! (`unprotect`), or its life does (`reset`), or the byte is neither passed on nor acknowledged (`hold`), and the client
+//! sends it again.
+
+use super::{Connection, Context, State};
+use crate::control::OnFull;
+use crate::wire::Flags;
+
+/// Which bound was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// `buffer_bytes` of the connection.
+    Buffer,
+    /// The memory of all connections.
+    Memory,
+}
+
+impl Lack {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Buffer => "its client sent more than buffer_bytes",
+            Self::Memory => "the logger's memory for all connections is used up (--memory)",
+        }
+    }
+}
+
+/// What one entry of `causes` costs.
+const CAUSE: usize = size_of::<(u64, u64)>();
+
+impl Connection {
+    /// Memory used for the bytes that it keeps, and for their order.
+    pub(crate) fn memory(&self) -> usize {
+        let recovery = self.recovery.as_ref();
+        self.log.cost()
+            + self.causes.capacity() * CAUSE
+            + self.sent.cost()
+            + recovery.map_or(0, |recovery| recovery.cost())
+    }
+
+    /// Logs a client's bytes within both bounds.
+    pub(super) fn log_bytes(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> Result<(), Lack> {
+        let causes = self.causes.len() * CAUSE;
+        let buffer = (cx.service.spec.buffer_bytes as usize).saturating_sub(causes);
+        let memory = self.log.cost() + self.account.room as usize;
+        let full = self.log.insert(at, data, buffer.min(memory));
+        full.map_err(|_| {
+            if buffer <= memory {
+                Lack::Buffer
+            } else {
+                Lack::Memory
+            }
+        })
+    }
+
+    /// A client's bytes could not be logged. Says whether they must not reach the server.
+    pub(super) fn on_full(&mut self, lack: Lack, cx: &mut Context<'_>) -> bool {
+        match lack {
+            Lack::Buffer => cx.counters.full_buffers += 1,
+            Lack::Memory => cx.counters.full_memory += 1,
+        }
+        match cx.service.spec.on_full {
+            OnFull::Unprotect if self.state == State::Established => {
+                cx.counters.full_unprotected += 1;
+                self.unprotect(lack.reason(), cx);
+                return false;
+            }
+            OnFull::Reset if self.state == State::Established => {
+                cx.counters.full_reset += 1;
+                self.reset_both(lack.reason(), cx);
+            }
+            OnFull::Unprotect | OnFull::Hold | OnFull::Reset => cx.counters.full_held += 1,
+        }
+        true
+    }
+
+    /// Ends the connection at both ends.
+    fn reset_both(&mut self, reason: &'static str, cx: &mut Context<'_>) {
+        self.reset_client(cx);
+        // The server takes a reset only at the byte that it expects next, which may be any that was not acknowledged.
+        let (acked, stable) = (self.client.acked, self.stable());
+        let ack = self
+            .server
+            .una
+            .min(self.map.map_or(u64::MAX, |map| map.next));
+        for at in [acked, stable] {
+            cx.send_south(&self.for_server(Flags::RST, at, ack, &[]));
+        }
+        cx.counters.lost += 1;
+        cx.events.push(crate::engine::Event::Lost {
+            ends: self.ends(),
+            reason,
+        });
+        self.protected = false;
+        self.close(cx);
+    }
+}

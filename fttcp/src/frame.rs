@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::flow::{FlowKey, FlowState, Record, Route};
 
 /// One network interface of the logger, numbered by the data path in the order of opening.
@@ -10,7 +12,9 @@ use crate::flow::{FlowKey, FlowState, Record, Route};
 pub struct PortId(pub u32);
 
 /// Monotonic time in microseconds since an arbitrary start. Protocol logic never reads a clock; it is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Time(pub u64);
 
 impl Time {
@@ -21,6 +25,17 @@ impl Time {
             self.0
                 .saturating_add(u64::try_from(delta.as_micros()).unwrap_or(u64::MAX)),
         )
+    }
+
+    /// This moment on another clock, which shows `to` when this one shows `from`. What lies before the other
+    /// clock's start becomes its start.
+    #[must_use]
+    pub const fn moved(self, from: Self, to: Self) -> Self {
+        if self.0 >= from.0 {
+            Self(to.0.saturating_add(self.0 - from.0))
+        } else {
+            Self(to.0.saturating_sub(from.0 - self.0))
+        }
     }
 
     /// How long ago `earlier` was; zero if it is not in the past.

@@ -5,6 +5,7 @@
 //! `datapath` and the `ftlogger` daemon do the I/O. Nothing here knows Xen.
 #![deny(unsafe_code)]
 
+mod bytes;
 mod conn;
 pub mod control;
 pub mod daemon;

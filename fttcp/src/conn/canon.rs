@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// What stands for each byte of a masked value.
 pub(crate) const MASK: u8 = b'*';
 
@@ -33,7 +35,7 @@ impl Masks {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 enum State {
     #[default]
     Text,
@@ -46,12 +48,21 @@ enum State {
 }
 
 /// Where the stream stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Canonicaliser {
     state: State,
 }
 
 impl Canonicaliser {
+    /// Whether it stands where a stream can bring it.
+    pub(crate) const fn is_sound(&self) -> bool {
+        match self.state {
+            State::Text | State::Return => true,
+            State::Name(len, _) => len <= MAX_NAME,
+            State::Value(passed) => passed < MAX_VALUE,
+        }
+    }
+
     /// The next masked range of `data` at or after `from`, or `None` when the rest of it counts in full.
     ///
     /// The next call must go on where this range ended (`None`: with the bytes that follow `data`).

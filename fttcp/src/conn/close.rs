@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Connection, Context, State};
 use crate::frame::Time;
 use crate::wire::{Flags, SegmentRepr, SeqNumber};
 
 /// Which close is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Close {
     /// A FIN at this position of the server's stream.
     Fin(u64),
@@ -24,7 +26,7 @@ pub(crate) enum Close {
 }
 
 /// A close that the client has not been told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Hold {
     pub(crate) close: Close,
     pub(crate) until: Time,

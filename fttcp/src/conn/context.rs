@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::Masks;
 use crate::control::{Counters, FailoverStatus, ServiceSpec, Verify};
 use crate::engine::Event;
@@ -17,7 +19,7 @@ pub(crate) struct ProtectedService {
 }
 
 /// A failover under way or done.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Progress {
     pub(crate) group: String,
     pub(crate) status: FailoverStatus,

@@ -11,6 +11,7 @@
 //! * `icmp`: ICMP errors about its segments, and the path's MTU.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `emit`: segments that the logger makes itself.
+//! * `image`: how it stands, for another process to go on with.
 //! * `sent`: what was sent, and whether a replacement says the same; `verify`: by a digest of every byte, `sketch`: by
 //!   parts; `canon`: what does not count.
 //!
@@ -24,6 +25,7 @@ mod from_client;
 mod from_server;
 mod full;
 mod icmp;
+mod image;
 mod lifetime;
 mod sent;
 mod sketch;
@@ -31,6 +33,8 @@ mod verify;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Ends;
 use crate::frame::Time;
@@ -43,6 +47,7 @@ pub(crate) use canon::Masks;
 pub(crate) use close::{Close, Hold};
 pub(crate) use context::{Context, Events, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
+pub(crate) use image::FAR;
 pub(crate) use lifetime::Orphan;
 pub(crate) use sent::Sent;
 pub(crate) use verify::{Divergence, Verifier};
@@ -55,7 +60,7 @@ pub(crate) enum Verdict {
 }
 
 /// Where a connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum State {
     /// The client's SYN has passed.
     Opening,
@@ -70,7 +75,7 @@ pub(crate) enum State {
 }
 
 /// The hardware addresses and VLAN tags with which fabricated segments are sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Path {
     pub(crate) client: Address,
     pub(crate) server: Address,
@@ -98,7 +103,7 @@ impl Path {
 }
 
 /// The client's half.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ClientSide {
     pub(crate) isn: SeqNumber,
     pub(crate) options: OptionsRepr,
@@ -115,7 +120,7 @@ pub(crate) struct ClientSide {
 }
 
 /// The server's half, as the client knows it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ServerSide {
     pub(crate) isn: SeqNumber,
     pub(crate) options: OptionsRepr,
@@ -139,7 +144,7 @@ impl ServerSide {
 }
 
 /// How the present server, a replacement, numbers things.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Mapping {
     /// Its initial sequence number.
     pub(crate) isn: SeqNumber,
@@ -156,7 +161,7 @@ pub(crate) struct Mapping {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Connection {
     pub(crate) group: usize,
     pub(crate) service: usize,
@@ -171,8 +176,11 @@ pub(crate) struct Connection {
     /// keeps to the same order of cause and effect.
     pub(crate) causes: VecDeque<(u64, u64)>,
     pub(crate) sent: Sent,
+    #[serde(with = "crate::service::stored")]
     pub(crate) plugin: Option<Box<dyn Service>>,
     pub(crate) map: Option<Mapping>,
+    /// An attempt: begun again when an image is taken in.
+    #[serde(skip)]
     pub(crate) recovery: Option<Box<Recovery>>,
     pub(crate) hold: Option<Hold>,
     pub(crate) failovers: u32,
@@ -182,8 +190,10 @@ pub(crate) struct Connection {
     pub(crate) server_mtu: Option<u16>,
     pub(crate) active: Time,
     /// Its part of the memory that all connections share; kept by the table.
+    #[serde(skip)]
     pub(crate) account: Account,
     /// When the table will look at this connection next; kept by the table.
+    #[serde(skip)]
     pub(crate) wake: Option<Time>,
 }
 

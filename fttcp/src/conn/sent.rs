@@ -8,6 +8,9 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
+use super::FAR;
 use super::canon::Masks;
 use super::sketch::{Retelling, Sketch};
 use super::verify::{Divergence, Expected, Value, Verifier};
@@ -17,14 +20,14 @@ use crate::stable::Pieces;
 const MAX_AHEAD: usize = 1 << 20;
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Sent {
     Full(Box<Full>),
     Sampled(Box<Sampled>),
 }
 
 /// Every byte counts.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Full {
     verifier: Verifier,
     /// Bytes passed on beyond a gap in the server's stream, not hashed yet.
@@ -34,7 +37,7 @@ pub(crate) struct Full {
 }
 
 /// Parts count.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sampled {
     sketch: Sketch,
     /// True bytes of the masked values that the client may have seen in part.
@@ -56,6 +59,23 @@ impl Sent {
 
     pub(crate) fn sampled() -> Self {
         Self::Sampled(Box::default())
+    }
+
+    /// Whether the parts fit together.
+    pub(crate) fn is_sound(&self) -> bool {
+        match self {
+            Self::Full(full) => {
+                full.verifier.is_sound()
+                    && full.ahead.is_sound(0)
+                    && full.expected.as_ref().is_none_or(Expected::is_sound)
+            }
+            Self::Sampled(sampled) => {
+                sampled.sketch.is_sound()
+                    && sampled.values.iter().all(Value::is_sound)
+                    && sampled.shown < FAR
+                    && sampled.retelling.as_ref().is_none_or(Retelling::is_sound)
+            }
+        }
     }
 
     /// Memory used for bytes whose turn has not come.

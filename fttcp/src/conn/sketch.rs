@@ -8,8 +8,10 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::FAR;
 use super::canon::{Canonicaliser, MASK, Masks};
 use super::verify::{Divergence, Value, differs, overlap};
 use crate::flow;
@@ -21,13 +23,13 @@ const MAX_EXACT: usize = 64 * 1024;
 /// Length of a sample.
 const SAMPLE: usize = 8;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Content {
     Exact(Vec<u8>),
     Digest { len: u32, digest: u64 },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Range {
     at: u64,
     content: Content,
@@ -64,7 +66,7 @@ fn digest(masks: &Masks, bytes: &[u8]) -> u64 {
 }
 
 /// See the module's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sketch {
     ranges: VecDeque<Range>,
     /// By number: a sample stands at `number * SAMPLE_EVERY`.
@@ -74,6 +76,26 @@ pub(crate) struct Sketch {
 }
 
 impl Sketch {
+    /// Whether the parts fit together.
+    pub(crate) fn is_sound(&self) -> bool {
+        let mut before = 0;
+        let in_order = self.ranges.iter().all(|range| {
+            let follows = range.at >= before && range.at < FAR;
+            before = if follows { range.end() } else { 0 };
+            follows
+        });
+        in_order
+            && before <= self.end
+            && self.end < FAR
+            && self.capture_to < FAR
+            && self.ranges.len() <= MAX_RANGES
+            && self.samples.len() <= flow::SAMPLES
+            && self
+                .samples
+                .iter()
+                .all(|&(number, _)| number < FAR / u64::from(flow::SAMPLE_EVERY))
+    }
+
     /// Position after the highest byte sent.
     pub(crate) const fn end(&self) -> u64 {
         self.end
@@ -217,7 +239,7 @@ impl Sketch {
 }
 
 /// A replacement's way through its stream again, as far as the old one went.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Retelling {
     canon: Canonicaliser,
     /// Everything below has been said again.
@@ -239,6 +261,14 @@ impl Retelling {
             recent: Vec::new(),
             partial: Vec::new(),
         }
+    }
+
+    /// Whether the parts fit together.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.at < FAR
+            && self.end < FAR
+            && self.canon.is_sound()
+            && self.recent.len() as u64 <= self.at
     }
 
     /// Everything below has been said again, and agrees as far as is known.

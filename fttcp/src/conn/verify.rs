@@ -8,8 +8,10 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::FAR;
 use super::canon::{Canonicaliser, MASK, Masks};
 use crate::stable::Pieces;
 
@@ -17,7 +19,7 @@ use crate::stable::Pieces;
 const HEAD: usize = 1024;
 
 /// A masked value's true bytes, from this position on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Value {
     pub(crate) at: u64,
     pub(crate) bytes: Vec<u8>,
@@ -26,6 +28,10 @@ pub(crate) struct Value {
 impl Value {
     pub(crate) fn end(&self) -> u64 {
         self.at + self.bytes.len() as u64
+    }
+
+    pub(crate) const fn is_sound(&self) -> bool {
+        self.at < FAR
     }
 }
 
@@ -41,7 +47,7 @@ pub(crate) struct Divergence {
 }
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Verifier {
     canon: Canonicaliser,
     block: usize,
@@ -154,6 +160,19 @@ impl Verifier {
         self.end += data.len() as u64;
     }
 
+    /// Whether the parts fit together.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.block.is_power_of_two()
+            && (256..=1024).contains(&self.block)
+            && self.end < FAR
+            && self.tail.len() < self.block
+            && self.tail.len() as u64 <= self.end
+            && self.head.len() <= HEAD
+            && self.canon.is_sound()
+            && self.values.iter().all(Value::is_sound)
+            && self.borders.iter().all(|&(at, _)| at <= self.end)
+    }
+
     /// Forgets what is not needed once the client has acknowledged everything below `una`.
     pub(crate) fn prune(&mut self, una: u64) {
         while self.borders.get(1).is_some_and(|&(at, _)| at <= una) {
@@ -166,7 +185,7 @@ impl Verifier {
 }
 
 /// What a dead server had sent.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Expected {
     head: Vec<u8>,
     borders: Vec<(u64, u64)>,
@@ -197,6 +216,15 @@ impl Expected {
     /// Position after the last byte sent.
     pub(crate) const fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Whether the parts fit together.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.end < FAR
+            && self.tail_at <= self.end
+            && self.ahead.is_sound(0)
+            && self.values.iter().all(Value::is_sound)
+            && self.borders.is_sorted()
     }
 
     /// Up to where the stream that `fresh` has taken is known to be the one that was sent.

@@ -26,7 +26,7 @@ pub(super) struct Group {
     pub(super) counters: Counters,
     pub(super) progress: Option<Progress>,
     /// In whose names the standby was asked for its address; the answers are not for them.
-    solicited: Vec<(MacAddr, IpAddr)>,
+    pub(super) solicited: Vec<(MacAddr, IpAddr)>,
     /// The data path can forward connections by itself.
     shortcut: bool,
 }

@@ -9,6 +9,7 @@ mod event;
 mod failover;
 mod group;
 mod icmp;
+mod image;
 mod segment;
 mod status;
 mod table;
@@ -21,6 +22,7 @@ use group::{Group, Role};
 use table::Table;
 
 pub use event::{Ends, Event};
+pub use image::{Image, ImageError, Imported};
 
 /// Limits of an engine.
 #[derive(Clone, Debug)]
@@ -163,6 +165,16 @@ impl Engine {
     /// # Errors
     /// The name or a port is taken, a plug-in is unknown, or the ports do not match the spec.
     pub fn add_group(&mut self, spec: GroupSpec, ports: GroupPorts) -> Result<(), EngineError> {
+        self.place_group(None, spec, ports).map(drop)
+    }
+
+    /// Adds a group, under the number `wanted` if that is free. Returns its number.
+    fn place_group(
+        &mut self,
+        wanted: Option<usize>,
+        spec: GroupSpec,
+        ports: GroupPorts,
+    ) -> Result<usize, EngineError> {
         if self.find(&spec.name).is_ok() {
             return Err(EngineError::GroupExists(spec.name));
         }
@@ -200,20 +212,20 @@ impl Engine {
                 });
             }
         }
-        let index = self
-            .groups
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or_else(|| {
-                self.groups.push(None);
-                self.groups.len() - 1
-            });
+        let wanted = wanted.filter(|&index| self.groups.get(index).is_none_or(Option::is_none));
+        let index = wanted.unwrap_or_else(|| {
+            let free = self.groups.iter().position(Option::is_none);
+            free.unwrap_or(self.groups.len())
+        });
+        while self.groups.len() <= index {
+            self.groups.push(None);
+        }
         for (port, role) in all {
             self.ports.retain(|&(other, ..)| other != port);
             self.ports.push((port, index, role));
         }
         self.groups[index] = Some(Group::new(spec, ports, self.config.shortcut));
-        Ok(())
+        Ok(index)
     }
 
     /// Ends a group and forgets its connections. Returns the ports that are no longer used.

@@ -77,6 +77,23 @@ impl Table {
         slot
     }
 
+    /// Puts a connection under a new name into the slot `wanted`, or into another if that is taken.
+    pub(super) fn insert_at(&mut self, wanted: usize, key: Key, connection: Connection) -> usize {
+        let vacant = self.slots.get(wanted).is_none_or(Option::is_none);
+        if !vacant || self.names.contains_key(&key) {
+            return self.insert(key, connection);
+        }
+        if wanted < self.slots.len() {
+            self.free.retain(|&slot| slot != wanted);
+        } else {
+            self.free.extend(self.slots.len()..wanted);
+            self.slots.resize_with(wanted + 1, || None);
+        }
+        self.slots[wanted] = Some(Box::new(connection));
+        self.names.insert(key, wanted);
+        wanted
+    }
+
     pub(super) fn remove(&mut self, slot: usize) {
         if let Some(mut connection) = self.slots.get_mut(slot).and_then(Option::take) {
             self.budget.settle(&mut connection.account, 0);
@@ -103,6 +120,12 @@ impl Table {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.slots.iter().flatten().map(Box::as_ref)
+    }
+
+    /// The connections with their slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, &Connection)> {
+        let all = self.slots.iter().enumerate();
+        all.filter_map(|(slot, connection)| Some((slot, connection.as_deref()?)))
     }
 
     /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,

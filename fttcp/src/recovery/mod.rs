@@ -98,6 +98,18 @@ impl Connection {
         if self.hold.take().is_some() {
             cx.counters.swallowed_closes += 1;
         }
+        self.failovers += 1;
+        self.begin_recovery(cx);
+    }
+
+    /// The connection comes from an image, and was being moved: begins again, on the same replacement. What that has
+    /// of an earlier attempt, the handshake resets.
+    pub(crate) fn resume_recovery(&mut self, cx: &mut Context<'_>) {
+        self.hold = None;
+        self.begin_recovery(cx);
+    }
+
+    fn begin_recovery(&mut self, cx: &mut Context<'_>) {
         self.sent.expect_again();
         self.recovery = Some(Box::new(Recovery {
             phase: Phase::Handshake,
@@ -120,7 +132,6 @@ impl Connection {
         }));
         self.map = None;
         self.state = State::Recovering;
-        self.failovers += 1;
         self.active = cx.now;
         if self.stable() > self.client.acked {
             self.ack_client(cx);

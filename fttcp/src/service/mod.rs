@@ -8,6 +8,7 @@
 //! failure signals, secrets.
 
 mod opaque;
+pub(crate) mod stored;
 
 use std::fmt::Debug;
 
@@ -27,14 +28,23 @@ pub trait Service: Debug + Send {
         CAPTURE
     }
 
-    /// Whether a close by the server at position `at` of its stream is what the protocol expects: everything owed has been sent, and the
-    /// server had said that it would close. Such a close is not held back for news of the server's death.
+    /// Whether a close by the server at position `at` of its stream is what the protocol expects: everything owed has
+    /// been sent, and the server had said that it would close. Such a close is not held back for news of the server's death.
     fn close_expected(&self, at: u64) -> bool;
 
     /// Whether it ever says that logged bytes are no longer needed. Only then may a full buffer hold a client's window.
     fn truncates(&self) -> bool {
         false
     }
+
+    /// The kind of service, as [`by_kind`] knows it.
+    fn kind(&self) -> &'static str;
+
+    /// What it remembers of the connection, for [`Service::restore`] in another process.
+    fn save(&self) -> Vec<u8>;
+
+    /// Goes on where the one stood that said `saved`. False: that was not understood, and nothing changed.
+    fn restore(&mut self, saved: &[u8]) -> bool;
 }
 
 /// A plug-in for a new connection; `None`: there is no such kind.

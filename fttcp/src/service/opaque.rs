@@ -5,12 +5,14 @@
 //! sections 6 and 9.6) at the start of the stream: when its body is complete, the server's close is expected. Anything
 //! else, a response on a kept-alive connection included, gives no reason to close, and the close is held.
 
+use serde::{Deserialize, Serialize};
+
 use super::Service;
 
 /// Longest response head looked at.
 const MAX_HEAD: usize = 8 * 1024;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum State {
     /// Collecting the response head.
     Head(Vec<u8>),
@@ -60,6 +62,25 @@ impl Service for Opaque {
     fn close_expected(&self, at: u64) -> bool {
         matches!(self.state, State::Body(end) if end == at)
     }
+
+    fn kind(&self) -> &'static str {
+        "opaque"
+    }
+
+    fn save(&self) -> Vec<u8> {
+        postcard::to_allocvec(&self.state).unwrap_or_default()
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> bool {
+        match postcard::from_bytes(saved) {
+            Ok(State::Head(head)) if head.len() >= MAX_HEAD => false,
+            Ok(state) => {
+                self.state = state;
+                true
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -108,6 +129,20 @@ mod tests {
         for cut in 1..HEAD.len() {
             assert!(fed(&[&HEAD[..cut], &HEAD[cut..], b"12345"]));
         }
+    }
+
+    #[test]
+    fn restored_anywhere_it_goes_on_as_before() {
+        let stream = [HEAD, b"12345"].concat();
+        for cut in 0..=stream.len() {
+            let mut first = Opaque::default();
+            first.server_bytes(0, &stream[..cut]);
+            let mut second = Opaque::default();
+            assert!(second.restore(&first.save()));
+            second.server_bytes(cut as u64, &stream[cut..]);
+            assert!(second.close_expected(stream.len() as u64));
+        }
+        assert!(!Opaque::default().restore(&[9, 9]));
     }
 
     #[test]

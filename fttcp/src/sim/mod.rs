@@ -5,6 +5,7 @@
 mod app;
 mod check;
 mod host;
+mod logger;
 mod rng;
 mod world;
 
@@ -81,6 +82,8 @@ pub struct Scenario {
     pub server_link: Link,
     /// The servers' deaths, in order; there is a standby for each.
     pub crashes: Vec<Crash>,
+    /// Before these events of the run (ascending) the logger's process ends and another goes on in its place.
+    pub restarts: Vec<u64>,
     /// The ends use timestamps.
     pub timestamps: bool,
     /// Bytes of socket buffers at clients and at each server in turn (more than 64 KiB needs window scaling).
@@ -109,6 +112,7 @@ impl Default for Scenario {
             client_link: Link::clean(1000),
             server_link: Link::clean(50),
             crashes: Vec::new(),
+            restarts: Vec::new(),
             timestamps: true,
             client_buffer: 16 * 1024,
             server_buffers: vec![16 * 1024],

@@ -165,6 +165,46 @@ fn crash_twice_at_every_pair_of_some_events() {
 }
 
 #[test]
+fn logger_restarted_at_every_event_changes_nothing() {
+    for base in [Scenario::default(), keep_alive()] {
+        let fault_free = clean(&base);
+        let at_each = Scenario {
+            restarts: (0..fault_free.events).collect(),
+            ..base.clone()
+        };
+        let restarted = clean(&at_each);
+        assert_eq!(
+            (restarted.events, &restarted.streams, restarted.took_us),
+            (fault_free.events, &fault_free.streams, fault_free.took_us)
+        );
+    }
+}
+
+#[test]
+fn logger_restarted_at_every_event_of_a_failover() {
+    let base = keep_alive();
+    let fault_free = clean(&base);
+    for at_event in (0..fault_free.events).step_by(11) {
+        let crash = Crash {
+            at_event,
+            death: Death::Silent,
+            detect_us: 1500,
+        };
+        for after in 0..40 {
+            let faulty = Scenario {
+                crashes: vec![crash],
+                restarts: vec![at_event + after],
+                ..base.clone()
+            };
+            assert!(
+                assert_same(&faulty, &fault_free),
+                "an end stalled on a clean link"
+            );
+        }
+    }
+}
+
+#[test]
 fn hundred_connections_are_moved_at_once() {
     let base = Scenario {
         connections: 100,
@@ -277,6 +317,7 @@ fn chance(seed: u64) -> Scenario {
             lossy(&mut rng, 100)
         },
         crashes,
+        restarts: Vec::new(),
         timestamps: rng.permille(700),
         client_buffer: BUFFERS[rng.below(4) as usize],
         server_buffers: (0..3).map(|_| BUFFERS[rng.below(4) as usize]).collect(),

@@ -11,9 +11,9 @@ use smoltcp::socket::tcp;
 use super::app::{Client, Server};
 use super::check::Checker;
 use super::host::{Host, HostSpec};
+use super::logger::{Logger, ports};
 use super::{Crash, Death, Link, Outcome, Rng, Scenario};
 use crate::control::{GroupSpec, ServiceSpec};
-use crate::engine::{Engine, EngineConfig, GroupPorts};
 use crate::frame::{Offload, Output, PortId, Time};
 
 const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -178,8 +178,18 @@ impl<'a> World<'a> {
         }
         let host = &mut self.servers[index];
         host.run(self.now);
+        let lie_at = self.scenario.lie_at.filter(|_| index > 0);
         for (handle, server) in &mut self.apps[index] {
-            server.run(host.sockets.get_mut(*handle));
+            if host.socket(*handle).state() == tcp::State::Closed {
+                // It may have been reset, and the listener is still there. A socket at the end, because smoltcp gives
+                // a repeated SYN to the first that wants it.
+                *handle = host.add_socket();
+                host.socket(*handle)
+                    .listen(SERVICE_PORT)
+                    .expect("a fresh socket can listen");
+                *server = Server::new(&dates(index), lie_at);
+            }
+            server.run(host.socket(*handle));
         }
         host.run(self.now);
         while let Some(frame) = self.servers[index].sent() {
@@ -233,7 +243,7 @@ impl<'a> World<'a> {
     }
 
     /// When the next thing happens, other than a frame's arrival.
-    fn next_wake(&mut self, engine: &Engine) -> Option<Time> {
+    fn next_wake(&mut self, logger: &Logger) -> Option<Time> {
         let now = self.now;
         let eager = self.clients.iter().any(|(handle, client)| {
             let socket = self.client.sockets.get::<tcp::Socket<'_>>(*handle);
@@ -241,7 +251,7 @@ impl<'a> World<'a> {
         });
         // A client with more to send hands it over a little later, so that it takes several segments.
         let client = if eager { Some(Time(now.0 + 200)) } else { None };
-        let mut next = [client, self.client.next(now), engine.next_timeout()]
+        let mut next = [client, self.client.next(now), logger.next_timeout()]
             .into_iter()
             .flatten()
             .min();
@@ -256,7 +266,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn group(scenario: &Scenario) -> (GroupSpec, GroupPorts) {
+fn group(scenario: &Scenario) -> GroupSpec {
     let count = scenario.crashes.len() as u32;
     let services = if scenario.protect {
         vec![ServiceSpec {
@@ -266,20 +276,14 @@ fn group(scenario: &Scenario) -> (GroupSpec, GroupPorts) {
     } else {
         Vec::new()
     };
-    let spec = GroupSpec {
+    GroupSpec {
         name: GROUP.to_owned(),
         north: "north".to_owned(),
         active: "server0".to_owned(),
         standbys: (1..=count).map(|n| format!("server{n}")).collect(),
         services,
         ..GroupSpec::default()
-    };
-    let ports = GroupPorts {
-        north: NORTH,
-        active: PortId(1),
-        standbys: (2..2 + count).map(PortId).collect(),
-    };
-    (spec, ports)
+    }
 }
 
 /// Runs a scenario to its end.
@@ -289,11 +293,10 @@ fn group(scenario: &Scenario) -> (GroupSpec, GroupPorts) {
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
     let mut world = World::new(scenario);
-    let mut engine = Engine::new(EngineConfig::default());
-    let (spec, ports) = group(scenario);
-    engine
-        .add_group(spec, ports)
-        .expect("a fresh engine takes a group");
+    let spec = group(scenario);
+    let ports = ports(&spec);
+    let mut logger = Logger::new(world.now, spec, ports);
+    let mut restarts = scenario.restarts.iter().peekable();
     let mut crashes = scenario.crashes.iter().enumerate();
     let mut next_crash = crashes.next();
     let (mut events, mut log) = (0u64, Vec::new());
@@ -308,8 +311,13 @@ pub fn run(scenario: &Scenario) -> Outcome {
             world.crash(index, crash);
             next_crash = crashes.next();
         }
+        if restarts.next_if(|&&at| events >= at).is_some() {
+            let mut sent = Sent::default();
+            logger.restart(world.now, &mut sent);
+            world.engine_sent(sent);
+        }
         let arrival = world.queue.peek().map(|Reverse((at, ..))| *at);
-        let wake = world.next_wake(&engine);
+        let wake = world.next_wake(&logger);
         let Some(next) = [arrival, wake].into_iter().flatten().min() else {
             break;
         };
@@ -323,8 +331,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
                     if port == NORTH.0 {
                         world.checker.sees_from_client(&frame);
                     }
-                    let offload = Offload::default();
-                    engine.handle_frame(next, PortId(port), &mut frame, offload, &mut sent);
+                    logger.handle_frame(next, PortId(port), &mut frame, &mut sent);
                 }
                 Target::Client => {
                     world.client.deliver(frame);
@@ -335,15 +342,13 @@ pub fn run(scenario: &Scenario) -> Outcome {
                     world.run_server(index);
                 }
                 Target::Failover => {
-                    let dead = engine
-                        .failover(next, 0, GROUP, "simulated", &mut sent)
-                        .expect("there is a standby for each crash");
+                    let dead = logger.failover(next, GROUP, &mut sent);
                     world.silent[dead.0 as usize - 1] = true;
                     world.checker.failover();
                 }
             }
         } else {
-            engine.handle_timeout(next, &mut sent);
+            logger.handle_timeout(next, &mut sent);
             world.run_client();
             for index in 0..world.servers.len() {
                 world.run_server(index);
@@ -352,7 +357,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
             world.now = Time(world.now.0 + 1);
         }
         world.engine_sent(sent);
-        while let Some(event) = engine.poll_event() {
+        while let Some(event) = logger.poll_event() {
             log.push(format!("{} {event}", world.now.0));
         }
         events += 1;
@@ -361,7 +366,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
         .filter(|&at| world.client_done(at))
         .count();
     let end_stalled = complete < world.clients.len() && world.end_stalled();
-    let mut status = engine.status(None, true);
+    let mut status = logger.status();
     Outcome {
         events,
         streams: world

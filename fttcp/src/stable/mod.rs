@@ -12,14 +12,19 @@ mod pieces;
 pub(crate) use budget::{Account, Budget};
 pub(crate) use pieces::Pieces;
 
+use serde::{Deserialize, Serialize};
+
+use crate::conn::FAR;
+
 /// A prefix up to this long has no room to spare: most connections say little and live long. A longer one grows by a
 /// quarter.
 const EXACT: usize = 4096;
 
 /// The log of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StableBuffer {
     start: u64,
+    #[serde(with = "crate::bytes")]
     prefix: Vec<u8>,
     beyond: Option<Box<Pieces>>,
 }
@@ -40,6 +45,15 @@ impl StableBuffer {
     #[must_use]
     pub(crate) const fn stable(&self) -> u64 {
         self.start + self.prefix.len() as u64
+    }
+
+    /// Whether the parts fit together, as in an image from elsewhere they may not.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.start < FAR
+            && self
+                .beyond
+                .as_ref()
+                .is_none_or(|beyond| beyond.is_sound(self.stable()))
     }
 
     /// Bytes held.

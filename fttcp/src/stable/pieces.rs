@@ -6,11 +6,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use crate::conn::FAR;
+
 /// What a piece costs beside its bytes: its share of the tree, and its allocation.
 const PIECE: usize = 96;
 
 /// See the module's text.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pieces {
     pieces: BTreeMap<u64, Vec<u8>>,
     bytes: usize,
@@ -19,6 +23,17 @@ pub(crate) struct Pieces {
 impl Pieces {
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// Whether the pieces lie apart, and none before `known`.
+    pub(crate) fn is_sound(&self, known: u64) -> bool {
+        let mut end = known;
+        let apart = self.pieces.iter().all(|(&at, bytes)| {
+            let apart = at >= end && at < FAR;
+            end = if apart { at + bytes.len() as u64 } else { end };
+            apart
+        });
+        apart && self.bytes == self.pieces.values().map(Vec::len).sum::<usize>()
     }
 
     /// Bytes kept.

@@ -3,13 +3,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::segment::{PROTOCOL_TCP, pseudo_sum};
 use super::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Flags, MacAddr, OptionsRepr, SeqNumber, checksum,
 };
 
 /// One end of a fabricated segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Hardware address on the logger's segment: the end's own, or its next hop's.
     pub mac: MacAddr,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! TCP options: reading one by one, and the set that the engine writes.
 
+use serde::{Deserialize, Serialize};
+
 use super::{WireError, be16, be32};
 
 pub(super) mod kind {
@@ -21,7 +23,7 @@ pub(super) mod kind {
 }
 
 /// The timestamps option (RFC 7323 section 3.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timestamps {
     /// TSval: the sender's clock.
     pub value: u32,
@@ -128,7 +130,7 @@ impl<'a> Iterator for Options<'a> {
 }
 
 /// The options that the engine remembers and writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OptionsRepr {
     /// Maximum segment size.
     pub mss: Option<u16>,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The TCP header (RFC 9293 section 3.1).
 
+use serde::{Deserialize, Serialize};
+
 use super::{Options, SeqNumber, WireError, be16, be32};
 
 pub(super) mod field {
@@ -16,7 +18,7 @@ pub(super) mod field {
 }
 
 /// The flag bits of byte 13.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flags(pub u8);
 
 impl Flags {

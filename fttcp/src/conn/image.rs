@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What an image of a connection needs besides its bytes: another clock's times, and a check before it is used.
+
+use super::Connection;
+use crate::frame::Time;
+use crate::wire::OptionsRepr;
+
+/// No stream is that long; additions to such positions cannot overflow.
+pub(crate) const FAR: u64 = 1 << 60;
+
+impl Connection {
+    /// Moves the connection's times to another clock, which shows `to` when the present one shows `from`.
+    pub(crate) fn change_clock(&mut self, from: Time, to: Time) {
+        self.active = self.active.moved(from, to);
+        if let Some(hold) = &mut self.hold {
+            hold.until = hold.until.moved(from, to);
+        }
+        self.wake = None;
+    }
+
+    /// Whether the parts fit together. An image is read from a file; whatever stands there must do no harm.
+    pub(crate) fn is_sound(&self) -> bool {
+        let positions = [
+            Some(self.client.right),
+            self.client.fin,
+            Some(self.client.acked),
+            Some(self.server.right),
+            self.server.fin,
+            Some(self.server.end),
+            Some(self.server.una),
+            self.map.map(|map| map.next),
+        ];
+        let scaled = |options: &OptionsRepr| options.window_scale.is_none_or(|scale| scale <= 14);
+        positions.into_iter().flatten().all(|at| at < FAR)
+            && scaled(&self.client.options)
+            && scaled(&self.server.options)
+            && self.map.is_none_or(|map| scaled(&map.options))
+            && self.path.tags_len <= self.path.tags.len()
+            && self.path.client.socket.is_ipv4() == self.path.server.socket.is_ipv4()
+            && self.log.is_sound()
+            && self.sent.is_sound()
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Groups and connections as bytes, for another process to go on with: the same logger after a restart, or another.
+//!
+//! An image holds no port numbers: groups name their interfaces, and who takes an image in opens them. It holds the
+//! time at which it was taken, and all other times are moved to the clock of the engine that takes it in; the time
+//! between the two does not count. A connection that was being moved to a replacement begins that again.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::table::Key;
+use super::{Engine, EngineError, GroupPorts};
+use crate::conn::{Connection, Progress, State};
+use crate::control::{Counters, GroupSpec};
+use crate::frame::{Output, Time};
+use crate::wire::MacAddr;
+
+/// Raised whenever the layout of anything in an image changes.
+pub(crate) const VERSION: u32 = 1;
+
+/// A group in an image.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GroupImage {
+    pub(crate) spec: GroupSpec,
+    pub(crate) counters: Counters,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) solicited: Vec<(MacAddr, IpAddr)>,
+}
+
+/// Groups and connections, by their numbers in the engine that they come from.
+#[derive(Debug, Default)]
+pub struct Image {
+    pub(crate) taken: Time,
+    pub(crate) groups: BTreeMap<u32, GroupImage>,
+    pub(crate) connections: BTreeMap<u32, Connection>,
+}
+
+/// Why bytes are no image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// Another version wrote it.
+    #[error(
+        "it was written by another version of ftlogger (layout {found}, this one knows {VERSION})"
+    )]
+    Version {
+        /// The layout's version.
+        found: u32,
+    },
+    /// Not what an engine writes.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+/// What came of taking in an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Groups taken in.
+    pub groups: usize,
+    /// Connections taken in.
+    pub connections: usize,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    taken: Time,
+    groups: Vec<(u32, GroupImage)>,
+    connections: Vec<(u32, &'a Connection)>,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    taken: Time,
+    groups: Vec<(u32, GroupImage)>,
+    connections: Vec<(u32, Connection)>,
+}
+
+impl Image {
+    /// Reads what [`Engine::export`] wrote.
+    ///
+    /// # Errors
+    /// The bytes are damaged or from another version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
+        let damaged = |error: postcard::Error| ImageError::Damaged(error.to_string());
+        let (found, rest) = postcard::take_from_bytes(bytes).map_err(damaged)?;
+        if found != VERSION {
+            return Err(ImageError::Version { found });
+        }
+        let read: Read = postcard::from_bytes(rest).map_err(damaged)?;
+        if !read.connections.iter().all(|(_, it)| it.is_sound()) {
+            return Err(ImageError::Damaged(
+                "a connection contradicts itself".to_owned(),
+            ));
+        }
+        Ok(Self {
+            taken: read.taken,
+            groups: read.groups.into_iter().collect(),
+            connections: read.connections.into_iter().collect(),
+        })
+    }
+}
+
+impl Engine {
+    /// Everything that the engine knows, as bytes. The engine goes on as before.
+    #[must_use]
+    pub fn export(&self, now: Time) -> Vec<u8> {
+        let groups = (0..).zip(&self.groups);
+        let connections = self.table.slots();
+        let written = Written {
+            taken: now,
+            groups: groups
+                .filter_map(|(index, _)| Some((index, self.group_image(index as usize)?)))
+                .collect(),
+            connections: connections
+                .map(|(slot, connection)| (slot as u32, connection))
+                .collect(),
+        };
+        // Made of numbers, bytes and strings, of which none is without a form.
+        postcard::to_allocvec(&(VERSION, written)).unwrap_or_default()
+    }
+
+    pub(super) fn group_image(&self, index: usize) -> Option<GroupImage> {
+        let group = self.groups.get(index)?.as_ref()?;
+        Some(GroupImage {
+            spec: group.spec.clone(),
+            counters: group.counters,
+            progress: group.progress.clone(),
+            solicited: group.solicited.clone(),
+        })
+    }
+
+    /// Takes in an image. `ports` opens the interfaces of each group, from whose spec it may take standbys that it
+    /// cannot open; a group for which it gives `None` is left out. Connections that were being moved begin that
+    /// again at once.
+    ///
+    /// # Errors
+    /// A group that cannot be added, as by [`Engine::add_group`]; what came before it in the image is taken in.
+    pub fn import(
+        &mut self,
+        now: Time,
+        image: Image,
+        mut ports: impl FnMut(&mut GroupSpec) -> Option<GroupPorts>,
+        out: &mut impl Output,
+    ) -> Result<Imported, EngineError> {
+        let mut imported = Imported::default();
+        let mut numbers = BTreeMap::new();
+        for (number, mut group) in image.groups {
+            if let Some(ports) = ports(&mut group.spec) {
+                let index = self.import_group(number as usize, group, ports, (image.taken, now))?;
+                numbers.insert(number as usize, index);
+                imported.groups += 1;
+            }
+        }
+        for (slot, mut connection) in image.connections {
+            if let Some(&group) = numbers.get(&connection.group) {
+                connection.group = group;
+                connection.change_clock(image.taken, now);
+                imported.connections +=
+                    usize::from(self.import_connection(now, slot as usize, connection, out));
+            }
+        }
+        Ok(imported)
+    }
+
+    fn import_group(
+        &mut self,
+        wanted: usize,
+        image: GroupImage,
+        ports: GroupPorts,
+        (from, to): (Time, Time),
+    ) -> Result<usize, EngineError> {
+        let wanted = Some(wanted).filter(|&wanted| wanted < self.config.max_connections);
+        let index = self.place_group(wanted, image.spec, ports)?;
+        if let Some(group) = &mut self.groups[index] {
+            group.counters = image.counters;
+            group.solicited = image.solicited;
+            group.progress = image.progress.map(|mut progress| {
+                progress.started = progress.started.moved(from, to);
+                progress
+            });
+        }
+        Ok(index)
+    }
+
+    /// False: its service is none of its group's.
+    fn import_connection(
+        &mut self,
+        now: Time,
+        wanted: usize,
+        connection: Connection,
+        out: &mut dyn Output,
+    ) -> bool {
+        let (index, service) = (connection.group, connection.service);
+        let Some(group) = &mut self.groups[index] else {
+            return false;
+        };
+        if service >= group.services.len() {
+            return false;
+        }
+        let ends = connection.ends();
+        let key = Key {
+            group: index,
+            client: ends.client,
+            server: ends.server,
+        };
+        let recovering = connection.state == State::Recovering;
+        let slot = if wanted < self.config.max_connections {
+            self.table.insert_at(wanted, key, connection)
+        } else {
+            self.table.insert(key, connection)
+        };
+        if let Some(connection) = self.table.get(slot).filter(|_| recovering) {
+            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            connection.resume_recovery(&mut cx);
+        }
+        self.table.schedule(slot);
+        true
+    }
+}

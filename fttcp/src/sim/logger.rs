@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The logger's process: the engine with a clock of its own, which begins anew with each process.
+
+use crate::control::GroupSpec;
+use crate::engine::{Engine, EngineConfig, Event, GroupPorts, Image};
+use crate::frame::{Offload, Output, PortId, Time};
+
+/// What a process's clock shows when it takes over.
+const BOOT: Time = Time(5000);
+
+/// See the module's text.
+pub(super) struct Logger {
+    engine: Engine,
+    started: Time,
+}
+
+impl Logger {
+    pub(super) fn new(now: Time, spec: GroupSpec, ports: GroupPorts) -> Self {
+        let mut engine = Engine::new(EngineConfig::default());
+        engine
+            .add_group(spec, ports)
+            .expect("a fresh engine takes a group");
+        Self {
+            engine,
+            started: now,
+        }
+    }
+
+    fn clock(&self, now: Time) -> Time {
+        now.moved(self.started, BOOT)
+    }
+
+    /// The process ends, and another takes in what it has left.
+    pub(super) fn restart(&mut self, now: Time, out: &mut impl Output) {
+        let left = self.engine.export(self.clock(now));
+        let image = Image::parse(&left).expect("an engine understands itself");
+        *self = Self {
+            engine: Engine::new(EngineConfig::default()),
+            started: now,
+        };
+        self.engine
+            .import(self.clock(now), image, |spec| Some(ports(spec)), out)
+            .expect("a fresh engine takes in an image");
+    }
+
+    pub(super) fn handle_frame(
+        &mut self,
+        now: Time,
+        port: PortId,
+        frame: &mut [u8],
+        out: &mut impl Output,
+    ) {
+        let now = self.clock(now);
+        self.engine
+            .handle_frame(now, port, frame, Offload::default(), out);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
+        self.engine.handle_timeout(self.clock(now), out);
+    }
+
+    pub(super) fn failover(&mut self, now: Time, group: &str, out: &mut impl Output) -> PortId {
+        let now = self.clock(now);
+        self.engine
+            .failover(now, 0, group, "simulated", out)
+            .expect("there is a standby for each crash")
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        let next = self.engine.next_timeout()?;
+        Some(next.moved(BOOT, self.started))
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.engine.poll_event()
+    }
+
+    pub(super) fn status(&self) -> Vec<crate::control::GroupStatus> {
+        self.engine.status(None, true)
+    }
+}
+
+/// The ports of the simulated interfaces: `north` and `server` with a number.
+pub(super) fn ports(spec: &GroupSpec) -> GroupPorts {
+    let port = |interface: &String| {
+        let number = interface.strip_prefix("server");
+        PortId(number.map_or(0, |number| number.parse::<u32>().expect("a number") + 1))
+    };
+    GroupPorts {
+        north: port(&spec.north),
+        active: port(&spec.active),
+        standbys: spec.standbys.iter().map(port).collect(),
+    }
+}

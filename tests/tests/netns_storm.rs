@@ -6,6 +6,7 @@ use std::error::Error;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::storm::driver::{Mix, Plan, run};
+use rxl_tests::netns::storm::tally::Doing;
 use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -43,6 +44,18 @@ fn no_connection_is_lost_or_corrupted_whatever_it_does() -> Outcome {
     println!("{tally}");
     assert!(tally.is_clean(), "{tally}");
     assert!(tally.moved >= moves);
-    assert!(tally.caught.len() >= 10, "not every kind: {tally}");
+    for doing in [
+        Doing::Download,
+        Doing::Upload,
+        Doing::ServerWindow,
+        Doing::ClientWindow,
+        Doing::Echo,
+        Doing::HalfClose,
+        Doing::ServerCloses,
+        Doing::Idle,
+        Doing::Http,
+    ] {
+        assert!(tally.caught.contains_key(&doing), "no {doing:?}: {tally}");
+    }
     Ok(())
 }

@@ -99,9 +99,11 @@ impl Connection {
     ) -> SegmentRepr<'a> {
         let scale = self.client_scale();
         let room = self.client.right.saturating_sub(ack);
-        // What the client has acknowledged, the logger itself takes: never let rounding withhold the last of it.
-        let window = if ack < self.server.una {
-            room.div_ceil(1 << scale)
+        let window = if ack < self.server.una || self.state == State::Recovering {
+            // What the client has acknowledged, the logger itself takes, and what a dead server had sent has to be said
+            // again, be it beyond a window that has closed: rounding must not withhold the last of it.
+            room.max(self.server.next().saturating_sub(ack))
+                .div_ceil(1 << scale)
         } else {
             room >> scale
         };

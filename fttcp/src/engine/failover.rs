@@ -2,7 +2,7 @@
 //! Moving a group to its first standby.
 
 use super::{Engine, EngineError, Event, Role};
-use crate::conn::{Orphan, Progress};
+use crate::conn::{Orphan, Progress, State};
 use crate::control::FailoverStatus;
 use crate::frame::{Output, PortId, Time};
 
@@ -85,7 +85,9 @@ impl Engine {
                 Orphan::Move => moving.push(slot),
                 Orphan::Keep => {}
                 Orphan::Forget => {
-                    if connection.map.is_some() && !connection.protected {
+                    // One that was given up is closed, and has been counted.
+                    let lives = connection.state != State::Closed;
+                    if lives && connection.map.is_some() && !connection.protected {
                         group.counters.lost += 1;
                     }
                     self.table.remove(slot);

@@ -124,6 +124,32 @@ fn different_output_resets_both_ends() {
     );
 }
 
+#[test]
+fn closed_window_of_the_client_does_not_keep_the_replacement_from_saying_it_all() {
+    let mut bench = Bench::new();
+    let (client, server) = (bench.client_isn, bench.server_isn);
+    // A scale that is coarser than what the client has left unacknowledged.
+    let syn = Say::new(client, 0, Flags::SYN).window(40);
+    bench.say(NORTH, &syn.offer(10).stamp(100, 0));
+    let answer = Say::new(server, bench.c(0), SYN_ACK).offer(10);
+    bench.say(ACTIVE, &answer.stamp(7000, 100));
+    let opened = Say::new(bench.c(0), bench.s(0), ACK).window(0);
+    bench.say(NORTH, &opened.stamp(101, 7000));
+    let said = Say::new(bench.s(0), bench.c(0), PUSH).stamp(7005, 101);
+    bench.say(ACTIVE, &said.data(HEAD));
+    let full = Say::new(bench.c(0), bench.s(4), ACK).window(0);
+    bench.say(NORTH, &full.stamp(103, 7005));
+    bench.fail_over();
+
+    adopt(&mut bench, 5, 40, 10);
+    let again = Say::new(6, bench.c(0), PUSH).stamp(41, 103);
+    let sent = bench.say(STANDBY, &again.data(&NEW_HEAD[..10]));
+
+    let told = &south(&sent)[0].head;
+    let right = told.ack.0 + (u32::from(told.window) << 10);
+    assert!(right >= 6 + HEAD.len() as u32, "{told:?}");
+}
+
 fn moved(bench: &mut Bench, isn: u32, clock: u32, scale: u8) {
     orphan(bench, 7, HEAD.len() as u32);
     adopt(bench, isn, clock, scale);

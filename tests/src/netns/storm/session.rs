@@ -114,8 +114,11 @@ impl Session {
         Ok(())
     }
 
-    /// A size between 1 and `most`, small ones as likely as large ones.
+    /// A size between 1 and `most`: half of them small, in every order of magnitude, and half of them large.
     fn size(&mut self, most: u32) -> u32 {
+        if self.random.below(2) == 0 {
+            return 1 + self.random.below(u64::from(most)) as u32;
+        }
         let bits = 1 + self.random.below(u64::from(most.ilog2()) + 1);
         1 + (self.random.below(1 << bits) as u32).min(most - 1)
     }

@@ -94,6 +94,8 @@ pub struct Tally {
     pub troubles: Vec<Trouble>,
     /// Longest time that a client waited for its server.
     pub longest_wait: Duration,
+    /// Who that was.
+    pub longest_waiter: String,
     /// Waits longer than [`STALL`].
     pub stalls: u64,
     /// From telling the logger to the last connection moved, of each failover.
@@ -144,13 +146,14 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "{} connections, {} answers, {} MiB compared in {:.1} s; longest wait {:.2} s; \
+            "{} connections, {} answers, {} MiB compared in {:.1} s; longest wait {:.2} s ({}); \
              failover median {} ms, 99 % {} ms; unprotected {}; logger {} MiB",
             self.connections,
             self.answers,
             self.bytes >> 20,
             self.duration.as_secs_f64(),
             self.longest_wait.as_secs_f64(),
+            self.longest_waiter,
             self.took_percentile(50).as_millis(),
             self.took_percentile(99).as_millis(),
             self.unprotected,

@@ -76,7 +76,10 @@ impl<'a> Wire<'a> {
 
     fn note(&self, took: Duration) {
         let mut tally = self.shared.tally();
-        tally.longest_wait = tally.longest_wait.max(took);
+        if took > tally.longest_wait {
+            tally.longest_wait = took;
+            tally.longest_waiter = format!("{}, {:?}", self.name, self.board.doing());
+        }
         tally.stalls += u64::from(took > STALL);
     }
 

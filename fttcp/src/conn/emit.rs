@@ -141,14 +141,16 @@ impl Connection {
             value: self.client.tsval,
             echo: 0,
         });
+        let room = self.client.right.saturating_sub(self.replay_from);
         SegmentRepr {
             src: self.path.client,
             dst: self.path.server,
             tags: self.path.tags(),
-            seq: self.client.isn,
+            // It stands before the first byte that is replayed.
+            seq: SeqNumber::at(self.client.isn, self.log.start()) - 1,
             ack: SeqNumber(0),
             flags: Flags::SYN,
-            window: self.client.right.min(u64::from(u16::MAX)) as u16,
+            window: room.min(u64::from(u16::MAX)) as u16,
             options,
             payload: &[],
         }

@@ -67,6 +67,9 @@ impl Connection {
             State::Closed if brought.withheld => Verdict::Drop,
             State::Opening | State::Established | State::Closed => {
                 self.rewrite_for_server(segment);
+                if brought.advanced {
+                    self.consider_truncation(cx);
+                }
                 self.check_closed(cx);
                 Verdict::Forward
             }
@@ -189,6 +192,11 @@ impl Connection {
         if let Err(lack) = self.log_bytes(at, data, cx) {
             brought.refused = true;
             brought.withheld = self.on_full(lack, cx);
+        } else if let Some(plugin) = &mut self.plugin {
+            let new = self.log.read(stable, usize::MAX);
+            if !new.is_empty() {
+                plugin.client_bytes(stable, new);
+            }
         }
     }
 
@@ -207,7 +215,10 @@ impl Connection {
 
     /// What the client sends from `at` on, it sends knowing the server's stream up to what it has acknowledged.
     fn note_cause(&mut self, at: u64) {
-        let known = self.causes.back().map_or(0, |&(_, seen)| seen);
+        let known = self
+            .causes
+            .back()
+            .map_or(self.replay_from, |&(_, seen)| seen);
         if self.server.una > known {
             self.causes.push_back((at, self.server.una));
         }
@@ -244,13 +255,10 @@ impl Connection {
         let head = *segment.head();
         if head.flags.has(Flags::ACK) {
             let ack = head.ack.position(self.server.isn, self.server.una);
-            // Never acknowledge what this server has not sent yet.
+            // Never acknowledge what this server has not sent yet, nor what an earlier one had sent.
             let ack = ack.min(map.next.cast_signed());
-            segment.set_ack(if ack < 0 {
-                map.isn
-            } else {
-                SeqNumber::at(map.isn, ack.unsigned_abs())
-            });
+            let ack = ack.max(map.first.cast_signed()).unsigned_abs();
+            segment.set_ack(SeqNumber::at(map.isn, ack));
         }
         segment.shift_sack(self.delta_seq());
         segment.map_timestamps(

@@ -29,6 +29,7 @@ impl Connection {
             Some(self.server.end),
             Some(self.server.una),
             self.map.map(|map| map.next),
+            self.map.map(|map| map.first),
         ];
         let scaled = |options: &OptionsRepr| options.window_scale.is_none_or(|scale| scale <= 14);
         positions.into_iter().flatten().all(|at| at < FAR)
@@ -37,6 +38,8 @@ impl Connection {
             && self.map.is_none_or(|map| scaled(&map.options))
             && self.path.tags_len <= self.path.tags.len()
             && self.path.client.socket.is_ipv4() == self.path.server.socket.is_ipv4()
+            && self.replay_from <= self.server.una.min(self.server.end)
+            && self.sent.start() == self.replay_from
             && self.log.is_sound()
             && self.sent.is_sound()
     }

@@ -43,6 +43,7 @@ impl Connection {
         self.log.clear();
         self.causes = VecDeque::new();
         self.sent = self.sent.cleared();
+        self.replay_from = 0;
         self.plugin = None;
     }
 

@@ -11,6 +11,7 @@
 //! * `icmp`: ICMP errors about its segments, and the path's MTU.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `emit`: segments that the logger makes itself.
+//! * `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
 //! * `sent`: what was sent, and whether a replacement says the same; `verify`: by a digest of every byte, `sketch`: by
 //!   parts; `canon`: what does not count.
@@ -29,6 +30,7 @@ mod image;
 mod lifetime;
 mod sent;
 mod sketch;
+mod truncate;
 mod verify;
 
 use std::collections::VecDeque;
@@ -146,8 +148,10 @@ impl ServerSide {
 /// How the present server, a replacement, numbers things.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Mapping {
-    /// Its initial sequence number.
+    /// Its initial sequence number, if it had said the stream from its beginning.
     pub(crate) isn: SeqNumber,
+    /// The position at which it began.
+    pub(crate) first: u64,
     /// What its SYN-ACK offered.
     pub(crate) options: OptionsRepr,
     /// Added to its timestamps for the client.
@@ -176,6 +180,8 @@ pub(crate) struct Connection {
     /// keeps to the same order of cause and effect.
     pub(crate) causes: VecDeque<(u64, u64)>,
     pub(crate) sent: Sent,
+    /// Where a replay of the server's stream begins; that of the client's begins with the log.
+    pub(crate) replay_from: u64,
     #[serde(with = "crate::service::stored")]
     pub(crate) plugin: Option<Box<dyn Service>>,
     pub(crate) map: Option<Mapping>,
@@ -240,6 +246,7 @@ impl Connection {
                 // Room for the timestamps option in the smallest segment.
                 Sent::full(Verifier::block_for(mss.saturating_sub(12)))
             },
+            replay_from: 0,
             plugin: service::by_kind(&cx.service.spec.kind),
             map: None,
             recovery: None,
@@ -340,6 +347,7 @@ impl Connection {
         self.log.clear();
         self.causes = VecDeque::new();
         self.sent = self.sent.cleared();
+        self.replay_from = 0;
         self.plugin = None;
         cx.counters.unprotected += 1;
         cx.events.push(crate::engine::Event::Unprotected {

@@ -196,16 +196,46 @@ impl Sent {
     pub(crate) fn expect_again(&mut self) {
         match self {
             Self::Full(full) => {
-                let block = full.verifier.block();
-                let said = std::mem::replace(&mut full.verifier, Verifier::new(block));
+                let fresh = Verifier::starting_at(full.verifier.block(), full.verifier.start());
+                let said = std::mem::replace(&mut full.verifier, fresh);
                 let ahead = std::mem::take(&mut full.ahead);
                 full.expected
                     .get_or_insert_with(|| Expected::new(said, ahead));
             }
             Self::Sampled(sampled) => {
-                sampled.retelling = Some(Retelling::new(sampled.sketch.end()));
+                sampled.retelling =
+                    Some(Retelling::new(sampled.sketch.start(), sampled.sketch.end()));
             }
         }
+    }
+
+    /// Where a replay begins.
+    pub(crate) const fn start(&self) -> u64 {
+        match self {
+            Self::Full(full) => full.verifier.start(),
+            Self::Sampled(sampled) => sampled.sketch.start(),
+        }
+    }
+
+    /// From now on a replay begins at `at`: what was sent before need not be said again. False: it is remembered as
+    /// a chain that has gone on already, or that a replacement is saying again.
+    pub(crate) fn start_at(&mut self, at: u64) -> bool {
+        match self {
+            Self::Full(full) => {
+                let free = full.ahead.is_empty() && full.expected.is_none();
+                if !free || full.verifier.end() != at {
+                    return false;
+                }
+                full.verifier = Verifier::starting_at(full.verifier.block(), at);
+            }
+            Self::Sampled(sampled) => {
+                if sampled.retelling.is_some() {
+                    return false;
+                }
+                sampled.sketch.start_at(at);
+            }
+        }
+        true
     }
 
     /// Whether a replacement still has to say something again.

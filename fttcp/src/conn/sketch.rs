@@ -71,6 +71,7 @@ pub(crate) struct Sketch {
     ranges: VecDeque<Range>,
     /// By number: a sample stands at `number * SAMPLE_EVERY`.
     samples: VecDeque<(u64, [u8; SAMPLE])>,
+    start: u64,
     end: u64,
     capture_to: u64,
 }
@@ -85,6 +86,7 @@ impl Sketch {
             follows
         });
         in_order
+            && self.start <= self.end
             && before <= self.end
             && self.end < FAR
             && self.capture_to < FAR
@@ -94,6 +96,27 @@ impl Sketch {
                 .samples
                 .iter()
                 .all(|&(number, _)| number < FAR / u64::from(flow::SAMPLE_EVERY))
+    }
+
+    /// Position of the first byte that counts.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// What stands before `at` does not count any more.
+    pub(crate) fn start_at(&mut self, at: u64) {
+        self.start = at;
+        self.ranges.retain_mut(|range| match &mut range.content {
+            Content::Exact(bytes) => {
+                let gone = at.saturating_sub(range.at).min(bytes.len() as u64);
+                bytes.drain(..gone as usize);
+                range.at += gone;
+                !bytes.is_empty()
+            }
+            Content::Digest { .. } => range.at >= at,
+        });
+        self.samples
+            .retain(|&(number, _)| number * u64::from(flow::SAMPLE_EVERY) >= at);
     }
 
     /// Position after the highest byte sent.
@@ -253,10 +276,10 @@ pub(crate) struct Retelling {
 }
 
 impl Retelling {
-    pub(crate) fn new(end: u64) -> Self {
+    pub(crate) fn new(start: u64, end: u64) -> Self {
         Self {
             canon: Canonicaliser::default(),
-            at: 0,
+            at: start,
             end,
             recent: Vec::new(),
             partial: Vec::new(),
@@ -432,7 +455,7 @@ mod tests {
     }
 
     fn retold(sketch: &Sketch, bytes: &[u8]) -> Result<VecDeque<Value>, Divergence> {
-        let mut retelling = Retelling::new(sketch.end());
+        let mut retelling = Retelling::new(0, sketch.end());
         let mut values = VecDeque::new();
         for piece in bytes.chunks(900) {
             retelling.compare(sketch, &masks(), piece, &mut values)?;

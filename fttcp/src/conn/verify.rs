@@ -51,6 +51,7 @@ pub(crate) struct Divergence {
 pub(crate) struct Verifier {
     canon: Canonicaliser,
     block: usize,
+    start: u64,
     end: u64,
     digest: u64,
     tail: Vec<u8>,
@@ -63,10 +64,16 @@ impl Verifier {
     /// `block`: distance of the borders. It must not exceed the smallest segment that the server sends when it has
     /// lost its congestion window, or a held segment could wait for ever for the border after it.
     pub(crate) fn new(block: usize) -> Self {
+        Self::starting_at(block, 0)
+    }
+
+    /// The same, of a stream whose bytes below `start` do not count.
+    pub(crate) fn starting_at(block: usize, start: u64) -> Self {
         Self {
             canon: Canonicaliser::default(),
             block,
-            end: 0,
+            start,
+            end: start,
             digest: 0,
             tail: Vec::new(),
             borders: VecDeque::new(),
@@ -84,6 +91,11 @@ impl Verifier {
     /// Position after the last byte taken.
     pub(crate) const fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Position of the first byte that counts.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
     }
 
     pub(crate) const fn block(&self) -> usize {
@@ -164,6 +176,7 @@ impl Verifier {
     pub(crate) fn is_sound(&self) -> bool {
         self.block.is_power_of_two()
             && (256..=1024).contains(&self.block)
+            && self.start <= self.end
             && self.end < FAR
             && self.tail.len() < self.block
             && self.tail.len() as u64 <= self.end
@@ -187,6 +200,7 @@ impl Verifier {
 /// What a dead server had sent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Expected {
+    start: u64,
     head: Vec<u8>,
     borders: Vec<(u64, u64)>,
     tail_at: u64,
@@ -203,6 +217,7 @@ impl Expected {
             .end()
             .map_or(verifier.end, |end| end.max(verifier.end));
         Self {
+            start: verifier.start,
             head: verifier.head,
             borders: verifier.borders.into(),
             tail_at: verifier.end - verifier.tail.len() as u64,
@@ -221,6 +236,7 @@ impl Expected {
     /// Whether the parts fit together.
     pub(crate) fn is_sound(&self) -> bool {
         self.end < FAR
+            && self.start <= self.tail_at
             && self.tail_at <= self.end
             && self.ahead.is_sound(0)
             && self.values.iter().all(Value::is_sound)
@@ -233,8 +249,10 @@ impl Expected {
             return fresh.end;
         }
         let passed = self.borders.partition_point(|&(at, _)| at <= fresh.end);
-        let border = passed.checked_sub(1).map_or(0, |last| self.borders[last].0);
-        border.max(fresh.end.min(self.head.len() as u64))
+        let border = passed
+            .checked_sub(1)
+            .map_or(self.start, |last| self.borders[last].0);
+        border.max(fresh.end.min(self.start + self.head.len() as u64))
     }
 
     /// Gives `fresh` the next bytes of the regenerated stream and compares.
@@ -252,7 +270,7 @@ impl Expected {
             masks,
             data,
             |at, bytes, masked| {
-                for (start, known) in [(0, &self.head), (self.tail_at, &self.tail)] {
+                for (start, known) in [(self.start, &self.head), (self.tail_at, &self.tail)] {
                     if found.is_none() {
                         found = differs(start, known, at, bytes);
                     }

@@ -4,7 +4,7 @@
 
 use super::{Phase, RTO};
 use crate::conn::{Connection, Context, Mapping};
-use crate::service;
+use crate::service::Restart;
 use crate::wire::{Flags, Head, SegmentRepr, SeqNumber};
 
 impl Connection {
@@ -34,7 +34,9 @@ impl Connection {
             });
             return;
         }
-        if !head.flags.has(Flags::ACK) || head.ack != self.client.isn + 1 {
+        if !head.flags.has(Flags::ACK)
+            || head.ack != SeqNumber::at(self.client.isn, self.log.start())
+        {
             return;
         }
         let lacks_stamps = self.stamped() && head.options.timestamps.is_none();
@@ -46,19 +48,20 @@ impl Connection {
         }
         self.map_to(head);
         self.sent.expect_again();
-        self.plugin = service::by_kind(&cx.service.spec.kind);
+        self.rewind_plugin();
         if let Some(progress) = &mut cx.progress
             && progress.status.first_handshake_us.is_none()
         {
             progress.status.first_handshake_us = Some(progress.since(cx.now));
         }
+        let start = self.log.start();
         if let Some(recovery) = &mut self.recovery {
             recovery.phase = Phase::Replay;
             recovery.retry = None;
             recovery.rto = RTO;
-            recovery.fed_una = 0;
-            recovery.fed_next = 0;
-            recovery.fed_right = u64::from(head.window);
+            recovery.fed_una = start;
+            recovery.fed_next = start;
+            recovery.fed_right = start + u64::from(head.window);
             recovery.causes_met = 0;
             recovery.held.clear();
             recovery.early = crate::stable::Pieces::default();
@@ -74,16 +77,29 @@ impl Connection {
         self.check_caught_up(cx);
     }
 
+    /// The plug-in sees both streams again, from where the replay begins.
+    fn rewind_plugin(&mut self) {
+        let (client, server) = (self.log.start(), self.replay_from);
+        if let Some(plugin) = &mut self.plugin {
+            plugin.rewind(Restart { client, server });
+            let logged = self.log.read(client, usize::MAX);
+            if !logged.is_empty() {
+                plugin.client_bytes(client, logged);
+            }
+        }
+    }
+
     fn map_to(&mut self, head: &Head) {
         let first = head.options.timestamps.map_or(0, |stamps| stamps.value);
         self.map = Some(Mapping {
-            isn: head.seq,
+            isn: head.seq - self.replay_from as u32,
+            first: self.replay_from,
             options: head.options,
             // The first timestamp that the client gets is newer than the last that it got (RFC 7323 section 5).
             ts_delta: self.server.tsval.wrapping_add(1).wrapping_sub(first),
             ts_first: first,
             ts_last: first,
-            next: 0,
+            next: self.replay_from,
         });
     }
 

@@ -121,9 +121,9 @@ impl Connection {
             early: Pieces::default(),
             custody: custody::Custody::default(),
             fin_seen: false,
-            fed_una: 0,
-            fed_next: 0,
-            fed_right: 0,
+            fed_una: self.log.start(),
+            fed_next: self.log.start(),
+            fed_right: self.log.start(),
             causes_met: 0,
             discarded: 0,
             ended_early: None,
@@ -213,15 +213,16 @@ impl Connection {
         self.tell_path_mtu(recovery.told_mss, acked, cx);
         cx.counters.recovered += 1;
         let ends = self.ends();
+        let replayed = recovery.fed_una - self.log.start();
         if let Some(progress) = &mut cx.progress {
             progress.status.recovered += 1;
-            progress.status.replayed_bytes += recovery.fed_una;
+            progress.status.replayed_bytes += replayed;
             progress.status.discarded_bytes += recovery.discarded;
             let took_us = progress.since(cx.now);
             cx.events.push(Event::Recovered {
                 ends,
                 took_us,
-                replayed: recovery.fed_una,
+                replayed,
                 discarded: recovery.discarded,
             });
             progress.settle(cx.now, cx.events);

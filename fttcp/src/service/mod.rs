@@ -7,6 +7,8 @@
 //! and truncation, recovery verb per message, pinning, canonical form, session snapshot, linked connections, budgets,
 //! failure signals, secrets.
 
+#[cfg(any(test, feature = "sim"))]
+mod exchange;
 mod opaque;
 pub(crate) mod stored;
 
@@ -17,11 +19,38 @@ pub use opaque::Opaque;
 /// The beginning of an answer that is kept unless a plug-in says otherwise, in bytes.
 pub const CAPTURE: u32 = 1024;
 
+/// A point in both streams: a fresh server that is given the client's bytes from `client` on says the server's bytes
+/// from `server` on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restart {
+    /// Position in the client's stream.
+    pub client: u64,
+    /// Position in the server's stream.
+    pub server: u64,
+}
+
 /// One connection of a service, as its plug-in sees it.
 pub trait Service: Debug + Send {
     /// Bytes of the server, from position `at` of its stream on, in order. Where the logger keeps only parts of the
     /// stream, bytes beyond [`Service::capture`] may be left out.
     fn server_bytes(&mut self, at: u64, bytes: &[u8]);
+
+    /// Bytes of the client, from position `at` of its stream on, in order, each once. They are logged, and about to be
+    /// passed on.
+    fn client_bytes(&mut self, at: u64, bytes: &[u8]) {
+        let _ = (at, bytes);
+    }
+
+    /// The newest point from which a replay may start, given that the client has acknowledged the server's stream below
+    /// `acknowledged`. Asked often: `None` also says that nothing is newer than what was said before.
+    fn restart(&mut self, acknowledged: u64) -> Option<Restart> {
+        let _ = acknowledged;
+        None
+    }
+
+    /// The server is dead: both streams are shown again from `to` on, which is the last point that
+    /// [`Service::restart`] gave and that was taken, or the beginning.
+    fn rewind(&mut self, to: Restart);
 
     /// How many bytes of the server this plug-in must see after each piece of the client's, at least.
     fn capture(&self) -> u32 {
@@ -32,7 +61,7 @@ pub trait Service: Debug + Send {
     /// been sent, and the server had said that it would close. Such a close is not held back for news of the server's death.
     fn close_expected(&self, at: u64) -> bool;
 
-    /// Whether it ever says that logged bytes are no longer needed. Only then may a full buffer hold a client's window.
+    /// Whether [`Service::restart`] ever says something. Only then may a full buffer hold a client's window.
     fn truncates(&self) -> bool {
         false
     }
@@ -52,6 +81,8 @@ pub trait Service: Debug + Send {
 pub fn by_kind(kind: &str) -> Option<Box<dyn Service>> {
     match kind {
         "opaque" => Some(Box::<Opaque>::default()),
+        #[cfg(any(test, feature = "sim"))]
+        "exchange" => Some(Box::<exchange::Exchange>::default()),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Service;
+use super::{Restart, Service};
 
 /// Longest response head looked at.
 const MAX_HEAD: usize = 8 * 1024;
@@ -57,6 +57,10 @@ impl Service for Opaque {
             State::Body(end) if at + bytes.len() as u64 > *end => self.state = State::Unknown,
             State::Body(_) | State::Unknown => {}
         }
+    }
+
+    fn rewind(&mut self, _: Restart) {
+        *self = Self::default();
     }
 
     fn close_expected(&self, at: u64) -> bool {

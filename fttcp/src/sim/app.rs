@@ -26,8 +26,10 @@ pub struct Script {
 impl Script {
     fn request(&self, index: usize) -> Vec<u8> {
         let Request { upload, download } = self.requests[index];
-        let mut bytes =
-            format!("GET {download} HTTP/1.1\r\nContent-Length: {upload}\r\n\r\n").into_bytes();
+        let mut bytes = format!(
+            "GET {download} HTTP/1.1\r\nNumber: {index}\r\nContent-Length: {upload}\r\n\r\n"
+        )
+        .into_bytes();
         bytes.extend((0..upload).map(|n| pattern(index, n)));
         bytes
     }
@@ -127,7 +129,6 @@ pub(super) struct Server {
     /// From this byte of the output on, it lies: for tests of divergence.
     lie_at: Option<usize>,
     sent: usize,
-    answered: usize,
 }
 
 impl Server {
@@ -138,7 +139,6 @@ impl Server {
             unsent: Vec::new(),
             lie_at,
             sent: 0,
-            answered: 0,
         }
     }
 
@@ -178,14 +178,14 @@ impl Server {
             self.date
         )
         .into_bytes();
-        let salt = self.answered + 1000;
+        // From the request alone: a server that is asked this first must say the same.
+        let salt = (seen & 0xff_ffff) as usize;
         bytes.extend((0..size).map(|n| pattern(salt, n)));
         if let Some(at) = self.lie_at
             && let Some(byte) = bytes.get_mut(at.wrapping_sub(self.sent))
         {
             *byte ^= 0xff;
         }
-        self.answered += 1;
         self.sent += bytes.len();
         self.unsent.extend(bytes);
     }

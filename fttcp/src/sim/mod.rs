@@ -13,7 +13,7 @@ pub use app::{Request, Script};
 pub use rng::Rng;
 pub use world::run;
 
-use crate::control::GroupStatus;
+use crate::control::{GroupStatus, OnFull};
 
 /// How a link treats frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,12 @@ pub struct Scenario {
     pub lie_at: Option<usize>,
     /// Protect the service at all.
     pub protect: bool,
+    /// The service's plug-in.
+    pub kind: &'static str,
+    /// Most client bytes logged for one connection.
+    pub buffer_bytes: u32,
+    /// What a full buffer does.
+    pub on_full: OnFull,
 }
 
 impl Default for Scenario {
@@ -118,6 +124,9 @@ impl Default for Scenario {
             server_buffers: vec![16 * 1024],
             lie_at: None,
             protect: true,
+            kind: "opaque",
+            buffer_bytes: 1 << 20,
+            on_full: OnFull::Unprotect,
         }
     }
 }

@@ -129,6 +129,55 @@ fn crash_at_every_event_kept_alive_and_scaled_windows() {
     crash_everywhere(&keep_alive(), Death::Silent);
 }
 
+/// A replay begins with the request whose response is not acknowledged: what comes before is not even kept.
+#[test]
+fn crash_at_every_event_of_a_service_that_truncates() {
+    let base = Scenario {
+        kind: "exchange",
+        ..keep_alive()
+    };
+    assert!(clean(&base).status.counters.truncations >= 2);
+    crash_everywhere(&base, Death::Silent);
+    crash_everywhere(&base, Death::Resets);
+}
+
+#[test]
+fn replay_of_a_service_that_truncates_does_not_grow_with_age() {
+    let requests = |count| Scenario {
+        kind: "exchange",
+        script: Script {
+            requests: vec![
+                Request {
+                    upload: 100,
+                    download: 1000,
+                };
+                count
+            ],
+            chunk: 1000,
+            half_close: false,
+        },
+        ..Scenario::default()
+    };
+    for count in [5, 200] {
+        let base = requests(count);
+        let fault_free = clean(&base);
+        let crash = Crash {
+            at_event: fault_free.events * 9 / 10,
+            death: Death::Silent,
+            detect_us: 2000,
+        };
+        let faulty = Scenario {
+            crashes: vec![crash],
+            ..base
+        };
+        assert!(assert_same(&faulty, &fault_free));
+        let progress = run(&faulty).status.failover.expect("there was one");
+        assert_eq!(progress.recovered, 1);
+        assert!(progress.replayed_bytes < 200, "{progress:?}");
+        assert!(progress.discarded_bytes <= 1100, "{progress:?}");
+    }
+}
+
 #[test]
 fn trap_17_crash_at_every_event_half_closed() {
     let half_closed = Scenario {
@@ -323,6 +372,9 @@ fn chance(seed: u64) -> Scenario {
         server_buffers: (0..3).map(|_| BUFFERS[rng.below(4) as usize]).collect(),
         lie_at: None,
         protect: true,
+        kind: ["opaque", "exchange"][rng.below(2) as usize],
+        buffer_bytes: 1 << 20,
+        on_full: OnFull::Unprotect,
     }
 }
 

@@ -271,7 +271,9 @@ fn group(scenario: &Scenario) -> GroupSpec {
     let services = if scenario.protect {
         vec![ServiceSpec {
             mask: vec!["Date".to_owned()],
-            ..ServiceSpec::new(SERVICE_PORT, "opaque")
+            buffer_bytes: scenario.buffer_bytes,
+            on_full: scenario.on_full,
+            ..ServiceSpec::new(SERVICE_PORT, scenario.kind)
         }]
     } else {
         Vec::new()

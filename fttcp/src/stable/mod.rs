@@ -35,7 +35,6 @@ pub(crate) struct Full;
 
 impl StableBuffer {
     /// The first byte that is still held, or would be.
-    #[cfg(test)]
     #[must_use]
     pub(crate) const fn start(&self) -> u64 {
         self.start

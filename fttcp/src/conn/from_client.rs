@@ -170,7 +170,7 @@ impl Connection {
         }
         if fin && self.client.fin.is_none() {
             self.client.fin = Some(end);
-            self.note_cause(end);
+            self.note_cause(end, self.server.una);
         }
         // A keep-alive repeats the byte before the stream's first, or its last; it need not be the true one.
         let skip = at.min(0).unsigned_abs() as usize;
@@ -183,21 +183,36 @@ impl Connection {
         if data.is_empty() || end <= stable {
             return;
         }
+        let (refused, withheld) = self.log_from(at, self.server.una, data, cx);
+        (brought.refused, brought.withheld) = (refused, withheld);
+    }
+
+    /// Logs the client's bytes from `at` on; it had acknowledged the server's stream up to `seen`. Says whether they
+    /// could not be logged, and whether they must then not reach the server.
+    pub(super) fn log_from(
+        &mut self,
+        at: u64,
+        seen: u64,
+        data: &[u8],
+        cx: &mut Context<'_>,
+    ) -> (bool, bool) {
+        let stable = self.log.stable();
         if at <= stable {
-            self.note_cause(stable);
+            self.note_cause(stable, seen);
         }
         if let Some(plugin) = &self.plugin {
             self.sent.capture(plugin.capture());
         }
         if let Err(lack) = self.log_bytes(at, data, cx) {
-            brought.refused = true;
-            brought.withheld = self.on_full(lack, cx);
-        } else if let Some(plugin) = &mut self.plugin {
+            return (true, self.on_full(lack, cx));
+        }
+        if let Some(plugin) = &mut self.plugin {
             let new = self.log.read(stable, usize::MAX);
             if !new.is_empty() {
                 plugin.client_bytes(stable, new);
             }
         }
+        (false, false)
     }
 
     /// Puts the bytes that came first in the place of those that the segment says: the server may not have got them,
@@ -214,13 +229,13 @@ impl Connection {
     }
 
     /// What the client sends from `at` on, it sends knowing the server's stream up to what it has acknowledged.
-    fn note_cause(&mut self, at: u64) {
+    fn note_cause(&mut self, at: u64, seen: u64) {
         let known = self
             .causes
             .back()
             .map_or(self.replay_from, |&(_, seen)| seen);
-        if self.server.una > known {
-            self.causes.push_back((at, self.server.una));
+        if seen > known {
+            self.causes.push_back((at, seen));
         }
     }
 

@@ -10,6 +10,7 @@
 //! * `close`: a server's FIN and RST, which may be a crash.
 //! * `icmp`: ICMP errors about its segments, and the path's MTU.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
+//! * `offload`: a connection that the fast path forwards by itself.
 //! * `emit`: segments that the logger makes itself.
 //! * `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
@@ -28,6 +29,7 @@ mod full;
 mod icmp;
 mod image;
 mod lifetime;
+mod offload;
 mod sent;
 mod sketch;
 mod truncate;
@@ -198,6 +200,14 @@ pub(crate) struct Connection {
     /// Its part of the memory that all connections share; kept by the table.
     #[serde(skip)]
     pub(crate) account: Account,
+    /// Tells records of this connection from those of an earlier one in the same slot.
+    pub(crate) generation: u32,
+    /// The fast path has it.
+    pub(crate) offloaded: bool,
+    /// How many segments must pass before the fast path may have it.
+    pub(crate) calm: u8,
+    /// How many segments the fast path had forwarded when it was last asked.
+    pub(crate) packets: u32,
     /// When the table will look at this connection next; kept by the table.
     #[serde(skip)]
     pub(crate) wake: Option<Time>,
@@ -214,6 +224,15 @@ impl Connection {
         let head = segment.head();
         let layout = segment.layout();
         let mss = usize::from(head.options.mss.unwrap_or(536));
+        let plugin = service::by_kind(&cx.service.spec.kind);
+        let mut sent = if cx.sampled() {
+            Sent::sampled()
+        } else {
+            // Room for the timestamps option in the smallest segment.
+            Sent::full(Verifier::block_for(mss.saturating_sub(12)))
+        };
+        // The server may speak first.
+        sent.capture(plugin.as_ref().map_or(0, |plugin| plugin.capture()));
         Self {
             group,
             service,
@@ -240,14 +259,9 @@ impl Connection {
             },
             log: StableBuffer::default(),
             causes: VecDeque::new(),
-            sent: if cx.sampled() {
-                Sent::sampled()
-            } else {
-                // Room for the timestamps option in the smallest segment.
-                Sent::full(Verifier::block_for(mss.saturating_sub(12)))
-            },
+            sent,
             replay_from: 0,
-            plugin: service::by_kind(&cx.service.spec.kind),
+            plugin,
             map: None,
             recovery: None,
             hold: None,
@@ -256,6 +270,10 @@ impl Connection {
             server_mtu: None,
             active: cx.now,
             account: Account::default(),
+            generation: 0,
+            offloaded: false,
+            calm: 0,
+            packets: 0,
             wake: None,
         }
     }

@@ -94,7 +94,6 @@ impl Sent {
         }
     }
 
-    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
     pub(crate) fn sketch(&mut self) -> Option<&mut Sketch> {
         match self {
             Self::Full(_) => None,
@@ -146,7 +145,6 @@ impl Sent {
     }
 
     /// Takes bytes that the fast path has copied out of what it sent; shows those that are new.
-    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
     pub(crate) fn captured(&mut self, at: u64, data: &[u8], mut taken: impl FnMut(u64, &[u8])) {
         if let Self::Sampled(sampled) = self {
             sampled.sketch.captured(at, data);

@@ -230,7 +230,6 @@ impl Sketch {
     }
 
     /// Takes over what the fast path has sampled; `next` is the number of its next sample.
-    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
     pub(crate) fn take_samples(
         &mut self,
         next: u64,
@@ -248,13 +247,13 @@ impl Sketch {
         }
     }
 
-    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
-    pub(crate) fn raise_end(&mut self, end: u64) {
+    /// The stream has gone on to `end`, and is to be remembered up to `capture_to`.
+    pub(crate) fn advance(&mut self, end: u64, capture_to: u64) {
         self.end = self.end.max(end);
+        self.capture_to = self.capture_to.max(capture_to);
     }
 
     /// The number of the next sample.
-    #[expect(dead_code, reason = "used by the fast path, whose half follows")]
     pub(crate) fn next_sample(&self) -> u64 {
         let after = self.samples.back().map_or(0, |&(number, _)| number + 1);
         after.max(self.end.div_ceil(u64::from(flow::SAMPLE_EVERY)))

@@ -87,7 +87,7 @@ impl Forwarder {
     fn unprotect(&mut self, group: &str) -> Result<(), String> {
         let ports = self
             .engine
-            .remove_group(group)
+            .remove_group(self.clock.now(), group, self.datapath.ports())
             .map_err(|error| error.to_string())?;
         log(format_args!("group {group}: ended"));
         for port in ports {

@@ -23,12 +23,10 @@ impl Engine {
         out: &mut impl Output,
     ) -> Result<PortId, EngineError> {
         let index = self.find(group)?;
+        self.cut(now, index, out)?;
         let Some(state) = &mut self.groups[index] else {
             return Err(EngineError::NoGroup(group.to_owned()));
         };
-        if state.ports.standbys.is_empty() {
-            return Err(EngineError::NoStandby(group.to_owned()));
-        }
         let dead = std::mem::replace(&mut state.ports.active, state.ports.standbys.remove(0));
         state.spec.active = state.spec.standbys.remove(0);
         for (port, _, role) in &mut self.ports {
@@ -51,6 +49,7 @@ impl Engine {
             pending: 0,
         });
         state.forget_solicited();
+        self.announce(out);
         let moving = self.sort_orphans(now, index, out);
         self.events.push(Event::FailoverStarted {
             group: group.to_owned(),

@@ -63,6 +63,11 @@ impl Group {
         })
     }
 
+    /// The TCP ports of its services.
+    pub(super) fn service_ports(&self) -> impl Iterator<Item = u16> {
+        self.services.iter().map(|service| service.spec.port)
+    }
+
     pub(super) fn context<'a>(
         &'a mut self,
         service: usize,

@@ -204,6 +204,7 @@ impl Engine {
             client: ends.client,
             server: ends.server,
         };
+        self.generations = self.generations.max(connection.generation);
         let recovering = connection.state == State::Recovering;
         let slot = if wanted < self.config.max_connections {
             self.table.insert_at(wanted, key, connection)

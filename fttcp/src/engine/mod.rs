@@ -10,6 +10,7 @@ mod failover;
 mod group;
 mod icmp;
 mod image;
+mod offload;
 mod segment;
 mod status;
 mod table;
@@ -123,6 +124,9 @@ pub struct Engine {
     table: Table,
     events: Events,
     scratch: Vec<u8>,
+    /// The connection of the frame at hand.
+    touched: Option<usize>,
+    generations: u32,
 }
 
 impl Engine {
@@ -136,6 +140,8 @@ impl Engine {
             groups: Vec::new(),
             ports: Vec::new(),
             scratch: Vec::new(),
+            touched: None,
+            generations: 0,
         }
     }
 
@@ -232,7 +238,12 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such group.
-    pub fn remove_group(&mut self, name: &str) -> Result<Vec<PortId>, EngineError> {
+    pub fn remove_group(
+        &mut self,
+        now: Time,
+        name: &str,
+        out: &mut dyn Output,
+    ) -> Result<Vec<PortId>, EngineError> {
         let index = self.find(name)?;
         let mut closed = Vec::new();
         self.ports.retain(|&(port, group, role)| {
@@ -242,6 +253,7 @@ impl Engine {
             group != index
         });
         for slot in self.table.of_group(index) {
+            self.take_back(now, slot, out);
             self.table.remove(slot);
         }
         self.groups[index] = None;
@@ -318,11 +330,15 @@ impl Engine {
             group.counters.frames += 1;
         }
         out.transmit(to, frame, &offload);
+        if let Some(slot) = self.touched.take() {
+            self.try_offload(now, slot, out);
+        }
     }
 
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
         while let Some(slot) = self.table.pop_due(now) {
+            self.take_back(now, slot, out);
             let Some(connection) = self.table.get(slot) else {
                 continue;
             };
@@ -335,6 +351,7 @@ impl Engine {
                 self.table.remove(slot);
             } else {
                 self.table.schedule(slot);
+                self.try_offload(now, slot, out);
             }
         }
     }

@@ -21,6 +21,7 @@ impl Engine {
         offload: &Offload,
         out: &mut dyn Output,
     ) -> bool {
+        self.touched = None;
         let Some(group) = &mut self.groups[index] else {
             return false;
         };
@@ -44,7 +45,11 @@ impl Engine {
             client,
             server,
         };
+        self.take_back_named(now, &key, out);
         let found = self.table.find(&key);
+        let Some(group) = &mut self.groups[index] else {
+            return false;
+        };
         let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
         let opens = role == Role::North && {
             let flags = segment.head().flags;
@@ -61,7 +66,7 @@ impl Engine {
                 cx.counters.unprotected += 1;
                 return true;
             }
-            let connection = if segment.head().signed {
+            let mut connection = if segment.head().signed {
                 let connection = Connection::unknown(index, service, &segment, &cx);
                 cx.counters.unprotected += 1;
                 cx.events.push(Event::Unprotected {
@@ -73,6 +78,8 @@ impl Engine {
                 segment.strip_stateful();
                 Connection::new(index, service, &segment, &cx)
             };
+            self.generations = self.generations.wrapping_add(1);
+            connection.generation = self.generations;
             let slot = self.table.insert(key, connection);
             self.table.schedule(slot);
             return true;
@@ -81,7 +88,9 @@ impl Engine {
             let counts = role == Role::North && !segment.head().flags.has(Flags::RST);
             if counts && self.table.len() < self.config.max_connections {
                 cx.counters.unprotected += 1;
-                let connection = Connection::unknown(index, service, &segment, &cx);
+                let mut connection = Connection::unknown(index, service, &segment, &cx);
+                self.generations = self.generations.wrapping_add(1);
+                connection.generation = self.generations;
                 let slot = self.table.insert(key, connection);
                 self.table.schedule(slot);
             }
@@ -92,6 +101,9 @@ impl Engine {
             _ => connection.on_server_segment(&mut segment, &mut cx),
         };
         self.table.schedule(slot);
+        if role == Role::North {
+            self.touched = Some(slot);
+        }
         verdict == Verdict::Forward
     }
 }

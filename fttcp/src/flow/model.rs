@@ -100,7 +100,10 @@ fn from_client(
     let len = segment.payload().len() as u32;
     let end = seq.wrapping_add(len);
     let logged = state.flags & flag::LOG != 0;
-    if len > 0 && logged && before(state.server_right.wrapping_add(SLACK), end) {
+    let out_of_window = before(state.server_right.wrapping_add(SLACK), end);
+    // What was said before may not be said otherwise: the engine compares.
+    let again = before(seq, state.client_next);
+    if len > 0 && logged && (out_of_window || again) {
         return Action::Punt;
     }
     if !before(state.server_next, ack) {
@@ -113,21 +116,21 @@ fn from_client(
     if state.flags & flag::STAMPED != 0 {
         raise(&mut state.client_tsval, value);
     }
-    if len > 0 && logged && before(state.client_next, end) {
-        let in_turn = !before(state.client_next, seq);
-        let from = if in_turn { state.client_next } else { seq };
-        let kept = record(&Record {
-            slot: state.slot,
-            generation: state.generation,
-            kind: RecordKind::Client,
-            at: state.client_pos + u64::from(from.wrapping_sub(state.client_next)),
-            seen: state.server_pos - u64::from(state.server_next.wrapping_sub(state.server_una)),
-            data: &segment.payload()[from.wrapping_sub(seq) as usize..],
-        });
+    if len > 0 && before(state.client_next, end) {
+        let kept = !logged
+            || record(&Record {
+                slot: state.slot,
+                generation: state.generation,
+                kind: RecordKind::Client,
+                at: state.client_pos + u64::from(seq.wrapping_sub(state.client_next)),
+                seen: state.server_pos
+                    - u64::from(state.server_next.wrapping_sub(state.server_una)),
+                data: segment.payload(),
+            });
         if !kept {
             return Action::Drop;
         }
-        if in_turn {
+        if !before(state.client_next, seq) {
             state.client_pos += u64::from(end.wrapping_sub(state.client_next));
             state.client_next = end;
         }
@@ -169,6 +172,10 @@ fn from_server(
     let len = segment.payload().len() as u32;
     let end = seq.wrapping_add(len);
     let logged = state.flags & flag::LOG != 0;
+    if !logged && before(state.client_next, ack) {
+        state.client_pos += u64::from(ack.wrapping_sub(state.client_next));
+        state.client_next = ack;
+    }
     let out_of_window = len > 0 && logged && before(state.client_right.wrapping_add(SLACK), end);
     // More acknowledged than was copied out: what filled a gap is known to the engine only.
     let ahead = logged && before(state.client_next, ack);

@@ -12,17 +12,26 @@ const BOOT: Time = Time(5000);
 pub(super) struct Logger {
     engine: Engine,
     started: Time,
+    shortcut: bool,
 }
 
 impl Logger {
-    pub(super) fn new(now: Time, spec: GroupSpec, ports: GroupPorts) -> Self {
-        let mut engine = Engine::new(EngineConfig::default());
+    pub(super) fn new(
+        now: Time,
+        spec: GroupSpec,
+        ports: GroupPorts,
+        shortcut: bool,
+        out: &mut impl Output,
+    ) -> Self {
+        let mut engine = engine(shortcut);
         engine
             .add_group(spec, ports)
             .expect("a fresh engine takes a group");
+        engine.announce(out);
         Self {
             engine,
             started: now,
+            shortcut,
         }
     }
 
@@ -35,8 +44,9 @@ impl Logger {
         let left = self.engine.export(self.clock(now));
         let image = Image::parse(&left).expect("an engine understands itself");
         *self = Self {
-            engine: Engine::new(EngineConfig::default()),
+            engine: engine(self.shortcut),
             started: now,
+            shortcut: self.shortcut,
         };
         self.engine
             .import(self.clock(now), image, |spec| Some(ports(spec)), out)
@@ -48,15 +58,18 @@ impl Logger {
         now: Time,
         port: PortId,
         frame: &mut [u8],
+        offload: Offload,
         out: &mut impl Output,
     ) {
         let now = self.clock(now);
-        self.engine
-            .handle_frame(now, port, frame, Offload::default(), out);
+        self.engine.handle_records(now, out);
+        self.engine.handle_frame(now, port, frame, offload, out);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
-        self.engine.handle_timeout(self.clock(now), out);
+        let now = self.clock(now);
+        self.engine.handle_records(now, out);
+        self.engine.handle_timeout(now, out);
     }
 
     pub(super) fn failover(&mut self, now: Time, group: &str, out: &mut impl Output) -> PortId {
@@ -75,9 +88,21 @@ impl Logger {
         self.engine.poll_event()
     }
 
-    pub(super) fn status(&self) -> Vec<crate::control::GroupStatus> {
+    pub(super) fn status(
+        &mut self,
+        now: Time,
+        out: &mut impl Output,
+    ) -> Vec<crate::control::GroupStatus> {
+        self.engine.refresh(self.clock(now), out);
         self.engine.status(None, true)
     }
+}
+
+fn engine(shortcut: bool) -> Engine {
+    Engine::new(EngineConfig {
+        shortcut,
+        ..EngineConfig::default()
+    })
 }
 
 /// The ports of the simulated interfaces: `north` and `server` with a number.

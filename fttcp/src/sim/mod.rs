@@ -100,6 +100,8 @@ pub struct Scenario {
     pub buffer_bytes: u32,
     /// What a full buffer does.
     pub on_full: OnFull,
+    /// With a fast path whose records may take so many bytes.
+    pub shortcut: Option<usize>,
 }
 
 impl Default for Scenario {
@@ -127,6 +129,7 @@ impl Default for Scenario {
             kind: "opaque",
             buffer_bytes: 1 << 20,
             on_full: OnFull::Unprotect,
+            shortcut: None,
         }
     }
 }

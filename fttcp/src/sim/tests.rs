@@ -98,6 +98,24 @@ fn trap_16_crash_at_every_event_kernel_resets() {
     crash_everywhere(&Scenario::default(), Death::Resets);
 }
 
+/// With a fast path whose ring is small enough to be full now and then.
+fn short(base: Scenario) -> Scenario {
+    Scenario {
+        shortcut: Some(6000),
+        ..base
+    }
+}
+
+#[test]
+fn shortcut_crash_at_every_event_machine_stops() {
+    crash_everywhere(&short(Scenario::default()), Death::Silent);
+}
+
+#[test]
+fn shortcut_crash_at_every_event_kernel_closes() {
+    crash_everywhere(&short(keep_alive()), Death::Closes);
+}
+
 fn keep_alive() -> Scenario {
     Scenario {
         script: Script {
@@ -375,6 +393,7 @@ fn chance(seed: u64) -> Scenario {
         kind: ["opaque", "exchange"][rng.below(2) as usize],
         buffer_bytes: 1 << 20,
         on_full: OnFull::Unprotect,
+        shortcut: rng.permille(500).then_some(20_000),
     }
 }
 

@@ -14,7 +14,10 @@ use super::host::{Host, HostSpec};
 use super::logger::{Logger, ports};
 use super::{Crash, Death, Link, Outcome, Rng, Scenario};
 use crate::control::{GroupSpec, ServiceSpec};
+use crate::flow::shortcut::{Outcome as Fate, Shortcut};
+use crate::flow::{FlowKey, FlowState, Record, Route};
 use crate::frame::{Offload, Output, PortId, Time};
+use crate::wire::{Segment, locate};
 
 const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -49,13 +52,71 @@ struct World<'a> {
     silent: Vec<bool>,
 }
 
-/// Collects what the engine sends during one call.
+/// The data path: collects what is sent during one step, and forwards by itself if the scenario has it.
 #[derive(Default)]
-struct Sent(Vec<(PortId, Vec<u8>)>);
+struct Sent {
+    frames: Vec<(PortId, Vec<u8>)>,
+    shortcut: Option<Shortcut>,
+}
+
+impl Sent {
+    /// A frame came in at `port`. Gives it back if the engine must see it.
+    fn receive(&mut self, port: PortId, mut frame: Vec<u8>) -> Option<(Vec<u8>, Offload)> {
+        let Some(shortcut) = &mut self.shortcut else {
+            return Some((frame, Offload::default()));
+        };
+        // The device verifies checksums, as most do.
+        let whole = locate(&frame)
+            .is_ok_and(|layout| Segment::parse(&mut frame, layout, &Offload::default()).is_ok());
+        let offload = Offload {
+            checksum_valid: whole,
+            ..Offload::default()
+        };
+        match shortcut.receive(port, &mut frame, &offload) {
+            Fate::Punt => return Some((frame, offload)),
+            Fate::Drop => {}
+            Fate::Forward(to) => self.frames.push((to, frame)),
+        }
+        None
+    }
+}
 
 impl Output for Sent {
     fn transmit(&mut self, port: PortId, frame: &[u8], _: &Offload) {
-        self.0.push((port, frame.to_vec()));
+        self.frames.push((port, frame.to_vec()));
+    }
+
+    fn route(&mut self, port: PortId, route: Route) {
+        if let Some(shortcut) = &mut self.shortcut {
+            shortcut.route(port, route);
+        }
+    }
+
+    fn services(&mut self, group: u32, ports: &[u16], outbound: bool) {
+        if let Some(shortcut) = &mut self.shortcut {
+            shortcut.services(group, ports, outbound);
+        }
+    }
+
+    fn offload(&mut self, key: &FlowKey, state: &FlowState) -> bool {
+        self.shortcut.as_mut().is_some_and(|shortcut| {
+            shortcut.offload(key, state);
+            true
+        })
+    }
+
+    fn peek(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.shortcut.as_ref()?.peek(key)
+    }
+
+    fn reclaim(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.shortcut.as_mut()?.reclaim(key)
+    }
+
+    fn records(&mut self, each: &mut dyn FnMut(&Record<'_>)) {
+        if let Some(shortcut) = &mut self.shortcut {
+            shortcut.records(each);
+        }
     }
 }
 
@@ -149,8 +210,8 @@ impl<'a> World<'a> {
         }
     }
 
-    fn engine_sent(&mut self, sent: Sent) {
-        for (port, frame) in sent.0 {
+    fn engine_sent(&mut self, sent: &mut Sent) {
+        for (port, frame) in sent.frames.drain(..) {
             if port == NORTH {
                 self.checker.sees_for_client(&frame);
                 self.send(self.scenario.client_link, &Target::Client, &frame);
@@ -297,7 +358,12 @@ pub fn run(scenario: &Scenario) -> Outcome {
     let mut world = World::new(scenario);
     let spec = group(scenario);
     let ports = ports(&spec);
-    let mut logger = Logger::new(world.now, spec, ports);
+    let mut sent = Sent {
+        frames: Vec::new(),
+        shortcut: scenario.shortcut.map(Shortcut::new),
+    };
+    let shortcut = scenario.shortcut.is_some();
+    let mut logger = Logger::new(world.now, spec, ports, shortcut, &mut sent);
     let mut restarts = scenario.restarts.iter().peekable();
     let mut crashes = scenario.crashes.iter().enumerate();
     let mut next_crash = crashes.next();
@@ -314,9 +380,8 @@ pub fn run(scenario: &Scenario) -> Outcome {
             next_crash = crashes.next();
         }
         if restarts.next_if(|&&at| events >= at).is_some() {
-            let mut sent = Sent::default();
             logger.restart(world.now, &mut sent);
-            world.engine_sent(sent);
+            world.engine_sent(&mut sent);
         }
         let arrival = world.queue.peek().map(|Reverse((at, ..))| *at);
         let wake = world.next_wake(&logger);
@@ -324,16 +389,18 @@ pub fn run(scenario: &Scenario) -> Outcome {
             break;
         };
         world.now = next;
-        let mut sent = Sent::default();
         if arrival == Some(next)
-            && let Some(Reverse((_, _, target, mut frame))) = world.queue.pop()
+            && let Some(Reverse((_, _, target, frame))) = world.queue.pop()
         {
             match target {
                 Target::Engine(port) => {
                     if port == NORTH.0 {
                         world.checker.sees_from_client(&frame);
                     }
-                    logger.handle_frame(next, PortId(port), &mut frame, &mut sent);
+                    let port = PortId(port);
+                    if let Some((mut frame, offload)) = sent.receive(port, frame) {
+                        logger.handle_frame(next, port, &mut frame, offload, &mut sent);
+                    }
                 }
                 Target::Client => {
                     world.client.deliver(frame);
@@ -358,7 +425,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
             // Nothing may ask to be woken at the same instant for ever.
             world.now = Time(world.now.0 + 1);
         }
-        world.engine_sent(sent);
+        world.engine_sent(&mut sent);
         while let Some(event) = logger.poll_event() {
             log.push(format!("{} {event}", world.now.0));
         }
@@ -368,7 +435,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
         .filter(|&at| world.client_done(at))
         .count();
     let end_stalled = complete < world.clients.len() && world.end_stalled();
-    let mut status = logger.status();
+    let mut status = logger.status(world.now, &mut sent);
     Outcome {
         events,
         streams: world

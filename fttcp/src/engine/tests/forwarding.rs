@@ -86,7 +86,10 @@ fn commands_that_cannot_be_done_change_nothing() {
         .engine
         .add_standby("web", "vif9".to_owned(), ACTIVE)
         .expect("a dead port's number may come again");
-    let closed = bench.engine.remove_group("web").unwrap();
+    let closed = bench
+        .engine
+        .remove_group(bench.now, "web", &mut sent)
+        .unwrap();
     assert_eq!(closed, [NORTH, SECOND, ACTIVE]);
     assert_eq!(bench.engine.status(None, false), []);
 }

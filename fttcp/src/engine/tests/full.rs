@@ -50,7 +50,11 @@ fn memory_of_all_connections_is_bounded_and_given_back() {
     bench.open(7);
     assert_eq!(says(&mut bench, 0, &[1; 1000]).len(), 1);
     assert!(bench.engine.memory() >= 1000);
-    bench.engine.remove_group("web").unwrap();
+    let mut sent = Sent::default();
+    bench
+        .engine
+        .remove_group(bench.now, "web", &mut sent)
+        .unwrap();
     assert_eq!(bench.engine.memory(), 0);
 }
 

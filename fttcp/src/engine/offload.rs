@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Which connections the fast path has: giving, taking back, and what it copies out.
+//!
+//! The rule: before anything is done with a connection that the fast path has, it is taken back, then its records are
+//! taken, and only then its state is believed.
+
+use super::table::Key;
+use super::{Engine, EngineError, Group, Role};
+use crate::conn::Connection;
+use crate::flow::{FlowKey, Route, Side, flag};
+use crate::frame::{Offload, Output, PortId, Time};
+
+/// For what a record changes nothing is sent.
+struct Nowhere;
+
+impl Output for Nowhere {
+    fn transmit(&mut self, _: PortId, _: &[u8], _: &Offload) {}
+}
+
+fn flow_key(connection: &Connection) -> FlowKey {
+    let ends = connection.ends();
+    FlowKey {
+        group: connection.group as u32,
+        client: ends.client,
+        server: ends.server,
+    }
+}
+
+impl Engine {
+    /// Tells the data path what to do with the frames of every port. To be called after each command that changed a
+    /// group.
+    pub fn announce(&self, out: &mut dyn Output) {
+        for &(port, index, role) in &self.ports {
+            let Some(group) = &self.groups[index] else {
+                continue;
+            };
+            out.route(port, route(group, index, role));
+        }
+        for (index, group) in self.groups.iter().enumerate() {
+            let ports: Vec<u16> = group.iter().flat_map(Group::service_ports).collect();
+            out.services(index as u32, &ports, false);
+        }
+    }
+
+    /// Closes the way from a group's active server, as the first thing of a failover: whatever the fast path still
+    /// forwards of it would not be known.
+    ///
+    /// # Errors
+    /// There is no such group, or it has no standby.
+    pub(super) fn cut(
+        &mut self,
+        now: Time,
+        index: usize,
+        out: &mut dyn Output,
+    ) -> Result<(), EngineError> {
+        let Some(group) = &self.groups[index] else {
+            return Ok(());
+        };
+        if group.ports.standbys.is_empty() {
+            return Err(EngineError::NoStandby(group.spec.name.clone()));
+        }
+        out.route(group.ports.active, Route::Closed);
+        for slot in self.table.of_group(index) {
+            self.take_back(now, slot, out);
+        }
+        Ok(())
+    }
+
+    /// Takes what the fast path has copied out. To be called when there is something, at the latest every few
+    /// milliseconds, and before frames are handled that came in meanwhile.
+    pub fn handle_records(&mut self, now: Time, out: &mut dyn Output) {
+        let mut stale = Vec::new();
+        let Self {
+            table,
+            groups,
+            events,
+            scratch,
+            ..
+        } = self;
+        out.records(&mut |record| {
+            let slot = record.slot as usize;
+            let Some(connection) = table.get(slot) else {
+                return;
+            };
+            let Some(group) = &mut groups[connection.group] else {
+                return;
+            };
+            if connection.generation != record.generation {
+                return;
+            }
+            let was = connection.protected;
+            let mut nowhere = Nowhere;
+            let service = connection.service;
+            let mut cx = group.context(service, now, &mut nowhere, events, scratch);
+            connection.on_record(record, &mut cx);
+            if was && !connection.protected {
+                stale.push(slot);
+            }
+        });
+        // What is not protected any more need not be copied out.
+        for slot in stale {
+            self.take_back(now, slot, out);
+            self.try_offload(now, slot, out);
+        }
+    }
+
+    /// Takes a connection back if the fast path has it.
+    pub(super) fn take_back(&mut self, now: Time, slot: usize, out: &mut dyn Output) {
+        let Some(connection) = self.table.get(slot).filter(|it| it.offloaded) else {
+            return;
+        };
+        connection.offloaded = false;
+        let state = out.reclaim(&flow_key(connection));
+        self.handle_records(now, out);
+        let (Some(state), Some(connection)) = (state, self.table.get(slot)) else {
+            return;
+        };
+        let Some(group) = &mut self.groups[connection.group] else {
+            return;
+        };
+        let service = connection.service;
+        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        connection.merge_flow(&state, &mut cx);
+        if state.flags & flag::PUNTED != 0 {
+            connection.unsettle();
+        }
+    }
+
+    /// Takes back the connection of this name, if the fast path has it.
+    pub(super) fn take_back_named(&mut self, now: Time, key: &Key, out: &mut dyn Output) {
+        if let Some(slot) = self.table.find(key) {
+            self.take_back(now, slot, out);
+        }
+    }
+
+    /// Gives a connection to the fast path, if it may have it.
+    pub(super) fn try_offload(&mut self, now: Time, slot: usize, out: &mut dyn Output) {
+        if !self.config.shortcut {
+            return;
+        }
+        let Some(connection) = self.table.get(slot).filter(|it| !it.offloaded) else {
+            return;
+        };
+        let Some(group) = &mut self.groups[connection.group] else {
+            return;
+        };
+        let service = connection.service;
+        let cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        if connection.may_offload(&cx) {
+            let state = connection.flow_state(slot);
+            connection.packets = 0;
+            connection.offloaded = out.offload(&flow_key(connection), &state);
+        }
+    }
+
+    /// Brings what the engine knows of the connections that the fast path has up to date, for a status.
+    pub fn refresh(&mut self, now: Time, out: &mut dyn Output) {
+        self.handle_records(now, out);
+        let slots: Vec<usize> = self.table.slots().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let Some(connection) = self.table.get(slot).filter(|it| it.offloaded) else {
+                continue;
+            };
+            let (Some(state), Some(group)) = (
+                out.peek(&flow_key(connection)),
+                &mut self.groups[connection.group],
+            ) else {
+                continue;
+            };
+            let service = connection.service;
+            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            connection.merge_flow(&state, &mut cx);
+        }
+    }
+}
+
+fn route(group: &Group, index: usize, role: Role) -> Route {
+    let forward = |to, side| Route::Forward {
+        to,
+        group: index as u32,
+        side,
+    };
+    match role {
+        Role::North => forward(group.ports.active, Side::North),
+        Role::Active => forward(group.ports.north, Side::South),
+        Role::Standby | Role::Dead => Route::Closed,
+    }
+}

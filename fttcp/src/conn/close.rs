@@ -80,6 +80,7 @@ impl Connection {
                     ack,
                     flags,
                     window: 0,
+                    urgent: 0,
                     options: crate::wire::OptionsRepr::default(),
                     payload: &[],
                 });

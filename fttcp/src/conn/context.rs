@@ -125,6 +125,13 @@ impl Context<'_> {
             .transmit(self.south, self.scratch, &Offload::default());
     }
 
+    /// Builds the ICMP error and sends it to the client.
+    pub(crate) fn send_north_icmp(&mut self, error: &TooBigRepr<'_>) {
+        error.emit(self.scratch);
+        self.out
+            .transmit(self.north, self.scratch, &Offload::default());
+    }
+
     /// A byte that no client had been sent before leaves.
     pub(crate) fn new_byte(&mut self) {
         if let Some(progress) = &mut self.progress

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Segments that the logger makes itself, in the name of either end.
 
-use super::{Connection, Context, State};
+use super::clock::newer;
+use super::{Connection, Context, Ecn, State};
 use crate::wire::{Flags, OptionsRepr, SegmentRepr, SeqNumber, Timestamps};
 
 impl Connection {
@@ -25,7 +26,7 @@ impl Connection {
     fn stamps_for_client(&mut self) -> Option<Timestamps> {
         if let Some(map) = self.map {
             let mapped = map.ts_last.wrapping_add(map.ts_delta);
-            if mapped.wrapping_sub(self.server.tsval).cast_signed() > 0 {
+            if newer(mapped, self.server.tsval) {
                 self.server.tsval = mapped;
             }
         }
@@ -54,6 +55,7 @@ impl Connection {
             ack: SeqNumber::at(self.client.isn, self.client.acked),
             flags: flags.with(Flags::ACK),
             window,
+            urgent: 0,
             options,
             payload: data,
         });
@@ -80,9 +82,14 @@ impl Connection {
             tags: self.path.tags(),
             seq: self.server.isn,
             ack: SeqNumber::at(self.client.isn, 0),
-            flags: Flags::SYN.with(Flags::ACK),
+            flags: if self.ecn == Ecn::Agreed {
+                Flags::SYN.with(Flags::ACK).with(Flags::ECE)
+            } else {
+                Flags::SYN.with(Flags::ACK)
+            },
             // A SYN's window is never scaled.
             window: self.server.right.min(u64::from(u16::MAX)) as u16,
+            urgent: 0,
             options,
             payload: &[],
         });
@@ -119,6 +126,7 @@ impl Connection {
             ack: SeqNumber::at(self.present_isn(), ack),
             flags: flags.with(Flags::ACK),
             window: window.min(u64::from(u16::MAX)) as u16,
+            urgent: 0,
             options: OptionsRepr {
                 timestamps,
                 ..OptionsRepr::default()
@@ -149,8 +157,14 @@ impl Connection {
             // It stands before the first byte that is replayed.
             seq: SeqNumber::at(self.client.isn, self.log.start()) - 1,
             ack: SeqNumber(0),
-            flags: Flags::SYN,
+            // A connection must not gain ECN: its client does not expect marks.
+            flags: if self.ecn == Ecn::Agreed || (!negotiated && self.ecn == Ecn::Offered) {
+                Flags::SYN.with(Flags::ECE).with(Flags::CWR)
+            } else {
+                Flags::SYN
+            },
             window: room.min(u64::from(u16::MAX)) as u16,
+            urgent: 0,
             options,
             payload: &[],
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What a client's segment changes. Its data is logged first and forwarded then.
 
+use super::clock::newer;
 use super::{Connection, Context, State, Verdict};
 use crate::wire::{Flags, Segment, SeqNumber};
 
@@ -30,6 +31,7 @@ impl Connection {
         segment: &mut Segment<'_>,
         cx: &mut Context<'_>,
     ) -> Verdict {
+        let silent = self.was_silent(cx.now);
         self.active = cx.now;
         let flags = segment.head().flags;
         if flags.has(Flags::SYN) {
@@ -42,7 +44,7 @@ impl Connection {
             self.rewrite_for_server(segment);
             return Verdict::Forward;
         }
-        let brought = self.track_client(segment, cx);
+        let brought = self.track_client(segment, silent, cx);
         if flags.has(Flags::RST) {
             return self.client_reset(segment, cx);
         }
@@ -76,37 +78,21 @@ impl Connection {
         }
     }
 
-    /// A SYN of an incarnation that is known already.
-    fn client_syn(&mut self, segment: &mut Segment<'_>, cx: &mut Context<'_>) -> Verdict {
-        let known = segment.head().seq == self.client.isn;
-        match self.state {
-            State::Opening => {
-                segment.strip_stateful();
-                Verdict::Forward
-            }
-            State::Recovering | State::Orphaned if known => {
-                self.repeat_syn_ack(cx);
-                Verdict::Drop
-            }
-            State::Recovering | State::Orphaned => Verdict::Drop,
-            // The replacement does not know the client's SYN-ACK; the logger does.
-            State::Established if known && self.map.is_some() => {
-                self.repeat_syn_ack(cx);
-                Verdict::Drop
-            }
-            State::Established | State::Closed => {
-                if self.protected {
-                    segment.strip_stateful();
-                }
-                Verdict::Forward
-            }
-        }
-    }
-
     /// Notes acknowledgement, window and clock, and logs the data.
-    fn track_client(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) -> FromClient {
+    fn track_client(
+        &mut self,
+        segment: &Segment<'_>,
+        silent: bool,
+        cx: &mut Context<'_>,
+    ) -> FromClient {
         let head = *segment.head();
         let mut brought = FromClient::default();
+        if self.protected && !self.acceptable(segment) {
+            // No server takes anything of it (RFC 9293 section 3.10.7.4); it may be forged.
+            brought.wants_ack = !head.flags.has(Flags::RST);
+            brought.refused = !segment.payload().is_empty();
+            return brought;
+        }
         if head.flags.has(Flags::ACK) {
             let ack = head.ack.position(self.server.isn, self.server.una);
             if let Ok(ack) = u64::try_from(ack)
@@ -122,7 +108,7 @@ impl Connection {
             }
         }
         if let Some(stamps) = head.options.timestamps
-            && stamps.value.wrapping_sub(self.client.tsval).cast_signed() > 0
+            && (silent || newer(stamps.value, self.client.tsval))
         {
             self.client.tsval = stamps.value;
         }
@@ -140,6 +126,16 @@ impl Connection {
         }
         self.log_data(segment, cx, &mut brought);
         brought
+    }
+
+    /// Whether any of the segment, or the byte before it as in a keep-alive, lies in the window that the client was
+    /// told, or not far beyond it.
+    fn acceptable(&self, segment: &Segment<'_>) -> bool {
+        let head = segment.head();
+        let acked = self.client.acked;
+        let at = head.seq.position(self.client.isn, acked);
+        let end = at + segment.payload().len() as i64 + i64::from(head.flags.has(Flags::FIN));
+        end + 1 >= acked.cast_signed() && at <= (self.server.right + WINDOW_SLACK).cast_signed()
     }
 
     /// Notes how far the client has sent, as far as its peer lets it.
@@ -182,6 +178,9 @@ impl Connection {
         }
         if data.is_empty() || end <= stable {
             return;
+        }
+        if segment.head().urgent != 0 {
+            self.urgent.note(at, segment.head().urgent);
         }
         let (refused, withheld) = self.log_from(at, self.server.una, data, cx);
         (brought.refused, brought.withheld) = (refused, withheld);
@@ -276,16 +275,7 @@ impl Connection {
             segment.set_ack(SeqNumber::at(map.isn, ack));
         }
         segment.shift_sack(self.delta_seq());
-        segment.map_timestamps(
-            |value| value,
-            |echo| {
-                let echo = echo.wrapping_sub(map.ts_delta);
-                if echo.wrapping_sub(map.ts_first).cast_signed() < 0 {
-                    map.ts_first
-                } else {
-                    echo
-                }
-            },
-        );
+        segment.map_timestamps(|value| value, |echo| map.echo_for_server(echo));
+        segment.strip_unknown();
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What a server's segment changes. Its data is hashed first and forwarded then.
 
+use super::clock::newer;
 use super::from_client::WINDOW_SLACK;
 use super::{Close, Connection, Context, State, Verdict};
+use crate::frame::Time;
 use crate::wire::{Flags, Head, Segment, SeqNumber};
 
 impl Connection {
@@ -14,7 +16,7 @@ impl Connection {
     ) -> Verdict {
         let head = *segment.head();
         if head.flags.has(Flags::SYN) && self.state != State::Recovering {
-            return self.server_syn(&head, cx);
+            return self.server_syn(segment, cx);
         }
         match self.state {
             State::Recovering => self.recovery_from_server(segment, cx),
@@ -26,40 +28,16 @@ impl Connection {
             }
             State::Established => self.pass_from_server(segment, cx),
             State::Closed => {
-                self.rewrite_for_client(segment);
+                self.rewrite_for_client(segment, cx.now);
                 Verdict::Forward
             }
         }
     }
 
-    fn server_syn(&mut self, head: &Head, cx: &mut Context<'_>) -> Verdict {
-        if self.map.is_some() {
-            // The replacement has not got the logger's last handshake segment.
-            let ack = self.server.una.min(self.map.map_or(0, |map| map.next));
-            cx.send_south(&self.for_server(Flags::default(), self.stable(), ack, &[]));
-            return Verdict::Drop;
-        }
-        if !self.protected || !head.flags.has(Flags::ACK) {
-            return Verdict::Forward;
-        }
-        let untouched = self.server.una == 0 && self.server.end == 0;
-        if self.state == State::Opening || (self.state == State::Established && untouched) {
-            self.server.isn = head.seq;
-            self.server.options = head.options;
-            self.server.tsval = head.options.timestamps.map_or(0, |stamps| stamps.value);
-            self.server.right = u64::from(head.window);
-            self.state = State::Established;
-            if head.ack != self.client.isn + 1 {
-                self.unprotect("its server took data with the SYN", cx);
-            }
-        }
-        Verdict::Forward
-    }
-
     fn server_reset(&mut self, segment: &mut Segment<'_>, cx: &mut Context<'_>) -> Verdict {
         let expected = !self.protected || self.state == State::Closed;
         if self.state == State::Established || self.state == State::Closed {
-            self.rewrite_for_client(segment);
+            self.rewrite_for_client(segment, cx.now);
         }
         if expected {
             return Verdict::Forward;
@@ -106,7 +84,7 @@ impl Connection {
             map.next = map.next.max(end + u64::from(fin));
         }
         let fin_withheld = fin && !self.pass_fin(end, cx);
-        self.rewrite_for_client(segment);
+        self.rewrite_for_client(segment, cx.now);
         if fin_withheld {
             if data_len == 0 && self.client.acked == acked_before {
                 return Verdict::Drop;
@@ -154,25 +132,15 @@ impl Connection {
     }
 
     /// Rewrites a segment of the present server for the client. Without a mapping it stays untouched.
-    pub(crate) fn rewrite_for_client(&mut self, segment: &mut Segment<'_>) {
+    pub(crate) fn rewrite_for_client(&mut self, segment: &mut Segment<'_>, now: Time) {
+        let silent = self.was_silent(now);
         let head = *segment.head();
         if let Some(map) = &mut self.map {
-            let (delta, first) = (map.ts_delta, map.ts_first);
-            if let Some(stamps) = head.options.timestamps
-                && stamps.value.wrapping_sub(map.ts_last).cast_signed() > 0
-            {
-                map.ts_last = stamps.value;
+            if let Some(stamps) = head.options.timestamps {
+                map.note_clock(stamps.value, silent);
             }
-            segment.map_timestamps(
-                |value| {
-                    if value.wrapping_sub(first).cast_signed() < 0 {
-                        first.wrapping_add(delta)
-                    } else {
-                        value.wrapping_add(delta)
-                    }
-                },
-                |echo| echo,
-            );
+            segment.strip_unknown();
+            segment.map_timestamps(|value| map.stamp_for_client(value), |echo| echo);
             let old_values = head.seq.position(self.present_isn(), self.server.end);
             self.substitute(segment, old_values);
             segment.set_seq(head.seq + self.delta_seq());
@@ -186,7 +154,7 @@ impl Connection {
             }
         }
         if let Some(stamps) = segment.head().options.timestamps
-            && stamps.value.wrapping_sub(self.server.tsval).cast_signed() > 0
+            && (silent || newer(stamps.value, self.server.tsval))
         {
             self.server.tsval = stamps.value;
         }

@@ -127,8 +127,30 @@ impl Connection {
     /// Most bytes, options included, that a segment to the client may have.
     pub(crate) fn path_mss(&self) -> u16 {
         let offered = self.client.options.mss.unwrap_or(536);
-        self.path_mtu
-            .map_or(offered, |mtu| offered.min(mtu - self.headers()))
+        self.path_mtu.map_or(offered, |mtu| {
+            offered.min(mtu.saturating_sub(self.headers()))
+        })
+    }
+
+    /// The replacement takes smaller segments than its predecessor: tells the client, which cannot know.
+    pub(crate) fn tell_smaller_mss(&self, cx: &mut Context<'_>) {
+        let announced = self.server.options.mss.unwrap_or(536);
+        let Some(mss) = self.map.and_then(|map| map.options.mss) else {
+            return;
+        };
+        if mss >= announced || self.client.fin.is_some() {
+            return;
+        }
+        cx.send_north_icmp(&TooBigRepr {
+            src: self.path.server,
+            dst: self.path.client,
+            tags: self.path.tags(),
+            mtu: mss.saturating_add(self.headers()),
+            quoted_dst: self.path.server.socket,
+            seq: SeqNumber::at(self.client.isn, self.client.acked),
+            ack: SeqNumber::at(self.server.isn, self.server.una),
+            quoted_len: announced.saturating_add(self.headers()),
+        });
     }
 
     /// Tells the present server an MTU that was learnt after it was sent the SYN with this MSS.

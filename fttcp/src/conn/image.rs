@@ -24,6 +24,7 @@ impl Connection {
             Some(self.client.right),
             self.client.fin,
             Some(self.client.acked),
+            Some(self.client.next),
             Some(self.server.right),
             self.server.fin,
             Some(self.server.end),
@@ -41,6 +42,7 @@ impl Connection {
             && self.replay_from <= self.server.una.min(self.server.end)
             && self.sent.start() == self.replay_from
             && self.log.is_sound()
+            && self.urgent.is_sound()
             && self.sent.is_sound()
     }
 }

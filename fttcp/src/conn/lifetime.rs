@@ -42,6 +42,7 @@ impl Connection {
         self.client.acked = self.client.acked.max(stable);
         self.log.clear();
         self.causes = VecDeque::new();
+        self.urgent.clear();
         self.sent = self.sent.cleared();
         self.replay_from = 0;
         self.plugin = None;

@@ -9,6 +9,7 @@
 //! * `from_server`: what a server's segment changes; hashing before forwarding; rewriting.
 //! * `close`: a server's FIN and RST, which may be a crash.
 //! * `icmp`: ICMP errors about its segments, and the path's MTU.
+//! * `syn`: what is negotiated. `clock`: timestamps. `urgent`: where urgent data ended.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `offload`: a connection that the fast path forwards by itself.
 //! * `emit`: segments that the logger makes itself.
@@ -20,6 +21,7 @@
 //! Before any failover there is no mapping and segments pass untouched.
 
 mod canon;
+mod clock;
 mod close;
 mod context;
 mod emit;
@@ -32,7 +34,9 @@ mod lifetime;
 mod offload;
 mod sent;
 mod sketch;
+mod syn;
 mod truncate;
+mod urgent;
 mod verify;
 
 use std::collections::VecDeque;
@@ -54,6 +58,8 @@ pub(crate) use from_client::FromClient;
 pub(crate) use image::FAR;
 pub(crate) use lifetime::Orphan;
 pub(crate) use sent::Sent;
+pub(crate) use syn::{Ecn, prepare as prepare_syn};
+pub(crate) use urgent::Urgent;
 pub(crate) use verify::{Divergence, Verifier};
 
 /// What becomes of the frame at hand.
@@ -181,9 +187,11 @@ pub(crate) struct Connection {
     /// From this client position on, the client had seen (acknowledged) this much of the server's stream: a replay
     /// keeps to the same order of cause and effect.
     pub(crate) causes: VecDeque<(u64, u64)>,
+    pub(crate) urgent: Urgent,
     pub(crate) sent: Sent,
     /// Where a replay of the server's stream begins; that of the client's begins with the log.
     pub(crate) replay_from: u64,
+    pub(crate) ecn: Ecn,
     #[serde(with = "crate::service::stored")]
     pub(crate) plugin: Option<Box<dyn Service>>,
     pub(crate) map: Option<Mapping>,
@@ -259,6 +267,8 @@ impl Connection {
             },
             log: StableBuffer::default(),
             causes: VecDeque::new(),
+            urgent: Urgent::default(),
+            ecn: Ecn::of_syn(head.flags),
             sent,
             replay_from: 0,
             plugin,
@@ -364,6 +374,7 @@ impl Connection {
         self.protected = false;
         self.log.clear();
         self.causes = VecDeque::new();
+        self.urgent.clear();
         self.sent = self.sent.cleared();
         self.replay_from = 0;
         self.plugin = None;

@@ -22,9 +22,6 @@ impl Engine {
         let Ok(mut error) = locate_icmp(frame, offload) else {
             return true;
         };
-        let Some(group) = &mut self.groups[index] else {
-            return false;
-        };
         // It goes to whom it quotes, away from where it comes from.
         if error.to != error.src.ip() {
             return true;
@@ -39,6 +36,10 @@ impl Engine {
             group: index,
             client,
             server,
+        };
+        self.take_back_named(now, &key, out);
+        let Some(group) = &mut self.groups[index] else {
+            return false;
         };
         let (Some(service), Some(slot)) = (group.service(server), self.table.find(&key)) else {
             return true;

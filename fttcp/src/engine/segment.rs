@@ -3,7 +3,7 @@
 
 use super::table::Key;
 use super::{Engine, Event, Role};
-use crate::conn::{Connection, State, Verdict};
+use crate::conn::{Connection, State, Verdict, prepare_syn};
 use crate::frame::{Offload, Output, Time};
 use crate::wire::{Flags, Segment, locate};
 
@@ -75,12 +75,15 @@ impl Engine {
                 });
                 connection
             } else {
-                segment.strip_stateful();
+                prepare_syn(&mut segment, &cx);
                 Connection::new(index, service, &segment, &cx)
             };
             self.generations = self.generations.wrapping_add(1);
             connection.generation = self.generations;
             let slot = self.table.insert(key, connection);
+            if let Some(connection) = self.table.get(slot) {
+                connection.log_syn_data(&segment, &cx);
+            }
             self.table.schedule(slot);
             return true;
         }

@@ -120,10 +120,8 @@ impl Connection {
     }
 
     fn note_clock(&mut self, head: &crate::wire::Head) {
-        if let (Some(map), Some(stamps)) = (&mut self.map, head.options.timestamps)
-            && stamps.value.wrapping_sub(map.ts_last).cast_signed() > 0
-        {
-            map.ts_last = stamps.value;
+        if let (Some(map), Some(stamps)) = (&mut self.map, head.options.timestamps) {
+            map.note_clock(stamps.value, false);
         }
     }
 

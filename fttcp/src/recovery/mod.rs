@@ -210,6 +210,7 @@ impl Connection {
         }
         self.ack_replacement(cx);
         let acked = self.server.una.min(self.map.map_or(0, |map| map.next));
+        self.tell_smaller_mss(cx);
         self.tell_path_mtu(recovery.told_mss, acked, cx);
         cx.counters.recovered += 1;
         let ends = self.ends();

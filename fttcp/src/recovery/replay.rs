@@ -5,7 +5,7 @@
 
 use super::Phase;
 use crate::conn::{Connection, Context};
-use crate::wire::{Flags, Head};
+use crate::wire::{Flags, Head, SegmentRepr};
 
 impl Connection {
     /// Sends what the replacement's window and the order of cause and effect allow.
@@ -29,15 +29,25 @@ impl Connection {
             let ack = self.replacement_ack();
             let mss = self.replacement_mss();
             while recovery.fed_next < data_end {
-                let room = (data_end - recovery.fed_next).min(mss as u64) as usize;
-                let data = self.log.read(recovery.fed_next, room);
-                let end = recovery.fed_next + data.len() as u64;
-                let flags = if end == data_end {
+                let at = recovery.fed_next;
+                let mark = self.urgent.after(at).unwrap_or(u64::MAX);
+                // Urgent data ends its segment: that has room for one mark.
+                let room = (data_end.min(mark) - at).min(mss as u64) as usize;
+                let data = self.log.read(at, room);
+                let end = at + data.len() as u64;
+                let mut flags = if end == data_end {
                     Flags::PSH
                 } else {
                     Flags::default()
                 };
-                cx.send_south(&self.for_server(flags, recovery.fed_next, ack, data));
+                if end == mark {
+                    flags = flags.with(Flags::URG);
+                }
+                let segment = self.for_server(flags, at, ack, data);
+                cx.send_south(&SegmentRepr {
+                    urgent: if end == mark { data.len() as u16 } else { 0 },
+                    ..segment
+                });
                 recovery.fed_next = end;
             }
             if self.client.fin == Some(recovery.fed_next)
@@ -95,7 +105,7 @@ impl Connection {
         let offered = self.map.and_then(|map| map.options.mss).unwrap_or(536);
         let mut mss = offered.min(self.client.options.mss.unwrap_or(536));
         if let Some(mtu) = self.server_mtu {
-            mss = mss.min(mtu - self.headers());
+            mss = mss.min(mtu.saturating_sub(self.headers()));
         }
         usize::from(mss)
             .saturating_sub(if self.stamped() { 12 } else { 0 })

@@ -36,6 +36,8 @@ pub struct SegmentRepr<'a> {
     pub flags: Flags,
     /// Window field, already scaled.
     pub window: u16,
+    /// Urgent pointer; 0 unless the flags have URG.
+    pub urgent: u16,
     /// Options.
     pub options: OptionsRepr,
     /// Data.
@@ -63,7 +65,8 @@ impl SegmentRepr<'_> {
         let words = (super::tcp::field::MIN + self.options.len()) / 4;
         out.extend([(words as u8) << 4, self.flags.0]);
         out.extend(self.window.to_be_bytes());
-        out.extend([0; 4]);
+        out.extend([0; 2]);
+        out.extend(self.urgent.to_be_bytes());
         self.options.emit(out);
         out.extend(self.payload);
         let check = !checksum::combine(&[pseudo_sum(src, dst, tcp_len), checksum::sum(&out[l4..])]);

@@ -12,6 +12,8 @@ use super::{
 use crate::frame::Offload;
 
 pub(super) const PROTOCOL_TCP: u8 = 6;
+/// AE, beside the data offset; once the nonce sum (NS).
+const ACCURATE_ECN: u8 = 0x01;
 
 /// Where the parts of a TCP segment lie in its frame, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub struct Head {
     pub flags: Flags,
     /// Window, unscaled.
     pub window: u16,
+    /// Urgent pointer: how far behind the sequence number the urgent data ends; 0 without URG.
+    pub urgent: u16,
     /// The options that the engine knows.
     pub options: OptionsRepr,
     /// It carries a signature (MD5 or AO).
@@ -129,6 +133,11 @@ impl<'a> Segment<'a> {
             ack: tcp.ack(),
             flags: tcp.flags(),
             window: tcp.window(),
+            urgent: if tcp.flags().has(Flags::URG) {
+                tcp.urgent()
+            } else {
+                0
+            },
             options: OptionsRepr::default(),
             signed: false,
         };
@@ -287,14 +296,45 @@ impl<'a> Segment<'a> {
     /// Overwrites with NOPs the options that must not be negotiated through a rewriter (TFO, MPTCP, ENO, the
     /// experimental kinds). Says whether there were any.
     pub fn strip_stateful(&mut self) -> bool {
+        self.strip(|option| *option == TcpOption::Stateful)
+    }
+
+    /// Overwrites with NOPs the options of which it is not known whether they mean anything to another server.
+    /// Says whether there were any.
+    pub fn strip_unknown(&mut self) -> bool {
+        self.strip(|option| matches!(option, TcpOption::Stateful | TcpOption::Unknown(_)))
+    }
+
+    fn strip(&mut self, unwanted: impl Fn(&TcpOption<'_>) -> bool) -> bool {
         let mut found = false;
         self.for_each_option(|segment, at, option, len| {
-            if option == TcpOption::Stateful {
+            if unwanted(&option) {
                 segment.replace(at, &[kind::NOP; 40][..len.min(40)]);
                 found = true;
             }
         });
         found
+    }
+
+    /// Lowers the MSS option to `max`, if there is one and it is higher.
+    pub fn clamp_mss(&mut self, max: u16) {
+        self.for_each_option(|segment, at, option, _| {
+            if let TcpOption::MaxSegmentSize(mss) = option
+                && mss > max
+            {
+                segment.replace(at + 2, &max.to_be_bytes());
+                segment.head.options.mss = Some(max);
+            }
+        });
+    }
+
+    /// Clears the AE flag (RFC 9768 section 3.1), so that a SYN asks for the ECN of RFC 3168 at most.
+    pub fn strip_accurate_ecn(&mut self) {
+        let at = self.layout.l4 + field::OFFSET;
+        let byte = self.frame[at];
+        if byte & ACCURATE_ECN != 0 {
+            self.replace(at, &[byte & !ACCURATE_ECN]);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) mod field {
     pub(crate) const FLAGS: usize = 13;
     pub(crate) const WINDOW: usize = 14;
     pub(crate) const CHECKSUM: usize = 16;
+    pub(crate) const URGENT: usize = 18;
     pub(crate) const MIN: usize = 20;
 }
 
@@ -32,6 +33,12 @@ impl Flags {
     pub const PSH: Self = Self(0x08);
     /// The acknowledgement is valid.
     pub const ACK: Self = Self(0x10);
+    /// The urgent pointer is valid (RFC 6093).
+    pub const URG: Self = Self(0x20);
+    /// Congestion was experienced; on a SYN, ECN is understood (RFC 3168 section 6.1).
+    pub const ECE: Self = Self(0x40);
+    /// The congestion window was reduced; on a SYN, ECN is asked for.
+    pub const CWR: Self = Self(0x80);
 
     /// Whether any bit of `other` is set.
     #[must_use]
@@ -106,6 +113,11 @@ impl<T: AsRef<[u8]>> TcpPacket<T> {
     /// Window, unscaled.
     pub fn window(&self) -> u16 {
         be16(self.bytes.as_ref(), field::WINDOW)
+    }
+
+    /// Urgent pointer; meaningful with [`Flags::URG`].
+    pub fn urgent(&self) -> u16 {
+        be16(self.bytes.as_ref(), field::URGENT)
     }
 
     /// Checksum field.

@@ -58,6 +58,12 @@ fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
         }
         Some(("buffer", bytes)) => spec.buffer_bytes = number(bytes)?,
         Some(("hold", ms)) => spec.fin_hold_ms = number(ms)?,
+        Some(("mss", bytes)) => {
+            let bytes = number(bytes)?;
+            let most = u16::try_from(bytes).ok().filter(|&most| most >= 64);
+            spec.mss_clamp =
+                Some(most.ok_or_else(|| format!("expected 64 to 65535 bytes in {part}"))?);
+        }
         None if part == DEFAULT_KIND => part.clone_into(&mut spec.kind),
         None => {
             return Err(format!(
@@ -66,7 +72,7 @@ fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
         }
         Some(_) => {
             return Err(format!(
-                "unknown option \"{part}\", expected mask=HEADER, address=IP, buffer=BYTES or hold=MS"
+                "unknown option \"{part}\", expected mask=HEADER, address=IP, buffer=BYTES, hold=MS or mss=BYTES"
             ));
         }
     }
@@ -184,13 +190,15 @@ mod tests {
 
     #[test]
     fn port_forms() {
-        let PortSpec(spec) = "80,opaque,mask=Date,mask=ETag,address=10.0.0.1,buffer=4096,hold=9"
-            .parse()
-            .unwrap();
+        let PortSpec(spec) =
+            "80,opaque,mask=Date,mask=ETag,address=10.0.0.1,buffer=4096,hold=9,mss=1400"
+                .parse()
+                .unwrap();
         assert_eq!((spec.port, spec.kind.as_str()), (80, "opaque"));
         assert_eq!(spec.mask, ["Date", "ETag"]);
         assert_eq!(spec.address, Some(IpAddr::from([10, 0, 0, 1])));
         assert_eq!((spec.buffer_bytes, spec.fin_hold_ms), (4096, 9));
+        assert_eq!(spec.mss_clamp, Some(1400));
         let PortSpec(least) = "8080".parse().unwrap();
         assert_eq!((least.port, least.kind.as_str()), (8080, "opaque"));
         assert!(least.mask.is_empty() && least.buffer_bytes > 0);
@@ -210,9 +218,10 @@ mod tests {
         );
         assert_eq!(
             told("80,mask="),
-            "unknown option \"mask=\", expected mask=HEADER, address=IP, buffer=BYTES or hold=MS"
+            "unknown option \"mask=\", expected mask=HEADER, address=IP, buffer=BYTES, hold=MS or mss=BYTES"
         );
         assert_eq!(told("80,hold=x"), "expected a number in hold=x");
+        assert_eq!(told("80,mss=10"), "expected 64 to 65535 bytes in mss=10");
         assert_eq!(told("80,address=x"), "expected an IP address in address=x");
     }
 }

@@ -374,7 +374,8 @@ pub(super) struct ProtectArgs {
     /// The logger's interface towards the clients
     #[arg(long, value_name = "INTERFACE", default_value = crate::supervise::proto::NORTH)]
     pub(super) north: String,
-    /// A TCP port to protect: NUMBER[,KIND][,address=IP][,mask=HEADER]...[,buffer=BYTES][,hold=MS]; KIND is opaque
+    /// A TCP port to protect: NUMBER[,KIND][,address=IP][,mask=HEADER]...[,buffer=BYTES][,hold=MS][,mss=BYTES]; KIND is
+    /// opaque
     #[arg(long = "port", value_name = "PORT", required = true)]
     pub(super) ports: Vec<PortSpec>,
     /// Only switch the path at a failover; connections break, as they do without FT-TCP

@@ -7,6 +7,7 @@ mod forwarding;
 mod full;
 mod moving;
 mod traps_icmp;
+mod traps_options;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -187,6 +188,7 @@ impl Bench {
             ack: SeqNumber(say.ack),
             flags: say.flags,
             window: say.window,
+            urgent: 0,
             options: say.options,
             payload: say.data,
         }

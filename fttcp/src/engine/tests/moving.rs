@@ -4,7 +4,7 @@
 use super::*;
 use crate::wire::{TcpOption, TcpPacket};
 
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: 10:00\r\n\r\n";
+pub(super) const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: 10:00\r\n\r\n";
 const NEW_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: 22:22\r\n\r\n";
 
 /// Request and response are through, the response acknowledged up to `una`; then the server dies. Gives what is sent.
@@ -30,7 +30,7 @@ fn orphan(bench: &mut Bench, scale: u8, una: u32) -> Vec<Seen> {
 }
 
 /// The replacement answers the handshake: its initial sequence number, clock and window scale.
-fn adopt(bench: &mut Bench, isn: u32, clock: u32, scale: u8) -> Vec<Seen> {
+pub(super) fn adopt(bench: &mut Bench, isn: u32, clock: u32, scale: u8) -> Vec<Seen> {
     let ack = bench.c(0);
     bench.say(
         STANDBY,
@@ -150,7 +150,8 @@ fn closed_window_of_the_client_does_not_keep_the_replacement_from_saying_it_all(
     assert!(right >= 6 + HEAD.len() as u32, "{told:?}");
 }
 
-fn moved(bench: &mut Bench, isn: u32, clock: u32, scale: u8) {
+/// Everything acknowledged, then moved to a replacement with this initial sequence number, clock and window scale.
+pub(super) fn moved(bench: &mut Bench, isn: u32, clock: u32, scale: u8) {
     orphan(bench, 7, HEAD.len() as u32);
     adopt(bench, isn, clock, scale);
     bench.say(

@@ -47,6 +47,7 @@ fn error(v6: bool, kind: [u8; 2], data: &[u8]) -> Vec<u8> {
         ack: SeqNumber(6),
         flags: Flags::ACK,
         window: 7,
+        urgent: 0,
         options: OptionsRepr {
             timestamps: Some(Timestamps { value: 1, echo: 2 }),
             ..OptionsRepr::default()

@@ -30,6 +30,7 @@ fn frame(v6: bool, tags: &[u8], payload: &[u8]) -> Vec<u8> {
         ack: SeqNumber(77),
         flags: Flags::ACK.with(Flags::PSH),
         window: 501,
+        urgent: 0,
         options: OptionsRepr {
             timestamps: Some(Timestamps { value: 9, echo: 8 }),
             ..OptionsRepr::default()
@@ -55,6 +56,7 @@ fn with_options(options: &[u8], payload: &[u8]) -> Vec<u8> {
         ack: SeqNumber(2),
         flags: Flags::ACK,
         window: 3,
+        urgent: 0,
         options: OptionsRepr::default(),
         payload: &data,
     }

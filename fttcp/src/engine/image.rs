@@ -188,7 +188,7 @@ impl Engine {
         &mut self,
         now: Time,
         wanted: usize,
-        connection: Connection,
+        mut connection: Connection,
         out: &mut dyn Output,
     ) -> bool {
         let (index, service) = (connection.group, connection.service);
@@ -205,6 +205,8 @@ impl Engine {
             server: ends.server,
         };
         self.generations = self.generations.max(connection.generation);
+        // What the fast path has may have changed after the image was taken: it is asked.
+        connection.offloaded = self.config.shortcut;
         let recovering = connection.state == State::Recovering;
         let slot = if wanted < self.config.max_connections {
             self.table.insert_at(wanted, key, connection)

@@ -49,6 +49,7 @@ impl Engine {
             pending: 0,
         });
         state.forget_solicited();
+        self.fragments.forget(index, false);
         self.announce(out);
         let moving = self.sort_orphans(now, index, out);
         self.events.push(Event::FailoverStarted {

@@ -63,6 +63,12 @@ impl Group {
         })
     }
 
+    /// Whether a service is at this address of the server.
+    pub(super) fn serves(&self, server: IpAddr) -> bool {
+        let mut addresses = self.services.iter().map(|service| service.spec.address);
+        addresses.any(|address| address.is_none_or(|address| address == server))
+    }
+
     /// The TCP ports of its services.
     pub(super) fn service_ports(&self) -> impl Iterator<Item = u16> {
         self.services.iter().map(|service| service.spec.port)

@@ -7,6 +7,7 @@
 
 mod event;
 mod failover;
+mod fragments;
 mod group;
 mod icmp;
 mod image;
@@ -19,6 +20,7 @@ use crate::conn::Events;
 use crate::control::{GroupSpec, OnFull};
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::service;
+use fragments::Fragments;
 use group::{Group, Role};
 use table::Table;
 
@@ -122,6 +124,7 @@ pub struct Engine {
     groups: Vec<Option<Group>>,
     ports: Vec<(PortId, usize, Role)>,
     table: Table,
+    fragments: Fragments,
     events: Events,
     scratch: Vec<u8>,
     /// The connection of the frame at hand.
@@ -136,6 +139,7 @@ impl Engine {
         Self {
             events: Events::new(config.max_events),
             table: Table::new(config.memory_bytes),
+            fragments: Fragments::default(),
             config,
             groups: Vec::new(),
             ports: Vec::new(),
@@ -257,6 +261,9 @@ impl Engine {
             self.table.remove(slot);
         }
         self.groups[index] = None;
+        for north in [false, true] {
+            self.fragments.forget(index, north);
+        }
         Ok(closed)
     }
 
@@ -337,6 +344,7 @@ impl Engine {
 
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
+        self.expire_fragments(now);
         while let Some(slot) = self.table.pop_due(now) {
             self.take_back(now, slot, out);
             let Some(connection) = self.table.get(slot) else {
@@ -359,7 +367,8 @@ impl Engine {
     /// When [`Engine::handle_timeout`] is to be called next; `None`: nothing is waiting.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        self.table.next_wake()
+        let waiting = [self.table.next_wake(), self.fragments.deadline()];
+        waiting.into_iter().flatten().min()
     }
 
     /// Memory that all connections use now for the bytes that they keep; bounded by [`EngineConfig::memory_bytes`].

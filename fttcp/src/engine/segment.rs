@@ -26,6 +26,12 @@ impl Engine {
             return false;
         };
         let Ok(layout) = locate(frame) else {
+            if self.take_fragment(now, index, role, frame, out).is_some() {
+                return false;
+            }
+            let Some(group) = &self.groups[index] else {
+                return false;
+            };
             let swallow =
                 role == Role::Active && group.has_solicited() && group.answers_solicitation(frame);
             return !swallow && self.judge_icmp(now, index, role, frame, offload, out);

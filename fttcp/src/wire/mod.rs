@@ -7,6 +7,7 @@
 mod build;
 mod checksum;
 mod ethernet;
+mod fragment;
 mod icmp;
 mod ipv4;
 mod ipv6;
@@ -18,6 +19,7 @@ mod tcp;
 pub use build::{Address, SegmentRepr, arp_request, neighbour_solicitation};
 pub use checksum::{combine, sum, update};
 pub use ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
+pub use fragment::{Fragment, join, locate_fragment, split};
 pub use icmp::{IcmpError, IcmpKind, TooBigRepr, locate_icmp};
 pub use ipv4::Ipv4Packet;
 pub use ipv6::Ipv6Packet;

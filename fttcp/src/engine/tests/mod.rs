@@ -7,6 +7,7 @@ mod forwarding;
 mod full;
 mod moving;
 mod traps_icmp;
+mod traps_ip;
 mod traps_options;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -115,14 +115,14 @@ impl Connection {
             room >> scale
         };
         let timestamps = self.stamped().then(|| Timestamps {
-            value: self.client.tsval,
+            value: self.client.tsval.wrapping_add(self.peer_deltas().1),
             echo: self.map.map_or(0, |map| map.ts_last),
         });
         SegmentRepr {
             src: self.path.client,
-            dst: self.path.server,
+            dst: self.present_server(),
             tags: self.path.tags(),
-            seq: SeqNumber::at(self.client.isn, at),
+            seq: SeqNumber::at(self.present_client_isn(), at),
             ack: SeqNumber::at(self.present_isn(), ack),
             flags: flags.with(Flags::ACK),
             window: window.min(u64::from(u16::MAX)) as u16,

@@ -35,9 +35,15 @@ impl Connection {
         self.active = cx.now;
         let flags = segment.head().flags;
         if flags.has(Flags::SYN) {
-            return self.client_syn(segment, cx);
+            return match self.outbound {
+                Some(_) => self.peer_syn(segment, cx),
+                None => self.client_syn(segment, cx),
+            };
         }
         if self.state == State::Opening {
+            if self.outbound.is_some() && flags.has(Flags::RST) {
+                self.refused();
+            }
             return Verdict::Forward;
         }
         if self.state == State::Closed {
@@ -52,11 +58,11 @@ impl Connection {
             self.correct(segment);
         }
         match self.state {
-            State::Recovering => {
+            State::Recovering if !self.over() => {
                 self.recovery_from_client(brought, cx);
                 Verdict::Drop
             }
-            State::Orphaned => {
+            State::Recovering | State::Orphaned => {
                 if brought.wants_ack {
                     self.ack_client(cx);
                 }
@@ -211,6 +217,7 @@ impl Connection {
                 plugin.client_bytes(stable, new);
             }
         }
+        self.forget_reissued();
         (false, false)
     }
 
@@ -245,13 +252,13 @@ impl Connection {
             .seq
             .position(self.client.isn, self.client.acked);
         let exact = at == self.client.acked.cast_signed() || at == self.stable().cast_signed();
+        if self.state == State::Orphaned || self.over() {
+            return Verdict::Drop;
+        }
         if self.state == State::Recovering {
             if exact {
                 self.abandon_recovery(cx);
             }
-            return Verdict::Drop;
-        }
-        if self.state == State::Orphaned {
             return Verdict::Drop;
         }
         self.rewrite_for_server(segment);
@@ -274,8 +281,13 @@ impl Connection {
             let ack = ack.max(map.first.cast_signed()).unsigned_abs();
             segment.set_ack(SeqNumber::at(map.isn, ack));
         }
+        let (seq_delta, ts_delta) = self.peer_deltas();
+        segment.set_seq(head.seq + seq_delta);
         segment.shift_sack(self.delta_seq());
-        segment.map_timestamps(|value| value, |echo| map.echo_for_server(echo));
+        segment.map_timestamps(
+            |value| value.wrapping_add(ts_delta),
+            |echo| map.echo_for_server(echo),
+        );
         segment.strip_unknown();
     }
 }

@@ -20,7 +20,10 @@ impl Connection {
         }
         match self.state {
             State::Recovering => self.recovery_from_server(segment, cx),
-            State::Orphaned => Verdict::Drop,
+            State::Orphaned => {
+                self.answer_retold(&head, cx);
+                Verdict::Drop
+            }
             State::Opening if head.flags.has(Flags::RST) => self.server_reset(segment, cx),
             State::Opening => Verdict::Forward,
             State::Established | State::Closed if head.flags.has(Flags::RST) => {
@@ -107,7 +110,9 @@ impl Connection {
 
     fn track_server_ack(&mut self, head: &Head, cx: &mut Context<'_>) {
         let stable = self.stable();
-        let ack = head.ack.position(self.client.isn, self.client.acked);
+        let ack = head
+            .ack
+            .position(self.present_client_isn(), self.client.acked);
         let Ok(ack) = u64::try_from(ack) else {
             return;
         };
@@ -135,12 +140,19 @@ impl Connection {
     pub(crate) fn rewrite_for_client(&mut self, segment: &mut Segment<'_>, now: Time) {
         let silent = self.was_silent(now);
         let head = *segment.head();
+        let (peer_seq, peer_ts) = self.peer_deltas();
         if let Some(map) = &mut self.map {
             if let Some(stamps) = head.options.timestamps {
                 map.note_clock(stamps.value, silent);
             }
             segment.strip_unknown();
-            segment.map_timestamps(|value| map.stamp_for_client(value), |echo| echo);
+            segment.map_timestamps(
+                |value| map.stamp_for_client(value),
+                |echo| echo.wrapping_sub(peer_ts),
+            );
+            if peer_seq != 0 {
+                segment.shift_sack(peer_seq);
+            }
             let old_values = head.seq.position(self.present_isn(), self.server.end);
             self.substitute(segment, old_values);
             segment.set_seq(head.seq + self.delta_seq());

@@ -12,6 +12,10 @@ impl Connection {
     /// Moves the connection's times to another clock, which shows `to` when the present one shows `from`.
     pub(crate) fn change_clock(&mut self, from: Time, to: Time) {
         self.active = self.active.moved(from, to);
+        self.opened = self.opened.moved(from, to);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.over = outbound.over.map(|over| over.moved(from, to));
+        }
         if let Some(hold) = &mut self.hold {
             hold.until = hold.until.moved(from, to);
         }

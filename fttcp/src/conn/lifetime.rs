@@ -34,7 +34,9 @@ impl Connection {
         self.state = State::Closed;
         self.active = cx.now;
         self.hold = None;
-        self.forget_streams();
+        if !self.retire(cx) {
+            self.forget_streams();
+        }
     }
 
     pub(crate) fn forget_streams(&mut self) {
@@ -83,6 +85,9 @@ impl Connection {
 
     /// Its server is dead. Says whether it is to be moved; a connection that is over is answered by the logger.
     pub(crate) fn orphan(&mut self, cx: &mut Context<'_>) -> Orphan {
+        if self.outbound.is_some() {
+            return self.orphan_outbound(cx);
+        }
         let over = self.server.fin.is_some_and(|fin| self.server.una > fin)
             && self.client.fin.is_some_and(|fin| self.stable() > fin);
         let movable = match self.state {
@@ -129,6 +134,8 @@ pub(crate) enum Orphan {
     /// Only a SYN had passed.
     AskAgain,
     Move,
+    /// It is over, but the replacement may open it again to get to where its predecessor was.
+    Retell,
     /// It is over; the logger answers in the dead server's place.
     Keep,
     /// It cannot be moved.

@@ -12,6 +12,7 @@
 //! * `syn`: what is negotiated. `clock`: timestamps. `urgent`: where urgent data ended.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `offload`: a connection that the fast path forwards by itself.
+//! * `outbound`: what differs if the server opened the connection; `client` is the peer then.
 //! * `emit`: segments that the logger makes itself.
 //! * `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
@@ -32,6 +33,7 @@ mod icmp;
 mod image;
 mod lifetime;
 mod offload;
+mod outbound;
 mod sent;
 mod sketch;
 mod syn;
@@ -57,6 +59,7 @@ pub(crate) use context::{Context, Events, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
 pub(crate) use image::FAR;
 pub(crate) use lifetime::Orphan;
+pub(crate) use outbound::{Adopted, Outbound};
 pub(crate) use sent::Sent;
 pub(crate) use syn::{Ecn, prepare as prepare_syn};
 pub(crate) use urgent::Urgent;
@@ -204,6 +207,10 @@ pub(crate) struct Connection {
     pub(crate) path_mtu: Option<u16>,
     /// Least MTU that was named on the way to a replacement while the logger fed it.
     pub(crate) server_mtu: Option<u16>,
+    /// If the server opened it.
+    pub(crate) outbound: Option<Box<Outbound>>,
+    /// When it was seen first.
+    pub(crate) opened: Time,
     pub(crate) active: Time,
     /// Its part of the memory that all connections share; kept by the table.
     #[serde(skip)]
@@ -278,6 +285,8 @@ impl Connection {
             failovers: 0,
             path_mtu: None,
             server_mtu: None,
+            outbound: None,
+            opened: cx.now,
             active: cx.now,
             account: Account::default(),
             generation: 0,
@@ -310,7 +319,7 @@ impl Connection {
     }
 
     /// Both ends offered window scaling.
-    const fn scaled(&self) -> bool {
+    pub(crate) const fn scaled(&self) -> bool {
         self.client.options.window_scale.is_some() && self.server.options.window_scale.is_some()
     }
 

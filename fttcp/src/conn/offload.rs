@@ -33,7 +33,10 @@ impl Connection {
             .is_none_or(|progress| progress.status.first_new_byte_us.is_some());
         // The fast path does not close windows.
         let open = !self.protected || cx.service.spec.on_full != OnFull::Hold;
-        calm && parts
+        // What it would have to know of a connection that the server opened: see `outbound`.
+        self.outbound.is_none()
+            && calm
+            && parts
             && told
             && open
             && self.state == State::Established

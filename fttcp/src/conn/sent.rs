@@ -244,6 +244,17 @@ impl Sent {
         }
     }
 
+    /// Whether a replacement's stream may begin with these bytes, as far as is known. Nothing is taken.
+    pub(crate) fn begins_with(&self, masks: &Masks, data: &[u8]) -> bool {
+        match self {
+            Self::Full(full) => full.expected.as_ref().is_none_or(|expected| {
+                let mut fresh = Verifier::new(full.verifier.block());
+                expected.compare(&mut fresh, masks, data).is_ok()
+            }),
+            Self::Sampled(_) => true,
+        }
+    }
+
     /// Where the stream ended that a replacement has to say again; 0 if none.
     pub(crate) fn expected_end(&self) -> u64 {
         match self {

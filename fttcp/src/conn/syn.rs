@@ -30,7 +30,7 @@ impl Ecn {
     }
 
     /// After the server has answered with these flags.
-    const fn answered(self, flags: Flags) -> Self {
+    pub(super) const fn answered(self, flags: Flags) -> Self {
         match self {
             Self::Offered if flags.has(Flags::ECE) && !flags.has(Flags::CWR) => Self::Agreed,
             Self::Offered | Self::Off | Self::Agreed => Self::Off,

@@ -12,7 +12,8 @@ impl Connection {
     /// Asks the plug-in whether a replay may start later than it would now. To be called when the client has
     /// acknowledged something new.
     pub(crate) fn consider_truncation(&mut self, cx: &mut Context<'_>) {
-        if self.state != State::Established || !self.protected {
+        // What one connection of the server no longer needs, the replay of a client's may.
+        if self.state != State::Established || !self.protected || self.outbound.is_some() {
             return;
         }
         let acknowledged = self.server.una.min(self.server.end);

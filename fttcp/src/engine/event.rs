@@ -76,6 +76,18 @@ pub enum Event {
         /// What the replacement gave instead, masked.
         regenerated: String,
     },
+    /// A connection that the server had opened was reset, as the group's `outbound` policy says: its replacement opens a
+    /// new one.
+    Reissued {
+        /// The connection.
+        ends: Ends,
+    },
+    /// The server tried to open a connection and was refused, as the group's `outbound` policy says. Told once for each
+    /// remote end.
+    Forbidden {
+        /// The connection.
+        ends: Ends,
+    },
     /// A connection could not be moved; it was reset.
     Lost {
         /// The connection.
@@ -126,6 +138,15 @@ impl fmt::Display for Event {
                 f,
                 "{ends}: reset: the replacement's output differs at or before offset {offset}: sent {sent}, regenerated {regenerated}"
             ),
+            Self::Reissued { ends } => {
+                write!(f, "{ends}: opened by the server: reset, to be opened anew")
+            }
+            Self::Forbidden { ends } => {
+                write!(
+                    f,
+                    "{ends}: opened by the server: refused (outbound = forbid)"
+                )
+            }
             Self::Lost { ends, reason } => write!(f, "{ends}: reset: {reason}"),
         }
     }

@@ -51,7 +51,7 @@ impl Engine {
         state.forget_solicited();
         self.fragments.forget(index, false);
         self.announce(out);
-        let moving = self.sort_orphans(now, index, out);
+        let (moving, telling) = self.sort_orphans(now, index, out);
         self.events.push(Event::FailoverStarted {
             group: group.to_owned(),
             number,
@@ -59,12 +59,20 @@ impl Engine {
             connections: moving.len() as u64,
         });
         self.move_all(now, index, &moving, out);
+        self.start_all(now, index, &telling, out);
+        let waiting = [moving, telling].concat();
+        self.await_openings(index, &waiting);
         Ok(dead)
     }
 
-    /// Sees to the connections that are not moved, and gives those that are.
-    fn sort_orphans(&mut self, now: Time, index: usize, out: &mut dyn Output) -> Vec<usize> {
-        let mut moving = Vec::new();
+    /// Sees to the connections that are not moved, and gives those that are, and those that may be told again.
+    fn sort_orphans(
+        &mut self,
+        now: Time,
+        index: usize,
+        out: &mut dyn Output,
+    ) -> (Vec<usize>, Vec<usize>) {
+        let (mut moving, mut telling) = (Vec::new(), Vec::new());
         for slot in self.table.of_group(index) {
             let (Some(connection), Some(group)) = (self.table.get(slot), &mut self.groups[index])
             else {
@@ -73,7 +81,9 @@ impl Engine {
             let service = connection.service;
             let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
             let orphan = connection.orphan(&mut cx);
-            if matches!(orphan, Orphan::AskAgain | Orphan::Move) {
+            // A replacement that opens a connection resolves the peer's address itself.
+            let opened_by_client = connection.outbound.is_none();
+            if matches!(orphan, Orphan::AskAgain | Orphan::Move) && opened_by_client {
                 group.solicit(&connection.path, out, &mut self.scratch);
             }
             match orphan {
@@ -83,11 +93,16 @@ impl Engine {
                     connection.ask_again(&mut cx);
                 }
                 Orphan::Move => moving.push(slot),
+                Orphan::Retell => telling.push(slot),
                 Orphan::Keep => {}
                 Orphan::Forget => {
                     // One that was given up is closed, and has been counted.
                     let lives = connection.state != State::Closed;
-                    if lives && connection.map.is_some() && !connection.protected {
+                    if lives
+                        && opened_by_client
+                        && connection.map.is_some()
+                        && !connection.protected
+                    {
                         group.counters.lost += 1;
                     }
                     self.table.remove(slot);
@@ -95,7 +110,7 @@ impl Engine {
             }
             self.table.schedule(slot);
         }
-        moving
+        (moving, telling)
     }
 
     fn move_all(&mut self, now: Time, index: usize, moving: &[usize], out: &mut dyn Output) {
@@ -107,12 +122,18 @@ impl Engine {
             progress.pending = moving.len() as u64;
             progress.check_done(now, &mut self.events);
         }
-        for &slot in moving {
-            if let Some(connection) = self.table.get(slot) {
-                let service = connection.service;
-                let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
-                connection.start_recovery(&mut cx);
-            }
+        self.start_all(now, index, moving, out);
+    }
+
+    fn start_all(&mut self, now: Time, index: usize, slots: &[usize], out: &mut dyn Output) {
+        let Some(group) = &mut self.groups[index] else {
+            return;
+        };
+        for &slot in slots {
+            let service = self.table.get(slot).map_or(0, |it| it.service);
+            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            self.table
+                .rename(slot, |connection| connection.start_recovery(&mut cx));
             self.table.schedule(slot);
         }
     }

@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 
 use super::GroupPorts;
+use super::outbound::Opening;
 use crate::conn::{Context, Events, Masks, Path, Progress, ProtectedService};
-use crate::control::{Counters, GroupSpec};
+use crate::control::{Counters, GroupSpec, Outbound};
 use crate::frame::{Output, Time};
 use crate::wire::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
 
@@ -25,6 +26,7 @@ pub(super) struct Group {
     pub(super) services: Vec<ProtectedService>,
     pub(super) counters: Counters,
     pub(super) progress: Option<Progress>,
+    pub(super) opening: Opening,
     /// In whose names the standby was asked for its address; the answers are not for them.
     pub(super) solicited: Vec<(MacAddr, IpAddr)>,
     /// The data path can forward connections by itself.
@@ -33,9 +35,11 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(spec: GroupSpec, ports: GroupPorts, shortcut: bool) -> Self {
+        let outbound = (spec.outbound != Outbound::Pass).then_some(&spec.outbound_service);
         let services = spec
             .services
             .iter()
+            .chain(outbound)
             .map(|service| ProtectedService {
                 spec: service.clone(),
                 masks: Masks::new(&service.mask),
@@ -47,6 +51,7 @@ impl Group {
             services,
             counters: Counters::default(),
             progress: None,
+            opening: Opening::default(),
             solicited: Vec::new(),
             shortcut,
         }
@@ -54,12 +59,9 @@ impl Group {
 
     /// The service at this address and port of the server.
     pub(super) fn service(&self, server: std::net::SocketAddr) -> Option<usize> {
-        self.services.iter().position(|service| {
-            service.spec.port == server.port()
-                && service
-                    .spec
-                    .address
-                    .is_none_or(|address| address == server.ip())
+        self.spec.services.iter().position(|service| {
+            service.port == server.port()
+                && service.address.is_none_or(|address| address == server.ip())
         })
     }
 
@@ -71,7 +73,12 @@ impl Group {
 
     /// The TCP ports of its services.
     pub(super) fn service_ports(&self) -> impl Iterator<Item = u16> {
-        self.services.iter().map(|service| service.spec.port)
+        self.spec.services.iter().map(|service| service.port)
+    }
+
+    /// The service of connections that the server opens, unless they pass.
+    pub(super) fn outbound_service(&self) -> usize {
+        self.spec.services.len()
     }
 
     pub(super) fn context<'a>(

@@ -160,6 +160,9 @@ impl Engine {
                     usize::from(self.import_connection(now, slot as usize, connection, out));
             }
         }
+        for &index in numbers.values() {
+            self.resume_waiting(index);
+        }
         Ok(imported)
     }
 
@@ -208,16 +211,26 @@ impl Engine {
         // What the fast path has may have changed after the image was taken: it is asked.
         connection.offloaded = self.config.shortcut;
         let recovering = connection.state == State::Recovering;
-        let slot = if wanted < self.config.max_connections {
+        let over = connection.over();
+        let known = self.table.find(&key).and_then(|slot| self.table.get(slot));
+        let slot = if known.as_ref().is_some_and(|known| known.over()) {
+            self.table.unname(&key);
+            self.table.insert(key, connection)
+        } else if known.is_some() && over {
+            self.table.insert_nameless(connection)
+        } else if wanted < self.config.max_connections {
             self.table.insert_at(wanted, key, connection)
         } else {
             self.table.insert(key, connection)
         };
-        if let Some(connection) = self.table.get(slot).filter(|_| recovering) {
-            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
-            connection.resume_recovery(&mut cx);
-        }
+        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        self.table.rename(slot, |connection| {
+            if recovering {
+                connection.resume_recovery(&mut cx);
+            }
+        });
         self.table.schedule(slot);
+        self.note_history(slot);
         true
     }
 }

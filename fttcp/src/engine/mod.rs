@@ -12,12 +12,13 @@ mod group;
 mod icmp;
 mod image;
 mod offload;
+mod outbound;
 mod segment;
 mod status;
 mod table;
 
 use crate::conn::Events;
-use crate::control::{GroupSpec, OnFull};
+use crate::control::{GroupSpec, OnFull, Outbound};
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::service;
 use fragments::Fragments;
@@ -195,7 +196,8 @@ impl Engine {
                 ports: ports.standbys.len(),
             });
         }
-        for service in &spec.services {
+        let outbound = (spec.outbound != Outbound::Pass).then_some(&spec.outbound_service);
+        for service in spec.services.iter().chain(outbound) {
             let Some(plugin) = service::by_kind(&service.kind) else {
                 return Err(EngineError::UnknownKind {
                     group: spec.name,
@@ -355,7 +357,9 @@ impl Engine {
             };
             let service = connection.service;
             let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
-            if connection.on_timeout(&mut cx) {
+            let expired = connection.on_timeout(&mut cx);
+            self.note_history(slot);
+            if expired && !self.still_needed(now, slot) {
                 self.table.remove(slot);
             } else {
                 self.table.schedule(slot);

@@ -7,6 +7,7 @@
 use super::table::Key;
 use super::{Engine, EngineError, Group, Role};
 use crate::conn::Connection;
+use crate::control::Outbound;
 use crate::flow::{FlowKey, Route, Side, flag};
 use crate::frame::{Offload, Output, PortId, Time};
 
@@ -38,7 +39,8 @@ impl Engine {
         }
         for (index, group) in self.groups.iter().enumerate() {
             let ports: Vec<u16> = group.iter().flat_map(Group::service_ports).collect();
-            out.services(index as u32, &ports, false);
+            let outbound = |group: &Group| group.spec.outbound != Outbound::Pass;
+            out.services(index as u32, &ports, group.as_ref().is_some_and(outbound));
         }
     }
 

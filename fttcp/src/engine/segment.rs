@@ -4,6 +4,7 @@
 use super::table::Key;
 use super::{Engine, Event, Role};
 use crate::conn::{Connection, State, Verdict, prepare_syn};
+use crate::control::Outbound;
 use crate::frame::{Offload, Output, Time};
 use crate::wire::{Flags, Segment, locate};
 
@@ -40,16 +41,20 @@ impl Engine {
             Role::North => (layout.src, layout.dst),
             _ => (layout.dst, layout.src),
         };
-        let Some(service) = group.service(server) else {
-            return true;
-        };
-        let Ok(mut segment) = Segment::parse(frame, layout, offload) else {
-            return true;
-        };
         let key = Key {
             group: index,
             client,
             server,
+        };
+        let service = group.service(server);
+        if service.is_none() && group.spec.outbound == Outbound::Pass {
+            return true;
+        }
+        let Ok(mut segment) = Segment::parse(frame, layout, offload) else {
+            return true;
+        };
+        let Some(service) = service else {
+            return self.outbound(now, key, role, &mut segment, out);
         };
         self.take_back_named(now, &key, out);
         let found = self.table.find(&key);

@@ -54,7 +54,7 @@ fn describe(connection: &Connection) -> ConnectionStatus {
     ConnectionStatus {
         client: ends.client.to_string(),
         server: ends.server.to_string(),
-        outbound: false,
+        outbound: connection.outbound.is_some(),
         state: state.to_owned(),
         delta_seq: connection.delta_seq(),
         logged_bytes: connection.log.len() as u64,

@@ -21,6 +21,8 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) struct Table {
     names: HashMap<Key, usize>,
+    /// Of connections whose server speaks from another port than their peer knows: the server's end as it is now.
+    south: HashMap<Key, usize>,
     slots: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     wakes: BinaryHeap<Reverse<(Time, usize)>>,
@@ -32,6 +34,7 @@ impl Table {
     pub(super) fn new(memory: u64) -> Self {
         Self {
             names: HashMap::new(),
+            south: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
             wakes: BinaryHeap::new(),
@@ -68,12 +71,18 @@ impl Table {
             }
             return slot;
         }
+        let slot = self.insert_nameless(connection);
+        self.names.insert(key, slot);
+        slot
+    }
+
+    /// Puts a connection into a slot; no segment finds it.
+    pub(super) fn insert_nameless(&mut self, connection: Connection) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
         self.slots[slot] = Some(Box::new(connection));
-        self.names.insert(key, slot);
         slot
     }
 
@@ -97,14 +106,73 @@ impl Table {
     pub(super) fn remove(&mut self, slot: usize) {
         if let Some(mut connection) = self.slots.get_mut(slot).and_then(Option::take) {
             self.budget.settle(&mut connection.account, 0);
-            let ends = connection.ends();
-            self.names.remove(&Key {
-                group: connection.group,
-                client: ends.client,
-                server: ends.server,
-            });
+            let (north, south) = Self::keys(&connection);
+            for (map, key) in [(&mut self.names, north), (&mut self.south, south)] {
+                if map.get(&key) == Some(&slot) {
+                    map.remove(&key);
+                }
+            }
             self.free.push(slot);
         }
+    }
+
+    /// A connection's names in the north and in the south.
+    fn keys(connection: &Connection) -> (Key, Key) {
+        let north = Key {
+            group: connection.group,
+            client: connection.path.client.socket,
+            server: connection.path.server.socket,
+        };
+        let server = connection.present_server().socket;
+        (north, Key { server, ..north })
+    }
+
+    /// The connection that the server knows by this name.
+    pub(super) fn find_south(&self, key: &Key) -> Option<usize> {
+        if let Some(&slot) = self.south.get(key) {
+            return Some(slot);
+        }
+        let slot = self.find(key)?;
+        let connection = self.slots.get(slot)?.as_deref()?;
+        (connection.south_port() == key.server.port()).then_some(slot)
+    }
+
+    /// Runs what may change the server's port, and keeps its name in the south right.
+    pub(super) fn rename<T>(
+        &mut self,
+        slot: usize,
+        change: impl FnOnce(&mut Connection) -> T,
+    ) -> Option<T> {
+        let connection = self.slots.get_mut(slot)?.as_deref_mut()?;
+        self.budget.open(&mut connection.account);
+        let (_, before) = Self::keys(connection);
+        let done = change(connection);
+        let (north, after) = Self::keys(connection);
+        if before != after || before != north {
+            if self.south.get(&before) == Some(&slot) {
+                self.south.remove(&before);
+            }
+            if after != north {
+                self.south.insert(after, slot);
+            }
+        }
+        Some(done)
+    }
+
+    /// Forgets that a connection's server speaks from this end: it opens another one from there.
+    pub(super) fn forget_south(&mut self, key: &Key) {
+        self.south.remove(key);
+    }
+
+    /// Two connections at once.
+    pub(super) fn pair(&self, one: usize, other: usize) -> Option<(&Connection, &Connection)> {
+        let get = |slot: usize| self.slots.get(slot)?.as_deref();
+        Some((get(one)?, get(other)?))
+    }
+
+    /// Takes a connection's name in the north from it; it stays in its slot.
+    pub(super) fn unname(&mut self, key: &Key) {
+        self.names.remove(key);
     }
 
     /// The slots of a group's connections, in order of slot.

@@ -25,9 +25,15 @@ impl Connection {
             return Verdict::Drop;
         };
         if recovery.phase == Phase::Handshake {
-            self.handshake_from_server(&head, cx);
-            return Verdict::Drop;
+            if self.outbound.is_none() {
+                self.handshake_from_server(&head, cx);
+                return Verdict::Drop;
+            }
+            if !self.opened_again(&head, cx) {
+                return Verdict::Drop;
+            }
         }
+        self.settle_choice(&head, segment.payload().len());
         if head.flags.has(Flags::RST) {
             self.restart_handshake(cx);
             return Verdict::Drop;
@@ -44,9 +50,11 @@ impl Connection {
             self.catch_up(segment, cx);
             Verdict::Drop
         };
+        let over = self.over();
         self.feed(cx);
         self.check_caught_up(cx);
-        verdict
+        // The peer of a connection that is over hears nothing of its retelling.
+        if over { Verdict::Drop } else { verdict }
     }
 
     fn catch_up(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) {

@@ -47,6 +47,16 @@ impl Connection {
             return;
         }
         self.map_to(head);
+        let right = self.log.start() + u64::from(head.window);
+        self.begin_replay(right, cx);
+        self.ack_replacement(cx);
+        self.settle_expected(cx);
+        self.feed(cx);
+        self.check_caught_up(cx);
+    }
+
+    /// The handshake is done; `right`: the right edge of the replacement's receive window.
+    pub(super) fn begin_replay(&mut self, right: u64, cx: &mut Context<'_>) {
         self.sent.expect_again();
         self.rewind_plugin();
         if let Some(progress) = &mut cx.progress
@@ -61,7 +71,7 @@ impl Connection {
             recovery.rto = RTO;
             recovery.fed_una = start;
             recovery.fed_next = start;
-            recovery.fed_right = start + u64::from(head.window);
+            recovery.fed_right = right;
             recovery.causes_met = 0;
             recovery.held.clear();
             recovery.early = crate::stable::Pieces::default();
@@ -71,10 +81,6 @@ impl Connection {
             recovery.discarded = 0;
             recovery.progressed(cx.now);
         }
-        self.ack_replacement(cx);
-        self.settle_expected(cx);
-        self.feed(cx);
-        self.check_caught_up(cx);
     }
 
     /// The plug-in sees both streams again, from where the replay begins.
@@ -89,7 +95,7 @@ impl Connection {
         }
     }
 
-    fn map_to(&mut self, head: &Head) {
+    pub(super) fn map_to(&mut self, head: &Head) {
         let first = head.options.timestamps.map_or(0, |stamps| stamps.value);
         self.map = Some(Mapping {
             isn: head.seq - self.replay_from as u32,
@@ -106,6 +112,10 @@ impl Connection {
     /// The replacement reset the connection: its service may have started anew. Begins again after a while.
     pub(super) fn restart_handshake(&mut self, cx: &mut Context<'_>) {
         self.map = None;
+        if self.outbound.is_some() {
+            self.unanswer();
+            return;
+        }
         if let Some(recovery) = &mut self.recovery {
             recovery.phase = Phase::Handshake;
             recovery.ended_early = None;

@@ -2,6 +2,8 @@
 //! Bringing a connection of a dead server to the same point in a replacement.
 //!
 //! 1. `handshake`: the logger fabricates the client's SYN with the options once agreed, and takes the answer.
+//!    `answer`: if the server had opened the connection, the logger waits until the replacement does, and fabricates the
+//!    peer's SYN-ACK.
 //! 2. `replay`: it feeds the logged client bytes, as a minimal TCP sender.
 //! 3. `catch_up`: it takes what the replacement says again, as a minimal TCP receiver, and compares. What the client
 //!    has acknowledged is swallowed; what it may have missed is sent again once it is proven to be the same.
@@ -10,6 +12,7 @@
 //! The replacement's own TCP keeps everything that the client has not acknowledged: it retransmits, and it controls
 //! congestion. Meanwhile the logger logs and acknowledges what the client sends.
 
+mod answer;
 mod catch_up;
 mod custody;
 mod handshake;
@@ -33,7 +36,7 @@ const MAX_EARLY: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The fabricated SYN is out.
+    /// The fabricated SYN is out; or the replacement has still to open the connection.
     Handshake,
     /// Client bytes are fed, server bytes are compared.
     Replay,
@@ -68,6 +71,9 @@ pub(crate) struct Recovery {
     told_mss: u16,
     /// A client segment was dropped, which TCP repeats only when its timer runs out.
     refused: bool,
+    /// It was taken for the one that the replacement opens, but the replacement has not said anything yet that shows
+    /// it.
+    provisional: bool,
 }
 
 impl Recovery {
@@ -129,10 +135,15 @@ impl Connection {
             ended_early: None,
             told_mss: u16::MAX,
             refused: false,
+            provisional: false,
         }));
         self.map = None;
         self.state = State::Recovering;
         self.active = cx.now;
+        if self.outbound.is_some() {
+            self.await_opening(cx);
+            return;
+        }
         if self.stable() > self.client.acked {
             self.ack_client(cx);
         }
@@ -165,7 +176,16 @@ impl Connection {
             return;
         };
         if recovery.give_up <= cx.now {
+            if self.opened_in_silence(cx) {
+                return;
+            }
+            let Some(recovery) = &self.recovery else {
+                return;
+            };
             let reason = match recovery.phase {
+                Phase::Handshake if self.outbound.is_some() => {
+                    "the replacement did not open it again"
+                }
                 Phase::Handshake => "the replacement did not answer",
                 Phase::Replay => "the replacement stopped making progress",
             };
@@ -180,6 +200,7 @@ impl Connection {
         } else if recovery.retry.is_some_and(|retry| retry <= cx.now) {
             recovery.rto = (recovery.rto * 2).min(MAX_RTO);
             match recovery.phase {
+                Phase::Handshake if self.outbound.is_some() => self.repeat_answer(cx),
                 Phase::Handshake => self.send_syn(cx),
                 Phase::Replay => self.feed_again(cx),
             }
@@ -195,8 +216,13 @@ impl Connection {
                 && recovery.fed_una == stable
                 && recovery.custody.settled(self.server.una)
                 && !self.log.has_gap()
+                && !recovery.provisional
         });
         if !done {
+            return;
+        }
+        if self.over() {
+            self.retold(cx);
             return;
         }
         let Some(recovery) = self.recovery.take() else {
@@ -268,12 +294,20 @@ impl Connection {
     }
 
     pub(crate) fn lose(&mut self, reason: &'static str, cx: &mut Context<'_>) {
+        if self.over() {
+            self.stop_retelling(cx);
+            return;
+        }
         cx.counters.lost += 1;
         let ends = self.ends();
         self.give_up(Event::Lost { ends, reason }, cx);
     }
 
     fn diverge(&mut self, found: &Divergence, cx: &mut Context<'_>) {
+        if self.over() {
+            self.stop_retelling(cx);
+            return;
+        }
         cx.counters.diverged += 1;
         let show = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
         let event = Event::Diverged {

@@ -57,6 +57,8 @@ impl Connection {
                 cx.send_south(&self.for_server(Flags::FIN, recovery.fed_next, ack, &[]));
                 recovery.fed_next += 1;
             }
+            // What the peer says first, it says to anyone: the choice is made.
+            recovery.provisional &= recovery.fed_next == 0;
             let waiting = recovery.fed_una < recovery.fed_next;
             let window_closed =
                 recovery.fed_right <= recovery.fed_next && recovery.fed_next < logged.min(allowed);
@@ -81,11 +83,11 @@ impl Connection {
 
     /// Takes the replacement's acknowledgement and window.
     pub(super) fn track_replacement_ack(&mut self, head: &Head, cx: &Context<'_>) {
-        let scale = self.present_scale();
+        let (scale, isn) = (self.present_scale(), self.present_client_isn());
         let Some(recovery) = &mut self.recovery else {
             return;
         };
-        let ack = head.ack.position(self.client.isn, recovery.fed_una);
+        let ack = head.ack.position(isn, recovery.fed_una);
         let Ok(ack) = u64::try_from(ack) else {
             return;
         };

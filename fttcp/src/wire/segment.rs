@@ -211,6 +211,22 @@ impl<'a> Segment<'a> {
         self.frame[range].copy_from_slice(new);
     }
 
+    /// Sets the sender's port.
+    pub fn set_src_port(&mut self, port: u16) {
+        if port != self.layout.src.port() {
+            self.layout.src.set_port(port);
+            self.replace(self.layout.l4 + field::SRC, &port.to_be_bytes());
+        }
+    }
+
+    /// Sets the receiver's port.
+    pub fn set_dst_port(&mut self, port: u16) {
+        if port != self.layout.dst.port() {
+            self.layout.dst.set_port(port);
+            self.replace(self.layout.l4 + field::DST, &port.to_be_bytes());
+        }
+    }
+
     /// Sets the sequence number.
     pub fn set_seq(&mut self, seq: SeqNumber) {
         if seq != self.head.seq {

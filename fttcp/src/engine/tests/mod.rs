@@ -6,6 +6,7 @@ mod closing;
 mod forwarding;
 mod full;
 mod moving;
+mod outbound;
 mod traps_icmp;
 mod traps_ip;
 mod traps_options;

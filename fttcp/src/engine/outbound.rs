@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Connections that the server opens: which one a replacement means, and how long one that is over is kept.
+//!
+//! A SYN of the active server is a new connection, unless connections of its predecessor wait to be opened again
+//! ([`Awaited`]). Of those to the same remote end, the logger answers in the name of
+//!
+//! 1. the one with the same local port (a fixed port such as FTP's 20 is part of what the service does);
+//! 2. else the first not yet taken, in the order of opening; one with a privileged port does not count.
+//!
+//! When the replacement says something first, that is compared with what had been said on each of them: requests that
+//! run at the same time come in any order. If it fits another better, that one takes over; if it fits none, the
+//! replacement is told that its connection failed, and what waited waits on.
+//!
+//! Connections that are over are awaited only until the failover is done: later, the same request is a new one.
+//!
+//! What is not seen as opened by the server: a SYN from the port of a protected service.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
+
+use super::table::Key;
+use super::{Engine, Event, Role};
+use crate::conn::{Connection, Outbound as Opened, State, Verdict, prepare_syn};
+use crate::control::Outbound;
+use crate::frame::{Output, Time};
+use crate::wire::{EthernetFrame, Flags, OptionsRepr, Segment, SegmentRepr, SeqNumber};
+
+/// Most remote ends whose refusal is told.
+const MAX_TOLD: usize = 1024;
+
+/// Ports from which a new connection is seen by its peer if its own is in use there.
+const SPARE_PORTS: std::ops::Range<u16> = 49_152..65_535;
+
+/// A connection in its slot, which another may have taken since.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: usize,
+    serial: u64,
+}
+
+/// What a group knows of the connections that its server opens.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    opened: u64,
+    /// May be opened again by the replacement, in the order of opening.
+    awaited: Vec<Place>,
+    /// Are over and kept, the first that ended first; and the bytes of their logs.
+    history: VecDeque<(Place, u64)>,
+    history_bytes: u64,
+    told: HashSet<SocketAddr>,
+    /// When it was last looked for, and when the oldest living connection of a client began.
+    oldest: Option<(Time, Option<Time>)>,
+}
+
+fn place(slot: usize, connection: &Connection) -> Option<Place> {
+    let serial = connection.outbound.as_ref()?.serial;
+    Some(Place { slot, serial })
+}
+
+impl Engine {
+    /// Takes a TCP segment that is of no protected service. Says whether it is to be forwarded.
+    pub(super) fn outbound(
+        &mut self,
+        now: Time,
+        key: Key,
+        role: Role,
+        segment: &mut Segment<'_>,
+        out: &mut dyn Output,
+    ) -> bool {
+        let flags = segment.head().flags;
+        let opens = flags.has(Flags::SYN) && !flags.has(Flags::ACK) && !flags.has(Flags::RST);
+        let found = match role {
+            Role::North => self.table.find(&key),
+            _ if opens => return self.server_opens(now, key, segment, out),
+            _ => self.table.find_south(&key),
+        };
+        let Some(mut slot) = found else {
+            return true;
+        };
+        if role != Role::North {
+            match self.choose(now, key.group, slot, segment, out) {
+                Some(chosen) => slot = chosen,
+                None => return false,
+            }
+        }
+        let Some(group) = &mut self.groups[key.group] else {
+            return false;
+        };
+        let service = group.outbound_service();
+        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let verdict = self.table.rename(slot, |connection| {
+            let verdict = match role {
+                Role::North => connection.on_client_segment(segment, &mut cx),
+                _ => connection.on_server_segment(segment, &mut cx),
+            };
+            match role {
+                Role::North => segment.set_dst_port(connection.south_port()),
+                _ => segment.set_src_port(connection.path.server.socket.port()),
+            }
+            verdict
+        });
+        self.table.schedule(slot);
+        self.note_history(slot);
+        verdict == Some(Verdict::Forward)
+    }
+
+    /// The server's SYN.
+    fn server_opens(
+        &mut self,
+        now: Time,
+        key: Key,
+        segment: &mut Segment<'_>,
+        out: &mut dyn Output,
+    ) -> bool {
+        let Some(group) = &mut self.groups[key.group] else {
+            return false;
+        };
+        let service = group.outbound_service();
+        let policy = group.spec.outbound;
+        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        if policy == Outbound::Forbid {
+            cx.send_south(&refusal(segment, &segment.ethernet()));
+            cx.counters.forbidden += 1;
+            let told = &mut group.opening.told;
+            if told.len() < MAX_TOLD && told.insert(key.client) {
+                let (client, server) = (key.client, key.server);
+                let ends = super::Ends { client, server };
+                self.events.push(Event::Forbidden { ends });
+            }
+            return false;
+        }
+        let head = *segment.head();
+        if let Some(slot) = self.table.find_south(&key)
+            && let Some(known) = self.table.get(slot)
+        {
+            if known.answered(head.seq) {
+                known.repeat_answer(&mut cx);
+                self.table.schedule(slot);
+                return false;
+            }
+            if known.map.is_none() && known.server.isn == head.seq && !known.awaits_opening() {
+                prepare_syn(segment, &cx);
+                return true;
+            }
+            match known.state {
+                State::Recovering => {
+                    self.table.rename(slot, Connection::unanswer);
+                }
+                State::Established => {
+                    // The server knows nothing of it any more.
+                    known.reset_client(&mut cx);
+                    known.close(&mut cx);
+                }
+                State::Opening | State::Closed | State::Orphaned => {}
+            }
+            self.table.schedule(slot);
+            self.note_history(slot);
+        }
+        self.table.forget_south(&key);
+        if policy == Outbound::Keep
+            && let Some((slot, alone)) = self.awaited(key, segment)
+        {
+            let Some(group) = &mut self.groups[key.group] else {
+                return false;
+            };
+            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            self.table.rename(slot, |connection| {
+                connection.answer(&head, key.server.port(), alone, &mut cx);
+            });
+            self.table.schedule(slot);
+            return false;
+        }
+        self.opened(now, key, segment, out)
+    }
+
+    /// A connection that no one knows.
+    fn opened(
+        &mut self,
+        now: Time,
+        key: Key,
+        segment: &mut Segment<'_>,
+        out: &mut dyn Output,
+    ) -> bool {
+        let known = self.table.find(&key);
+        let dispensable = known
+            .and_then(|slot| self.table.get(slot))
+            .is_none_or(|known| {
+                !matches!(known.state, State::Established | State::Recovering) || known.over()
+            });
+        if dispensable {
+            self.table.unname(&key);
+        }
+        let Some(group) = &mut self.groups[key.group] else {
+            return false;
+        };
+        let service = group.outbound_service();
+        let serial = group.opening.opened;
+        let keep = group.spec.outbound == Outbound::Keep;
+        let port = if dispensable {
+            Some(key.server.port())
+        } else {
+            // The peer has another connection with this port, which the server has with another.
+            let free = |&port: &u16| {
+                let mut server = key.server;
+                server.set_port(port);
+                self.table.find(&Key { server, ..key }).is_none()
+            };
+            SPARE_PORTS.clone().find(free)
+        };
+        let cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let room = self.table.len() < self.config.max_connections;
+        let (Some(port), true, false) = (port, room, segment.head().signed) else {
+            cx.counters.unprotected += 1;
+            return true;
+        };
+        prepare_syn(segment, &cx);
+        let opened = Opened {
+            serial,
+            keep,
+            south_port: key.server.port(),
+            seq_delta: 0,
+            ts_delta: 0,
+            over: None,
+            in_history: false,
+        };
+        let connection =
+            Connection::opened_by_server(key.group, service, segment, port, opened, &cx);
+        group.opening.opened += 1;
+        segment.set_src_port(port);
+        let mut server = key.server;
+        server.set_port(port);
+        let slot = self.table.insert(Key { server, ..key }, connection);
+        // Its name in the south.
+        self.table.rename(slot, |_| ());
+        self.table.schedule(slot);
+        true
+    }
+
+    /// The connections of a failover have begun to wait.
+    pub(super) fn await_openings(&mut self, index: usize, slots: &[usize]) {
+        let mut awaited: Vec<Place> = Vec::new();
+        for &slot in slots {
+            let known = self.table.get(slot).filter(|known| known.awaits_opening());
+            awaited.extend(known.and_then(|known| place(slot, known)));
+        }
+        awaited.sort_unstable_by_key(|place| place.serial);
+        if let Some(group) = &mut self.groups[index] {
+            group.opening.awaited = awaited;
+        }
+    }
+
+    /// After a group was taken in from an image.
+    pub(super) fn resume_waiting(&mut self, index: usize) {
+        let slots = self.table.of_group(index);
+        let mut opened = 0;
+        for &slot in &slots {
+            let known = self.table.get(slot).and_then(|it| it.outbound.as_ref());
+            opened = known.map_or(opened, |it| opened.max(it.serial + 1));
+        }
+        if let Some(group) = &mut self.groups[index] {
+            group.opening.opened = opened;
+        }
+        self.await_openings(index, &slots);
+    }
+
+    /// The waiting connections to a remote end, in the order of opening.
+    fn waiting(&mut self, index: usize, remote: SocketAddr) -> Vec<usize> {
+        let Some(group) = &mut self.groups[index] else {
+            return Vec::new();
+        };
+        let under_way = group
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.status.done_us.is_none());
+        let mut waiting = Vec::new();
+        for known in &group.opening.awaited {
+            let connection = self.table.get(known.slot).filter(|connection| {
+                place(known.slot, connection).is_some_and(|place| place.serial == known.serial)
+                    && connection.awaits_opening()
+                    && connection.path.client.socket == remote
+                    && (under_way || !connection.over())
+            });
+            if connection.is_some() {
+                waiting.push(known.slot);
+            }
+        }
+        waiting
+    }
+
+    /// The waiting connection that this SYN opens, and whether it is the only one.
+    fn awaited(&mut self, key: Key, segment: &Segment<'_>) -> Option<(usize, bool)> {
+        const PRIVILEGED: u16 = 1024;
+        let mut waiting = self.waiting(key.group, key.client);
+        waiting.retain(|&slot| {
+            let known = self.table.get(slot);
+            known.is_some_and(|known| known.suits(segment.head()))
+        });
+        let alone = waiting.len() == 1;
+        let mut port = |slot: usize| {
+            let known = self.table.get(slot);
+            known.map_or(0, |known| known.path.server.socket.port())
+        };
+        let same = waiting
+            .iter()
+            .find(|&&slot| port(slot) == key.server.port());
+        let same = same.copied();
+        let first = waiting.into_iter().find(|&slot| port(slot) >= PRIVILEGED);
+        same.or(first).map(|slot| (slot, alone))
+    }
+
+    /// The replacement says something on the connection in `slot`: on which does it mean to? `None`: on none; it is told
+    /// so.
+    fn choose(
+        &mut self,
+        now: Time,
+        index: usize,
+        slot: usize,
+        segment: &Segment<'_>,
+        out: &mut dyn Output,
+    ) -> Option<usize> {
+        let data = segment.payload();
+        let known = self.table.get(slot)?;
+        let first = known.present_isn() + 1;
+        if !known.provisional() || data.is_empty() || segment.head().seq != first {
+            return Some(slot);
+        }
+        let remote = known.path.client.socket;
+        let others = self.waiting(index, remote);
+        let Some(group) = &mut self.groups[index] else {
+            return Some(slot);
+        };
+        let service = group.outbound_service();
+        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let known = self.table.get(slot)?;
+        let mut fits = known.may_begin_with(data, &cx);
+        let mut chosen = slot;
+        for other in others {
+            if fits == Some(true) {
+                break;
+            }
+            let Some((known, candidate)) = self.table.pair(slot, other) else {
+                continue;
+            };
+            if !candidate.alike(known) {
+                continue;
+            }
+            let candidate = candidate.may_begin_with(data, &cx);
+            if candidate == Some(true) || (fits == Some(false) && candidate.is_none()) {
+                (fits, chosen) = (candidate, other);
+            }
+        }
+        if fits == Some(false) {
+            self.table.rename(slot, |known| known.disown(&mut cx));
+            self.table.schedule(slot);
+            return None;
+        }
+        if chosen != slot {
+            let adopted = self.table.rename(slot, Connection::hand_over)??;
+            self.table.schedule(slot);
+            self.table
+                .rename(chosen, |other| other.adopt(&adopted, &mut cx));
+        }
+        Some(chosen)
+    }
+
+    /// If the connection is over, its streams are part of the history, which is bounded.
+    pub(super) fn note_history(&mut self, slot: usize) {
+        let Some(connection) = self.table.get(slot) else {
+            return;
+        };
+        let (Some(place), index) = (place(slot, connection), connection.group) else {
+            return;
+        };
+        let bytes = connection.log.len() as u64;
+        match &mut connection.outbound {
+            Some(opened) if opened.over.is_some() && !opened.in_history => opened.in_history = true,
+            _ => return,
+        }
+        let Some(group) = &mut self.groups[index] else {
+            return;
+        };
+        let bound = u64::from(group.spec.outbound_service.buffer_bytes);
+        let opening = &mut group.opening;
+        opening.history.push_back((place, bytes));
+        opening.history_bytes += bytes;
+        while opening.history_bytes > bound
+            && let Some((first, bytes)) = opening.history.pop_front()
+        {
+            opening.history_bytes -= bytes;
+            if let Some(old) = self.table.get(first.slot)
+                && old
+                    .outbound
+                    .as_ref()
+                    .is_some_and(|it| it.serial == first.serial)
+            {
+                old.leave_history();
+                self.table.schedule(first.slot);
+            }
+        }
+    }
+
+    /// A connection has been silent for so long that it is to be forgotten. Says whether a replacement may need to be
+    /// told of it yet: a client's connection lives that is older than its end.
+    pub(super) fn still_needed(&mut self, now: Time, slot: usize) -> bool {
+        const LOOK_AGAIN_US: u64 = 1_000_000;
+        let Some(connection) = self.table.get(slot) else {
+            return false;
+        };
+        let Some(ended) = connection.outbound.as_ref().and_then(|it| it.over) else {
+            return false;
+        };
+        let (index, place) = (connection.group, place(slot, connection));
+        let Some(group) = &mut self.groups[index] else {
+            return false;
+        };
+        let oldest = match group.opening.oldest {
+            Some((at, oldest)) if now.0 < at.0 + LOOK_AGAIN_US => oldest,
+            _ => {
+                let living = self.table.iter().filter(|it| {
+                    it.group == index
+                        && it.outbound.is_none()
+                        && it.protected
+                        && !matches!(it.state, State::Closed | State::Orphaned)
+                });
+                let oldest = living.map(|it| it.opened).min();
+                group.opening.oldest = Some((now, oldest));
+                oldest
+            }
+        };
+        if oldest.is_some_and(|oldest| oldest <= ended) {
+            if let Some(connection) = self.table.get(slot) {
+                connection.active = now;
+            }
+            return true;
+        }
+        let gone = place.map(|place| place.serial);
+        let opening = &mut group.opening;
+        if let Some(at) = opening
+            .history
+            .iter()
+            .position(|(it, _)| Some(it.serial) == gone)
+            && let Some((_, bytes)) = opening.history.remove(at)
+        {
+            opening.history_bytes -= bytes;
+        }
+        false
+    }
+}
+
+/// What a closed port answers to this SYN.
+fn refusal<'a>(segment: &Segment<'_>, ethernet: &'a EthernetFrame<&[u8]>) -> SegmentRepr<'a> {
+    let layout = segment.layout();
+    let end = |mac, socket| crate::wire::Address { mac, socket };
+    SegmentRepr {
+        src: end(ethernet.dst(), layout.dst),
+        dst: end(ethernet.src(), layout.src),
+        tags: ethernet.tags(),
+        seq: SeqNumber(0),
+        ack: segment.head().seq + (1 + segment.payload().len() as u32),
+        flags: Flags::RST.with(Flags::ACK),
+        window: 0,
+        urgent: 0,
+        options: OptionsRepr::default(),
+        payload: &[],
+    }
+}

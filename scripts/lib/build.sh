@@ -3,7 +3,7 @@
 # What scripts/demo, scripts/test and scripts/bench need built. Sourced after packages.sh, in the project's root.
 
 # What the build needs, what tests in namespaces run, and what the lab's own scripts do not install themselves.
-build_packages=(build-essential libxen-dev clang libclang-dev)
+build_packages=(build-essential libxen-dev clang libclang-dev libbpf-dev)
 netns_packages=(iproute2 nftables nginx-light curl iperf3 bridge-utils)
 lab_packages=(qemu-system-x86 qemu-utils openssh-client)
 

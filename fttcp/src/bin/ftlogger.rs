@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use fttcp::control::client::Client;
 use fttcp::control::{self, GroupSpec, GroupStatus, Reply, Request};
+use fttcp::datapath::{Choice, FastSettings};
 use fttcp::engine::EngineConfig;
 use fttcp::{daemon, datapath};
 
@@ -54,8 +55,44 @@ struct Cli {
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = bytes)]
     memory: u64,
 
+    #[command(flatten)]
+    datapath: DataPathArgs,
+
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+#[derive(Args)]
+struct DataPathArgs {
+    /// How frames are forwarded: bpf (in the kernel), packet (through this process), or auto (bpf if possible)
+    #[arg(long, value_name = "KIND", default_value = "packet")]
+    datapath: Choice,
+
+    /// Where a BPF file system is, or may be mounted; what is kept there outlives a logger that crashes
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+    bpffs: PathBuf,
+
+    /// Size of the ring through which the kernel hands over copied bytes; a power of two
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring)]
+    ring: u32,
+
+    /// While no logger runs, let new connections pass unprotected instead of dropping them
+    #[arg(long)]
+    fail_open: bool,
+}
+
+impl DataPathArgs {
+    fn settings(&self, socket: &Path) -> datapath::Settings {
+        datapath::Settings {
+            choice: self.datapath,
+            fast: FastSettings {
+                bpffs: self.bpffs.clone(),
+                ring: self.ring,
+                fail_open: self.fail_open,
+                ..FastSettings::new(socket)
+            },
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -83,9 +120,10 @@ fn main() -> ExitCode {
                 memory_bytes: cli.memory,
                 ..EngineConfig::default()
             };
-            serve(cli.socket, &cli.group, limits)
+            let datapath = cli.datapath.settings(&cli.socket);
+            serve(cli.socket, &cli.group, limits, datapath)
         }
-        Some(Command::Caps) => caps(),
+        Some(Command::Caps) => caps(&cli.datapath, &cli.socket),
         Some(Command::Status { json }) => status(&cli.socket, json),
         Some(Command::Failover { group }) => failover(&cli.socket, &group),
     };
@@ -112,7 +150,22 @@ fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "give a number of bytes, such as 4096, 64K, 256M or 1G".to_owned())
 }
 
-fn serve(socket: PathBuf, files: &[PathBuf], limits: EngineConfig) -> Result<(), String> {
+/// Size of a ring: the longest record must fit.
+fn ring(text: &str) -> Result<u32, String> {
+    let size = u32::try_from(bytes(text)?).unwrap_or(0);
+    if size.is_power_of_two() && size >= FastSettings::MIN_RING {
+        Ok(size)
+    } else {
+        Err("a ring's size is a power of two from 128K to 2G".to_owned())
+    }
+}
+
+fn serve(
+    socket: PathBuf,
+    files: &[PathBuf],
+    limits: EngineConfig,
+    datapath: datapath::Settings,
+) -> Result<(), String> {
     let groups = files
         .iter()
         .map(|file| load(file))
@@ -121,6 +174,7 @@ fn serve(socket: PathBuf, files: &[PathBuf], limits: EngineConfig) -> Result<(),
         socket,
         groups,
         limits,
+        datapath,
     })
     .map_err(|error| error.to_string())
 }
@@ -136,20 +190,15 @@ fn load(file: &Path) -> Result<GroupSpec, String> {
     })
 }
 
-fn caps() -> Result<(), String> {
-    println!("data path   {}", datapath::NAME);
-    println!(
-        "  takes     whole super-segments (TCP over IPv4 and IPv6, UDP), unfinished checksums, VLAN tags"
-    );
-    match datapath::DataPath::probe() {
-        Ok(()) => {
-            println!(
-                "  usable    yes: this kernel has packet sockets with virtio_net_hdr, and we may open them"
-            );
-            Ok(())
-        }
-        Err(error) => Err(format!(
-            "the data path is not usable here: {error}; it needs Linux 4.20 or later, and root \
+fn caps(datapath: &DataPathArgs, socket: &Path) -> Result<(), String> {
+    // Maps of its own: a logger that runs here is not to notice.
+    let name = format!("{} caps {}", socket.display(), std::process::id());
+    let capabilities = datapath::capabilities(&datapath.settings(Path::new(&name)).fast);
+    print!("{capabilities}");
+    match &capabilities.packet {
+        None => Ok(()),
+        Some(error) => Err(format!(
+            "no data path is usable here: {error}; packet sockets need Linux 4.20 or later, and root \
              (CAP_NET_RAW and CAP_NET_ADMIN)"
         )),
     }

@@ -6,7 +6,6 @@ use std::fs;
 use super::clock::{log, wall_ms};
 use super::forwarder::Forwarder;
 use crate::control::{GroupSpec, Hello, Reply, Request, VERSION};
-use crate::datapath;
 use crate::engine::GroupPorts;
 use crate::frame::PortId;
 
@@ -38,7 +37,7 @@ impl Forwarder {
         Hello {
             version: VERSION,
             software: concat!("ftlogger ", env!("CARGO_PKG_VERSION")).to_owned(),
-            datapath: datapath::NAME.to_owned(),
+            datapath: self.datapath.name().to_owned(),
             memory_kib: resident_kib(),
             ports: self.datapath.status(),
         }
@@ -159,10 +158,16 @@ mod tests {
 
     use super::super::epoll::Epoll;
     use super::*;
+    use crate::datapath::{Choice, FastSettings, Settings};
     use crate::engine::EngineConfig;
 
     fn forwarder() -> Forwarder {
-        Forwarder::new(Rc::new(Epoll::new().unwrap()), EngineConfig::default()).unwrap()
+        let settings = Settings {
+            choice: Choice::Packet,
+            fast: FastSettings::new("unused".as_ref()),
+        };
+        let epoll = Rc::new(Epoll::new().unwrap());
+        Forwarder::new(epoll, EngineConfig::default(), &settings).unwrap()
     }
 
     fn spec() -> GroupSpec {

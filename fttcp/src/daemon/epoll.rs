@@ -19,7 +19,10 @@ pub(super) enum Token {
     Listener,
     Links,
     Client(u32),
-    Port(PortId),
+    /// A socket of a port.
+    Port(PortId, u16),
+    /// The ring of the fast path.
+    Records,
 }
 
 /// An epoll(7) instance, level-triggered. What is closed leaves it by itself.
@@ -40,6 +43,12 @@ impl Epoll {
     /// Wakes with `token` when `source` can be read.
     pub(super) fn watch(&self, source: impl AsFd, token: Token) -> io::Result<()> {
         Ok(epoll::add(&self.fd, source, token.data(), EventFlags::IN)?)
+    }
+
+    /// Wakes with `token` each time when `source` says so, whatever is left to be read.
+    pub(super) fn watch_edge(&self, source: impl AsFd, token: Token) -> io::Result<()> {
+        let flags = EventFlags::IN | EventFlags::ET;
+        Ok(epoll::add(&self.fd, source, token.data(), flags)?)
     }
 
     /// Wakes no more for `source`.
@@ -83,19 +92,21 @@ impl Token {
             Self::Listener => (1, 0),
             Self::Links => (2, 0),
             Self::Client(id) => (3, id),
-            Self::Port(port) => (4, port.0),
+            Self::Port(port, socket) => (4 | u64::from(socket) << 16, port.0),
+            Self::Records => (5, 0),
         };
         EventData::new_u64(u64::from(number) | kind << 32)
     }
 
     fn of(data: EventData) -> Self {
         let number = data.u64() as u32;
-        match data.u64() >> 32 {
+        match data.u64() >> 32 & 0xffff {
             0 => Self::Signal,
             1 => Self::Listener,
             2 => Self::Links,
             3 => Self::Client(number),
-            _ => Self::Port(PortId(number)),
+            5 => Self::Records,
+            _ => Self::Port(PortId(number), (data.u64() >> 48) as u16),
         }
     }
 }
@@ -112,8 +123,9 @@ mod tests {
             Token::Links,
             Token::Client(7),
             Token::Client(u32::MAX),
-            Token::Port(PortId(0)),
-            Token::Port(PortId(u32::MAX)),
+            Token::Port(PortId(0), 5),
+            Token::Port(PortId(u32::MAX), u16::MAX),
+            Token::Records,
         ] {
             assert_eq!(Token::of(token.data()), token);
         }

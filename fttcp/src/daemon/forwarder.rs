@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::clock::{Clock, log};
 use super::epoll::{Epoll, Token};
 use crate::control::PortStatus;
-use crate::datapath::{DataPath, OpenError, Received};
+use crate::datapath::{DataPath, OpenError, Received, Settings};
 use crate::engine::{Engine, EngineConfig};
-use crate::frame::PortId;
+use crate::frame::{Output, PortId};
 
 /// The part of the daemon that forwards frames and that requests act on.
 #[derive(Debug)]
@@ -24,9 +24,20 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     /// A forwarder without groups, whose ports will be watched by `epoll`.
-    pub(super) fn new(epoll: Rc<Epoll>, limits: EngineConfig) -> io::Result<Self> {
-        let datapath = DataPath::new()?;
+    pub(super) fn new(
+        epoll: Rc<Epoll>,
+        limits: EngineConfig,
+        settings: &Settings,
+    ) -> io::Result<Self> {
+        let mut datapath = DataPath::choose(settings)?;
         epoll.watch(datapath.changes(), Token::Links)?;
+        if let Some(ring) = datapath.records() {
+            epoll.watch_edge(ring, Token::Records)?;
+        }
+        // What a logger before us left and this one does not know is not protected any more.
+        for key in datapath.connections() {
+            datapath.ports().reclaim(&key);
+        }
         Ok(Self {
             clock: Clock::start(),
             datapath,
@@ -38,10 +49,11 @@ impl Forwarder {
     /// Opens an interface and waits for its frames.
     pub(super) fn open(&mut self, interface: &str) -> Result<PortId, OpenError> {
         let port = self.datapath.open(interface)?;
-        let watched = match self.datapath.descriptor(port) {
-            Some(descriptor) => self.epoll.watch(descriptor, Token::Port(port)),
-            None => Ok(()),
-        };
+        let mut sockets = self.datapath.descriptors(port);
+        let watched = sockets.try_for_each(|(number, socket)| {
+            self.epoll.watch(socket, Token::Port(port, number as u16))
+        });
+        drop(sockets);
         watched.map(|()| port).map_err(|source| {
             self.abandon(port);
             OpenError::Failed {
@@ -61,17 +73,21 @@ impl Forwarder {
 
     /// Closes an interface without a word.
     pub(super) fn abandon(&mut self, port: PortId) -> Option<PortStatus> {
-        // The socket may live on for a moment, but must not wake the loop.
-        self.epoll.forget(self.datapath.descriptor(port)?);
+        // The sockets may live on for a moment, but must not wake the loop.
+        for (_, socket) in self.datapath.descriptors(port) {
+            self.epoll.forget(socket);
+        }
         self.datapath.close(port)
     }
 
-    /// Takes the frames that wait at `port`.
-    pub(super) fn receive(&mut self, port: PortId) {
+    /// Takes the frames that wait at a socket of `port`.
+    pub(super) fn receive(&mut self, port: PortId, socket: u16) {
         let (engine, now) = (&mut self.engine, self.clock.now());
-        let received = self.datapath.receive(port, |frame, offload, ports| {
-            engine.handle_frame(now, port, frame, offload, ports);
-        });
+        let received =
+            self.datapath
+                .receive_from(port, usize::from(socket), |frame, offload, ports| {
+                    engine.handle_frame(now, port, frame, offload, ports);
+                });
         match received {
             // What is left wakes the loop again, after the other ports have had their turn.
             Received::More | Received::All => {}
@@ -106,9 +122,30 @@ impl Forwarder {
         }
     }
 
-    /// How long until the engine has something to do; `None`: it waits for frames only.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        Some(self.engine.next_timeout()?.since(self.clock.now()))
+    /// How long until the engine or the data path has something to do; `None`: they wait for frames only.
+    pub(super) fn patience(&mut self) -> Option<Duration> {
+        let due = self.engine.next_timeout();
+        let engine = due.map(|due| due.since(self.clock.now()));
+        engine.into_iter().chain(self.datapath.attend()).min()
+    }
+
+    /// Logs which data path is used.
+    pub(super) fn say_data_path(&self) {
+        let name = self.datapath.name();
+        match self.datapath.reason() {
+            Some(reason) => log(format_args!(
+                "data path {name}, every frame through this process: {reason}"
+            )),
+            None => log(format_args!("data path {name}")),
+        }
+    }
+
+    /// Ends in order: nothing is left at the interfaces.
+    pub(super) fn shut_down(&mut self) {
+        if let Some(totals) = self.datapath.fast_totals() {
+            log(totals);
+        }
+        self.datapath.shut_down();
     }
 
     /// Logs what the engine has to say.

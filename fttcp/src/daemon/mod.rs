@@ -20,6 +20,7 @@ use std::rc::Rc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::control::GroupSpec;
+use crate::datapath::Settings;
 use crate::engine::EngineConfig;
 use clock::log;
 use epoll::{Epoll, Token};
@@ -35,6 +36,8 @@ pub struct Options {
     pub groups: Vec<GroupSpec>,
     /// Limits of the engine.
     pub limits: EngineConfig,
+    /// Which data path, and how.
+    pub datapath: Settings,
 }
 
 /// Why the daemon ended.
@@ -81,7 +84,7 @@ const NICE: i32 = -15;
 /// The daemon could not start: its socket, a group or a signal handler could not be set up. Once it runs, what fails
 /// is logged and does not end it.
 pub fn run(options: Options) -> Result<(), DaemonError> {
-    let mut daemon = Daemon::new(&options.socket, options.limits)?;
+    let mut daemon = Daemon::new(&options.socket, options.limits, &options.datapath)?;
     for spec in options.groups {
         let name = spec.name.clone();
         daemon
@@ -90,6 +93,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             .map_err(|message| DaemonError::Group { name, message })?;
     }
     raise_priority();
+    daemon.forwarder.say_data_path();
     log(format_args!("listening at {}", options.socket.display()));
     daemon.serve()
 }
@@ -109,7 +113,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(socket: &Path, limits: EngineConfig) -> Result<Self, DaemonError> {
+    fn new(socket: &Path, limits: EngineConfig, settings: &Settings) -> Result<Self, DaemonError> {
         let system = |action| move |source| DaemonError::System { action, source };
         let epoll = Rc::new(Epoll::new().map_err(system("make an epoll"))?);
         let (signals, raised) = UnixStream::pair().map_err(system("make a pair of sockets"))?;
@@ -125,8 +129,8 @@ impl Daemon {
             .and_then(|()| epoll.watch(server.descriptor(), Token::Listener))
             .map_err(system("wait for events"))?;
         Ok(Self {
-            forwarder: Forwarder::new(Rc::clone(&epoll), limits)
-                .map_err(system("watch interfaces"))?,
+            forwarder: Forwarder::new(Rc::clone(&epoll), limits, settings)
+                .map_err(system("set up the data path"))?,
             epoll,
             _signals: signals,
             server,
@@ -146,13 +150,16 @@ impl Daemon {
                 match token {
                     Token::Signal => {
                         self.forwarder.say_totals();
+                        self.forwarder.shut_down();
                         log("ending, as a signal asked");
                         return Ok(());
                     }
                     Token::Listener => self.accept(),
                     Token::Links => self.forwarder.look_at_links(),
                     Token::Client(id) => self.answer(id),
-                    Token::Port(port) => self.forwarder.receive(port),
+                    Token::Port(port, socket) => self.forwarder.receive(port, socket),
+                    // What it wakes us for is done in each round.
+                    Token::Records => {}
                 }
             }
             self.forwarder.handle_timeout();

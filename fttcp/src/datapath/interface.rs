@@ -51,8 +51,22 @@ pub enum OpenError {
     },
 }
 
-/// Opens the interface `name`, sets it up and promiscuous, and keeps the logger's own IPv6 off it.
-pub(super) fn open(name: &str) -> Result<PacketSocket, OpenError> {
+/// Every protocol. Such a socket sees a frame before the kernel's program does.
+pub(super) const ALL: [u16; 1] = [libc::ETH_P_ALL as u16];
+
+/// The protocols of the frames that the kernel's program may leave to us; such a socket sees what it leaves, no more.
+pub(super) const PUNTED: [u16; 6] = [
+    libc::ETH_P_IP as u16,
+    libc::ETH_P_IPV6 as u16,
+    libc::ETH_P_ARP as u16,
+    libc::ETH_P_8021Q as u16,
+    libc::ETH_P_8021AD as u16,
+    libc::ETH_P_QINQ1 as u16,
+];
+
+/// Opens the interface `name` with a socket for each protocol, sets it up and promiscuous, and keeps the logger's own
+/// IPv6 off it. The sockets, and the interface's index.
+pub(super) fn open(name: &str, protocols: &[u16]) -> Result<(Vec<PacketSocket>, u32), OpenError> {
     let failed = |action| {
         move |source: io::Error| match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => OpenError::NotPermitted {
@@ -70,18 +84,22 @@ pub(super) fn open(name: &str) -> Result<PacketSocket, OpenError> {
             },
         }
     };
-    let mut socket = PacketSocket::new().map_err(failed("make a packet socket for"))?;
-    socket.find(name).map_err(failed("find"))?;
-    // Before it is set up, or the kernel would announce an address of its own on the wire.
-    disable_ipv6(name).map_err(failed("turn off IPv6 of"))?;
-    socket.bind(name).map_err(failed("bind to"))?;
-    if socket.is_ethernet().map_err(failed("look at"))? {
-        Ok(socket)
-    } else {
-        Err(OpenError::NotEthernet {
-            interface: name.to_owned(),
-        })
+    let mut sockets = Vec::with_capacity(protocols.len());
+    let mut index = 0;
+    for protocol in protocols {
+        let mut socket = PacketSocket::new().map_err(failed("make a packet socket for"))?;
+        index = socket.find(name).map_err(failed("find"))?;
+        // Before it is set up, or the kernel would announce an address of its own on the wire.
+        disable_ipv6(name).map_err(failed("turn off IPv6 of"))?;
+        socket.bind(name, *protocol).map_err(failed("bind to"))?;
+        if !socket.is_ethernet().map_err(failed("look at"))? {
+            return Err(OpenError::NotEthernet {
+                interface: name.to_owned(),
+            });
+        }
+        sockets.push(socket);
     }
+    Ok((sockets, index))
 }
 
 fn disable_ipv6(name: &str) -> io::Result<()> {
@@ -109,7 +127,7 @@ mod tests {
     #[test]
     fn open_missing_interface_names_it_and_those_that_exist() {
         for name in ["no-such-if", "", "a/b", "a-name-that-is-longer-than-any"] {
-            let error = open(name).unwrap_err().to_string();
+            let error = open(name, &ALL).unwrap_err().to_string();
             let permitted = !error.contains("no permission");
             assert!(error.contains(&format!("{name:?}")), "{error}");
             assert!(!permitted || error.contains("lo"), "{error}");

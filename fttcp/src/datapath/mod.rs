@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Where frames come from and go to: one packet socket for each interface of the logger.
+//! Where frames come from and go to: the logger's interfaces.
+//!
+//! There are three data paths behind the trait [`Output`]: packet sockets with a kernel program before them that
+//! forwards most by itself (`fast`), packet sockets alone, and the plain frames of the simulation. Which of the first
+//! two is used is chosen here ([`Choice`]).
 //!
 //! Who lives here: [`DataPath`] (the table of open interfaces, receiving, counting) and [`Ports`] (the sending half, an
 //! [`Output`] for the engine). Who may call in: the daemon. Super-segments stay whole on the way through, and
 //! checksums that a sender left to its device are left to the next one.
 
+mod choice;
+mod fast;
 mod interface;
 mod links;
 #[allow(unsafe_code)]
@@ -14,16 +20,18 @@ mod vnet;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use crate::control::PortStatus;
+use crate::flow::{FlowKey, FlowState, Record, Route};
 use crate::frame::{Offload, Output, PortId};
+use fast::FastPath;
 use links::Links;
 use packet_socket::{Batch, PacketSocket};
 
+pub use choice::{Capabilities, Choice, Settings, capabilities};
+pub use fast::{FastError, FastSettings, FastTotals};
 pub use interface::OpenError;
-
-/// What the data path calls itself in `Hello` and `ftlogger caps`.
-pub const NAME: &str = "af-packet+vnet-hdr";
 
 /// The open interfaces and the memory that frames are received into.
 #[derive(Debug)]
@@ -31,6 +39,8 @@ pub struct DataPath {
     ports: Ports,
     batch: Batch,
     links: Links,
+    /// Why there is no fast path, if there is none.
+    reason: Option<String>,
 }
 
 /// The open interfaces: where the engine sends to.
@@ -38,11 +48,14 @@ pub struct DataPath {
 pub struct Ports {
     open: BTreeMap<PortId, Port>,
     opened: u32,
+    fast: Option<FastPath>,
 }
 
 #[derive(Debug)]
 struct Port {
-    socket: PacketSocket,
+    /// One for all protocols, or with a fast path one for each that may be left to us. Any of them sends.
+    sockets: Vec<PacketSocket>,
+    index: u32,
     status: PortStatus,
 }
 
@@ -58,21 +71,49 @@ pub enum Received {
 }
 
 impl DataPath {
-    /// A data path without interfaces.
+    /// A data path of packet sockets, without interfaces.
     ///
     /// # Errors
     /// The kernel tells nothing of changes to interfaces.
     pub fn new() -> io::Result<Self> {
+        Self::make(None, None)
+    }
+
+    /// A data path without interfaces.
+    ///
+    /// # Errors
+    /// The kernel tells nothing of changes to interfaces, or cannot what the settings demand.
+    pub fn choose(settings: &Settings) -> io::Result<Self> {
+        let (fast, reason) = choice::choose(settings)?;
+        Self::make(fast, reason)
+    }
+
+    fn make(fast: Option<FastPath>, reason: Option<String>) -> io::Result<Self> {
         Ok(Self {
-            ports: Ports::default(),
+            ports: Ports {
+                fast,
+                ..Ports::default()
+            },
             batch: Batch::new(),
             links: Links::new()?,
+            reason,
         })
     }
 
-    /// Tries what every interface needs, without one: why not, if this machine or user cannot.
-    pub fn probe() -> io::Result<()> {
-        PacketSocket::new().map(drop)
+    /// What the data path calls itself.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        if self.ports.fast.is_some() {
+            choice::BPF
+        } else {
+            choice::PACKET
+        }
+    }
+
+    /// Why there is no fast path; `None` if there is one, or none was wanted.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 
     /// Opens an interface: sets it up, promiscuous, without IPv6 of its own. Nothing is open after an error.
@@ -82,25 +123,50 @@ impl DataPath {
                 interface: interface.to_owned(),
             });
         }
-        let socket = interface::open(interface)?;
+        let protocols: &[u16] = if self.ports.fast.is_some() {
+            &interface::PUNTED
+        } else {
+            &interface::ALL
+        };
+        let (sockets, index) = interface::open(interface, protocols)?;
+        if let Some(fast) = &mut self.ports.fast {
+            fast.attach(interface).map_err(|error| OpenError::Failed {
+                action: "put the fast path at",
+                interface: interface.to_owned(),
+                source: io::Error::other(error),
+            })?;
+        }
         let id = PortId(self.ports.opened);
         self.ports.opened += 1;
         let status = PortStatus {
             interface: interface.to_owned(),
             ..PortStatus::default()
         };
-        self.ports.open.insert(id, Port { socket, status });
+        let port = Port {
+            sockets,
+            index,
+            status,
+        };
+        self.ports.open.insert(id, port);
         Ok(id)
     }
 
     /// Closes an interface; its totals, or `None` if it was not open.
     pub fn close(&mut self, port: PortId) -> Option<PortStatus> {
-        let Port { socket, mut status } = self.ports.open.remove(&port)?;
-        status.receive_drops += socket.take_receive_drops();
+        let mut port = self.ports.open.remove(&port)?;
+        port.count_receive_drops();
+        let Port {
+            sockets,
+            index,
+            status,
+        } = port;
+        if let Some(fast) = &mut self.ports.fast {
+            fast.detach(&status.interface, index);
+        }
         // The kernel ends a packet socket only after an RCU grace period. That would hold up every other frame for
         // 10 to 20 ms, in the very moment in which connections are moved. Without a thread to be had, it is so.
         let closer = std::thread::Builder::new().name("closer".to_owned());
-        let _ = closer.spawn(move || drop(socket));
+        let _ = closer.spawn(move || drop(sockets));
         Some(status)
     }
 
@@ -108,13 +174,26 @@ impl DataPath {
     pub fn receive(
         &mut self,
         port: PortId,
+        each: impl FnMut(&mut [u8], Offload, &mut Ports),
+    ) -> Received {
+        self.receive_from(port, 0, each)
+    }
+
+    /// The same at one of the sockets of `port`: with a fast path there are several.
+    pub fn receive_from(
+        &mut self,
+        port: PortId,
+        socket: usize,
         mut each: impl FnMut(&mut [u8], Offload, &mut Ports),
     ) -> Received {
         let Some(source) = self.ports.open.get_mut(&port) else {
             return Received::All;
         };
-        if let Err(error) = source.socket.receive(&mut self.batch) {
-            return source.judge(&error);
+        let Some(queue) = source.sockets.get(socket) else {
+            return Received::All;
+        };
+        if let Err(error) = queue.receive(&mut self.batch) {
+            return source.judge(&error, socket);
         }
         for index in 0..self.batch.count() {
             match self.batch.frame(index) {
@@ -144,7 +223,7 @@ impl DataPath {
             .ports
             .open
             .iter()
-            .filter(|(_, port)| !port.socket.is_present());
+            .filter(|(_, port)| !port.is_present());
         removed.map(|(id, _)| *id).collect()
     }
 
@@ -153,10 +232,60 @@ impl DataPath {
         &mut self.ports
     }
 
-    /// What an event loop waits on for `port`.
+    /// What an event loop waits on for `port`, if it has one socket.
     #[must_use]
     pub fn descriptor(&self, port: PortId) -> Option<BorrowedFd<'_>> {
-        self.ports.open.get(&port).map(|p| p.socket.as_fd())
+        self.descriptors(port).next().map(|(_, socket)| socket)
+    }
+
+    /// What an event loop waits on for `port`, each with the number that [`Self::receive_from`] wants.
+    pub fn descriptors(&self, port: PortId) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let sockets = self.ports.open.get(&port).map(|port| &port.sockets);
+        let sockets = sockets.into_iter().flatten();
+        sockets.map(AsFd::as_fd).enumerate()
+    }
+
+    /// What wakes an event loop, edge-triggered, when much waits in [`Output::records`].
+    #[must_use]
+    pub fn records(&self) -> Option<BorrowedFd<'_>> {
+        self.ports.fast.as_ref().map(FastPath::ring)
+    }
+
+    /// Tells the kernel's program that we are there; to be called again, with [`Output::records`], after the time
+    /// returned.
+    pub fn attend(&mut self) -> Option<Duration> {
+        self.ports.fast.as_mut().map(FastPath::attend)
+    }
+
+    /// Lets the kernel's program do at once what it does without us: for an end of which it is to survive.
+    pub fn leave(&mut self) {
+        if let Some(fast) = &mut self.ports.fast {
+            fast.leave();
+        }
+    }
+
+    /// Closes all interfaces and leaves nothing behind.
+    pub fn shut_down(&mut self) {
+        let ports: Vec<PortId> = self.ports.open.keys().copied().collect();
+        for port in ports {
+            self.close(port);
+        }
+        if let Some(fast) = self.ports.fast.take() {
+            fast.remove();
+        }
+    }
+
+    /// The totals of the fast path.
+    #[must_use]
+    pub fn fast_totals(&self) -> Option<FastTotals> {
+        self.ports.fast.as_ref().map(FastPath::totals)
+    }
+
+    /// The connections that the fast path has: after a start, those of a logger that died.
+    #[must_use]
+    pub fn connections(&self) -> Vec<FlowKey> {
+        let fast = self.ports.fast.as_ref();
+        fast.map(FastPath::connections).unwrap_or_default()
     }
 
     /// The name of an open interface.
@@ -202,21 +331,64 @@ impl Output for Ports {
         };
         // A full queue, an interface that is down or gone, a frame longer than its MTU: dropped, and TCP sends again.
         let sent = vnet::emit(offload, frame)
-            .is_some_and(|header| port.socket.send(&header, frame).is_ok());
+            .is_some_and(|header| port.sockets[0].send(&header, frame).is_ok());
         if sent {
             port.status.sent += 1;
         } else {
             port.status.send_drops += 1;
         }
     }
+    fn route(&mut self, port: PortId, route: Route) {
+        let index = |port: &PortId| self.open.get(port).map(|port| port.index);
+        let (Some(here), Some(fast)) = (index(&port), &mut self.fast) else {
+            return;
+        };
+        match route {
+            Route::Closed => fast.close_port(here),
+            Route::Forward { to, group, side } => match self.open.get(&to) {
+                Some(peer) => fast.join(here, peer.index, group, side),
+                None => fast.close_port(here),
+            },
+        }
+    }
+
+    fn services(&mut self, group: u32, ports: &[u16], outbound: bool) {
+        if let Some(fast) = &mut self.fast {
+            fast.services(group, ports, outbound);
+        }
+    }
+
+    fn offload(&mut self, key: &FlowKey, state: &FlowState) -> bool {
+        let fast = self.fast.as_mut();
+        fast.is_some_and(|fast| fast.offload(key, state))
+    }
+
+    fn peek(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.fast.as_mut()?.peek(key)
+    }
+
+    fn reclaim(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.fast.as_mut()?.reclaim(key)
+    }
+
+    fn records(&mut self, each: &mut dyn FnMut(&Record<'_>)) {
+        if let Some(fast) = &mut self.fast {
+            fast.records(each);
+        }
+    }
 }
 
 impl Port {
+    fn is_present(&self) -> bool {
+        self.sockets.iter().all(PacketSocket::is_present)
+    }
+
     /// What a failed receive means.
-    fn judge(&mut self, error: &io::Error) -> Received {
+    fn judge(&mut self, error: &io::Error, socket: usize) -> Received {
         match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EINTR) => Received::All,
-            // Told once. If the interface is being removed, [`DataPath::removed`] will tell of that.
+            // Told once to each socket. If the interface is being removed, [`DataPath::removed`] will tell of that.
+            Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO) if socket > 0 => Received::All,
             Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO) => Received::Down,
             // A kind of super-segment that this kernel cannot describe. The frame is used up; there may be more.
             _ => {
@@ -227,6 +399,7 @@ impl Port {
     }
 
     fn count_receive_drops(&mut self) {
-        self.status.receive_drops += self.socket.take_receive_drops();
+        let drops = self.sockets.iter().map(PacketSocket::take_receive_drops);
+        self.status.receive_drops += drops.sum::<u64>();
     }
 }

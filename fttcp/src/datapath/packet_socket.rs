@@ -27,7 +27,7 @@ const QUEUE: usize = 4 << 20;
 /// Room for the one control message asked for.
 const CONTROL: usize = 64;
 
-/// A packet socket that sees every frame that arrives at its interface, and none that leaves it.
+/// A packet socket that sees frames that arrive at its interface, and none that leaves it.
 #[derive(Debug)]
 pub(super) struct PacketSocket {
     fd: OwnedFd,
@@ -140,20 +140,20 @@ impl PacketSocket {
         Ok(Self { fd, index: 0 })
     }
 
-    /// Finds the interface that [`Self::bind`] is to bind to.
-    pub(super) fn find(&mut self, name: &str) -> io::Result<()> {
+    /// Finds the interface that [`Self::bind`] is to bind to: its index.
+    pub(super) fn find(&mut self, name: &str) -> io::Result<u32> {
         self.index = netdevice::name_to_index(&self.fd, name)?;
-        Ok(())
+        Ok(self.index)
     }
 
-    /// Binds to the interface found, whose name is `name`, makes it promiscuous for as long as the socket lives, and
+    /// Binds to the interface found, whose name is `name`, for the frames of an Ethernet protocol, makes it promiscuous for as long as the socket lives, and
     /// sets it up.
-    pub(super) fn bind(&self, name: &str) -> io::Result<()> {
+    pub(super) fn bind(&self, name: &str, protocol: u16) -> io::Result<()> {
         let index = c_int::try_from(self.index).map_err(io::Error::other)?;
         // SAFETY: all-zero bytes are a valid `sockaddr_ll`, a struct of integers.
         let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
         address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_protocol = protocol.to_be();
         address.sll_ifindex = index;
         set_up(&self.fd, name)?;
         let promiscuous = libc::packet_mreq {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::Masks;
-use crate::control::{Counters, FailoverStatus, ServiceSpec, Verify};
+use crate::control::{Counters, FailoverStatus, OnFull, ServiceSpec, Verify};
 use crate::engine::Event;
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::wire::{SegmentRepr, TooBigRepr};
@@ -100,7 +100,8 @@ impl Context<'_> {
         match self.service.spec.verify {
             Verify::Full => false,
             Verify::Sampled => true,
-            Verify::Auto => self.shortcut,
+            // A window can be held in the engine only, which then sees every byte in any case.
+            Verify::Auto => self.shortcut && !matches!(self.service.spec.on_full, OnFull::Hold),
         }
     }
 

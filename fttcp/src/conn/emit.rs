@@ -13,16 +13,6 @@ impl Connection {
             .max(64)
     }
 
-    /// The window field for the client, given the acknowledgement beside it. Rounded up, so that the right edge
-    /// does not retreat (RFC 7323 section 2.4).
-    pub(crate) fn announce_window(&mut self, ack: u64) -> u16 {
-        let scale = self.server_scale();
-        let room = self.server.right.saturating_sub(ack);
-        let field = room.div_ceil(1 << scale).min(u64::from(u16::MAX));
-        self.server.right = self.server.right.max(ack + (field << scale));
-        field as u16
-    }
-
     fn stamps_for_client(&mut self) -> Option<Timestamps> {
         if let Some(map) = self.map {
             let mapped = map.ts_last.wrapping_add(map.ts_delta);
@@ -88,7 +78,7 @@ impl Connection {
                 Flags::SYN.with(Flags::ACK)
             },
             // A SYN's window is never scaled.
-            window: self.server.right.min(u64::from(u16::MAX)) as u16,
+            window: self.told_right().min(u64::from(u16::MAX)) as u16,
             urgent: 0,
             options,
             payload: &[],

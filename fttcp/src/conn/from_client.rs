@@ -172,7 +172,7 @@ impl Connection {
         }
         if fin && self.client.fin.is_none() {
             self.client.fin = Some(end);
-            self.note_cause(end, self.server.una);
+            self.note_cause(end, self.server.una, cx);
         }
         // A keep-alive repeats the byte before the stream's first, or its last; it need not be the true one.
         let skip = at.min(0).unsigned_abs() as usize;
@@ -203,7 +203,7 @@ impl Connection {
     ) -> (bool, bool) {
         let stable = self.log.stable();
         if at <= stable {
-            self.note_cause(stable, seen);
+            self.note_cause(stable, seen, cx);
         }
         if let Some(plugin) = &self.plugin {
             self.sent.capture(plugin.capture());
@@ -235,12 +235,12 @@ impl Connection {
     }
 
     /// What the client sends from `at` on, it sends knowing the server's stream up to what it has acknowledged.
-    fn note_cause(&mut self, at: u64, seen: u64) {
+    fn note_cause(&mut self, at: u64, seen: u64, cx: &Context<'_>) {
         let known = self
             .causes
             .back()
             .map_or(self.replay_from, |&(_, seen)| seen);
-        if seen > known {
+        if seen > known && self.may_note_cause(cx) {
             self.causes.push_back((at, seen));
         }
     }

@@ -87,6 +87,11 @@ impl Connection {
             map.next = map.next.max(end + u64::from(fin));
         }
         let fin_withheld = fin && !self.pass_fin(end, cx);
+        if self.map.is_none() {
+            self.hold_window(segment, cx);
+        } else if self.window_limit != u64::MAX {
+            self.note_held(self.server.right > self.window_limit, cx);
+        }
         self.rewrite_for_client(segment, cx.now);
         if fin_withheld {
             if data_len == 0 && self.client.acked == acked_before {

@@ -28,6 +28,8 @@ impl Lack {
     }
 }
 
+/// This part of a buffer is for what its pieces beyond gaps cost beside their bytes; as much again is for causes.
+pub(super) const BOOKKEEPING: u64 = 8;
 /// What one entry of `causes` costs.
 const CAUSE: usize = size_of::<(u64, u64)>();
 
@@ -43,8 +45,12 @@ impl Connection {
 
     /// Logs a client's bytes within both bounds.
     pub(super) fn log_bytes(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> Result<(), Lack> {
-        let causes = self.causes.len() * CAUSE;
-        let buffer = (cx.service.spec.buffer_bytes as usize).saturating_sub(causes);
+        let buffer = cx.service.spec.buffer_bytes as usize;
+        let buffer = match cx.service.spec.on_full {
+            // What was promised must fit.
+            OnFull::Hold => buffer,
+            OnFull::Unprotect | OnFull::Reset => buffer.saturating_sub(self.causes.len() * CAUSE),
+        };
         let memory = self.log.cost() + self.account.room as usize;
         let full = self.log.insert(at, data, buffer.min(memory));
         full.map_err(|_| {
@@ -54,6 +60,14 @@ impl Connection {
                 Lack::Memory
             }
         })
+    }
+
+    /// Whether there is room for one more cause. Where the buffer may not be full, the order of cause and effect is given
+    /// up instead: a replay then goes on without waiting.
+    pub(super) fn may_note_cause(&self, cx: &Context<'_>) -> bool {
+        let part = u64::from(cx.service.spec.buffer_bytes) / BOOKKEEPING;
+        let used = (self.causes.len() * CAUSE) as u64;
+        cx.service.spec.on_full != OnFull::Hold || used < part
     }
 
     /// A client's bytes could not be logged. Says whether they must not reach the server.

@@ -33,6 +33,7 @@ impl Connection {
             self.server.fin,
             Some(self.server.end),
             Some(self.server.una),
+            Some(self.window_limit).filter(|&limit| limit != u64::MAX),
             self.map.map(|map| map.next),
             self.map.map(|map| map.first),
         ];

@@ -14,7 +14,7 @@
 //! * `offload`: a connection that the fast path forwards by itself.
 //! * `outbound`: what differs if the server opened the connection; `client` is the peer then.
 //! * `emit`: segments that the logger makes itself.
-//! * `full`: what a connection may keep. `truncate`: what it need not keep any more.
+//! * `window`: how much the client may send. `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
 //! * `sent`: what was sent, and whether a replacement says the same; `verify`: by a digest of every byte, `sketch`: by
 //!   parts; `canon`: what does not count.
@@ -40,6 +40,7 @@ mod syn;
 mod truncate;
 mod urgent;
 mod verify;
+mod window;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -202,6 +203,10 @@ pub(crate) struct Connection {
     #[serde(skip)]
     pub(crate) recovery: Option<Box<Recovery>>,
     pub(crate) hold: Option<Hold>,
+    /// The client is told no window beyond this.
+    pub(crate) window_limit: u64,
+    /// It was last told less than the server's window.
+    pub(crate) window_held: bool,
     pub(crate) failovers: u32,
     /// Least MTU that a router towards the client has named.
     pub(crate) path_mtu: Option<u16>,
@@ -282,6 +287,8 @@ impl Connection {
             map: None,
             recovery: None,
             hold: None,
+            window_limit: u64::MAX,
+            window_held: false,
             failovers: 0,
             path_mtu: None,
             server_mtu: None,
@@ -381,6 +388,7 @@ impl Connection {
             return;
         }
         self.protected = false;
+        self.window_limit = u64::MAX;
         self.log.clear();
         self.causes = VecDeque::new();
         self.urgent.clear();

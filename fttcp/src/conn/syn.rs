@@ -126,7 +126,9 @@ impl Connection {
                 }
                 _ => self.unprotect("its server acknowledged bytes that were not logged", cx),
             }
+            self.limit_window(cx);
         }
+        self.hold_window(segment, cx);
         Verdict::Forward
     }
 }

@@ -39,6 +39,7 @@ impl Connection {
         self.causes.drain(..met);
         self.causes.shrink_to_fit();
         cx.counters.truncations += 1;
+        self.open_window(cx);
         true
     }
 }

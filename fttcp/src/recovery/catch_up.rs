@@ -43,6 +43,7 @@ impl Connection {
             return Verdict::Drop;
         }
         let caught_up = !self.sent.expects();
+        let limit = self.window_limit;
         self.track_replacement_ack(&head, cx);
         let verdict = if caught_up {
             self.pass_from_server(segment, cx)
@@ -53,6 +54,10 @@ impl Connection {
         let over = self.over();
         self.feed(cx);
         self.check_caught_up(cx);
+        if limit != self.window_limit {
+            // The client has just been told more than this segment says.
+            self.announce_again(segment);
+        }
         // The peer of a connection that is over hears nothing of its retelling.
         if over { Verdict::Drop } else { verdict }
     }

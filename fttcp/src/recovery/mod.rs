@@ -254,6 +254,8 @@ impl Connection {
             });
             progress.settle(cx.now, cx.events);
         }
+        // What the client acknowledged meanwhile may make a part of the log needless.
+        self.consider_truncation(cx);
         self.check_closed(cx);
     }
 

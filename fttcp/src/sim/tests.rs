@@ -160,6 +160,20 @@ fn crash_at_every_event_of_a_service_that_truncates() {
 }
 
 #[test]
+fn crash_at_every_event_with_held_windows() {
+    let base = Scenario {
+        kind: "exchange",
+        on_full: OnFull::Hold,
+        buffer_bytes: 8000,
+        ..keep_alive()
+    };
+    let fault_free = clean(&base);
+    let counters = fault_free.status.counters;
+    assert_eq!((counters.windows_held > 0, counters.full_held), (true, 0));
+    crash_everywhere(&base, Death::Silent);
+}
+
+#[test]
 fn replay_of_a_service_that_truncates_does_not_grow_with_age() {
     let requests = |count| Scenario {
         kind: "exchange",
@@ -343,6 +357,7 @@ fn same_seed_gives_the_same_run() {
 /// A scenario that differs with the seed in everything.
 fn chance(seed: u64) -> Scenario {
     const DEATHS: [Death; 3] = [Death::Silent, Death::Closes, Death::Resets];
+    const KINDS: [&str; 2] = ["opaque", "exchange"];
     const BUFFERS: [usize; 4] = [4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024];
     let mut rng = Rng::new(seed);
     let lossy = |rng: &mut Rng, delay_us| Link {
@@ -369,6 +384,7 @@ fn chance(seed: u64) -> Scenario {
         })
         .collect();
     let client_delay = 200 + rng.below(20_000);
+    let held = rng.permille(250);
     Scenario {
         seed,
         connections: 1 + rng.below(3) as usize,
@@ -390,9 +406,18 @@ fn chance(seed: u64) -> Scenario {
         server_buffers: (0..3).map(|_| BUFFERS[rng.below(4) as usize]).collect(),
         lie_at: None,
         protect: true,
-        kind: ["opaque", "exchange"][rng.below(2) as usize],
-        buffer_bytes: 1 << 20,
-        on_full: OnFull::Unprotect,
+        kind: if held {
+            "exchange"
+        } else {
+            KINDS[rng.below(2) as usize]
+        },
+        // A request and an answer in one, at least.
+        buffer_bytes: if held { 40_000 } else { 1 << 20 },
+        on_full: if held {
+            OnFull::Hold
+        } else {
+            OnFull::Unprotect
+        },
         shortcut: rng.permille(500).then_some(20_000),
     }
 }

@@ -179,7 +179,7 @@ impl<'a> World<'a> {
             rng,
             queue: BinaryHeap::new(),
             order: 0,
-            checker: Checker::new(in_order),
+            checker: Checker::new(in_order, scenario.on_full != crate::control::OnFull::Hold),
             client,
             clients,
             silent: vec![false; servers.len()],

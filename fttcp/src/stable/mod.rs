@@ -87,12 +87,18 @@ impl StableBuffer {
         let (at, data) = (at + skip as u64, &data[skip..]);
         let beyond = self.beyond.as_ref().map_or(0, |beyond| beyond.cost());
         let gap = at > stable || self.beyond.is_some();
-        let more = if gap {
-            Pieces::cost_of(data.len())
-        } else {
-            data.len()
+        // Bytes in their turn need no bookkeeping. That of the others must leave room for those in their turn.
+        let overhead = match &self.beyond {
+            _ if at <= stable => 0,
+            Some(beyond) => beyond.next_overhead(),
+            None => Pieces::cost_of(0),
         };
-        if self.prefix.len() + beyond + more > bound {
+        let more = if overhead == 0 {
+            data.len()
+        } else {
+            Pieces::cost_of(data.len())
+        };
+        if self.prefix.len() + beyond + more > bound || overhead > bound / 8 {
             return Err(Full);
         }
         if !gap {

@@ -46,6 +46,11 @@ impl Pieces {
         self.bytes + self.pieces.len() * PIECE
     }
 
+    /// What one more piece than there are costs beside its bytes.
+    pub(crate) fn next_overhead(&self) -> usize {
+        (self.pieces.len() + 1) * PIECE
+    }
+
     /// What keeping `len` further bytes may cost.
     pub(crate) const fn cost_of(len: usize) -> usize {
         len + PIECE

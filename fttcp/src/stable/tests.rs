@@ -7,11 +7,11 @@ use proptest::prelude::*;
 #[test]
 fn trap_22_overlap_keeps_what_came_first() {
     let mut log = StableBuffer::default();
-    log.insert(4, b"EFGH", 1000).unwrap();
-    log.insert(2, b"cdefghij", 1000).unwrap();
+    log.insert(4, b"EFGH", 10_000).unwrap();
+    log.insert(2, b"cdefghij", 10_000).unwrap();
     assert!(log.has_gap());
     assert_eq!(log.stable(), 0);
-    log.insert(0, b"abxx", 1000).unwrap();
+    log.insert(0, b"abxx", 10_000).unwrap();
     assert_eq!(log.read(0, 100), b"abcdEFGHij");
     assert!(!log.has_gap());
     assert_eq!(log.len(), 10);
@@ -23,6 +23,7 @@ fn insert_beyond_the_bound_is_refused_whole() {
     log.insert(0, &[1; 8], 10).unwrap();
     assert_eq!(log.insert(8, &[2; 3], 10), Err(Full));
     assert_eq!(log.insert(9, &[2; 1], 10), Err(Full));
+    assert_eq!(log.insert(9, &[2; 1], 300), Err(Full));
     assert_eq!(log.stable(), 8);
     log.insert(8, &[2; 2], 10).unwrap();
     log.insert(0, &[9; 10], 10).unwrap();
@@ -67,8 +68,8 @@ fn truncate_keeps_positions_and_frees_memory() {
 #[test]
 fn logged_shows_prefix_and_pieces_within_a_range() {
     let mut log = StableBuffer::default();
-    log.insert(0, b"abcdef", 1000).unwrap();
-    log.insert(8, b"ijkl", 1000).unwrap();
+    log.insert(0, b"abcdef", 10_000).unwrap();
+    log.insert(8, b"ijkl", 10_000).unwrap();
     log.truncate(2);
     let seen: Vec<(u64, &[u8])> = log.logged(1, 9).collect();
     assert_eq!(seen, [(2, &b"cdef"[..]), (8, &b"ij"[..])]);

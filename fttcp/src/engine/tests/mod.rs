@@ -5,6 +5,7 @@ mod chaos;
 mod closing;
 mod forwarding;
 mod full;
+mod hold;
 mod moving;
 mod outbound;
 mod traps_icmp;

@@ -34,8 +34,11 @@ fn download_through_the_logger_is_whole() -> Outcome {
     assert_eq!(run.curl_exit, 0);
     assert!(run.sha256_ok);
     let status = topology.logger()?.status(GROUP)?;
-    assert!(status.counters.frames > 100, "{:?}", status.counters);
-    let ports = topology.logger()?.hello()?.ports;
+    let hello = topology.logger()?.hello()?;
+    let fast = hello.fast.unwrap_or_default();
+    let frames = status.counters.frames + fast.forwarded;
+    assert!(frames > 100, "{:?} {fast:?}", status.counters);
+    let ports = hello.ports;
     let lost: u64 = ports.iter().map(|p| p.receive_drops + p.send_drops).sum();
     assert_eq!(lost, 0, "{ports:?}");
     Ok(())
@@ -46,7 +49,7 @@ fn frames_of_every_kind_come_out_as_they_went_in() -> Outcome {
     let topology = Topology::new(Middle::Protected)?;
     let [server, _] = topology.servers();
     let sent = frames();
-    let expected = sent.clone();
+    let mut expected = sent.clone();
     let receiver = server.enter(|| open("eth0"))??;
     topology.client().enter(move || -> Result<(), String> {
         let (mut path, port) = open("eth0")?;
@@ -57,9 +60,12 @@ fn frames_of_every_kind_come_out_as_they_went_in() -> Outcome {
         Ok(())
     })??;
 
-    let received = receive(receiver, expected.len())?;
+    let mut received = receive(receiver, expected.len())?;
 
-    assert_eq!(received, expected);
+    // Those that the kernel forwards by itself may overtake those that the logger must look at.
+    received.sort_by(|(a, _), (b, _)| a.cmp(b));
+    expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert!(received == expected, "frames were changed");
     Ok(())
 }
 

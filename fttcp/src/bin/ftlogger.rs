@@ -65,7 +65,7 @@ struct Cli {
 #[derive(Args)]
 struct DataPathArgs {
     /// How frames are forwarded: bpf (in the kernel), packet (through this process), or auto (bpf if possible)
-    #[arg(long, value_name = "KIND", default_value = "packet")]
+    #[arg(long, value_name = "KIND", default_value = "auto")]
     datapath: Choice,
 
     /// Where a BPF file system is, or may be mounted; what is kept there outlives a logger that crashes

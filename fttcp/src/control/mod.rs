@@ -247,6 +247,26 @@ pub struct Hello {
     /// Totals of each open interface.
     #[serde(default)]
     pub ports: Vec<PortStatus>,
+    /// Totals of the fast path, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast: Option<FastTotals>,
+}
+
+/// Totals of the fast path, the kernel's program at the ports: frames; a super-segment counts as one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FastTotals {
+    /// Sent on.
+    pub forwarded: u64,
+    /// Left to the logger.
+    pub punted: u64,
+    /// Dropped because their bytes could not be copied out; TCP repeats them.
+    pub ring_full: u64,
+    /// Dropped because they came from closed ports.
+    pub closed: u64,
+    /// Dropped because no logger was there.
+    pub unattended: u64,
+    /// Forwarded unprotected because no logger was there.
+    pub unprotected: u64,
 }
 
 /// Totals of one interface since it was opened, in frames; a super-segment counts as one.

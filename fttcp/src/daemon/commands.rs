@@ -15,6 +15,8 @@ impl Forwarder {
         let done = match request {
             Request::Hello => return Reply::Hello(self.hello()),
             Request::Status { group, connections } => {
+                let now = self.clock.now();
+                self.engine.refresh(now, self.datapath.ports());
                 return Reply::Status {
                     groups: self.engine.status(group.as_deref(), connections),
                 };
@@ -24,6 +26,7 @@ impl Forwarder {
             Request::AddStandby { group, interface } => self.add_standby(&group, interface),
             Request::Failover { group, reason } => self.failover(&group, &reason),
         };
+        self.announce();
         match done {
             Ok(()) => Reply::Done,
             Err(message) => {
@@ -40,6 +43,7 @@ impl Forwarder {
             datapath: self.datapath.name().to_owned(),
             memory_kib: resident_kib(),
             ports: self.datapath.status(),
+            fast: self.datapath.fast_totals(),
         }
     }
 

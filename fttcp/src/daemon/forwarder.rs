@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::clock::{Clock, log};
 use super::epoll::{Epoll, Token};
-use crate::control::PortStatus;
+use crate::control::{FastTotals, PortStatus};
 use crate::datapath::{DataPath, OpenError, Received, Settings};
 use crate::engine::{Engine, EngineConfig};
 use crate::frame::{Output, PortId};
@@ -26,7 +26,7 @@ impl Forwarder {
     /// A forwarder without groups, whose ports will be watched by `epoll`.
     pub(super) fn new(
         epoll: Rc<Epoll>,
-        limits: EngineConfig,
+        mut limits: EngineConfig,
         settings: &Settings,
     ) -> io::Result<Self> {
         let mut datapath = DataPath::choose(settings)?;
@@ -38,6 +38,7 @@ impl Forwarder {
         for key in datapath.connections() {
             datapath.ports().reclaim(&key);
         }
+        limits.shortcut = datapath.records().is_some();
         Ok(Self {
             clock: Clock::start(),
             datapath,
@@ -80,6 +81,17 @@ impl Forwarder {
         self.datapath.close(port)
     }
 
+    /// Takes what the fast path has copied out.
+    pub(super) fn take_records(&mut self) {
+        let now = self.clock.now();
+        self.engine.handle_records(now, self.datapath.ports());
+    }
+
+    /// Tells the data path what has changed about groups and their ports.
+    pub(super) fn announce(&mut self) {
+        self.engine.announce(self.datapath.ports());
+    }
+
     /// Takes the frames that wait at a socket of `port`.
     pub(super) fn receive(&mut self, port: PortId, socket: u16) {
         let (engine, now) = (&mut self.engine, self.clock.now());
@@ -109,6 +121,7 @@ impl Forwarder {
                 log(format_args!("group {group}: has a standby less"));
             }
         }
+        self.announce();
     }
 
     /// Lets the engine do what has become due.
@@ -143,7 +156,7 @@ impl Forwarder {
     /// Ends in order: nothing is left at the interfaces.
     pub(super) fn shut_down(&mut self) {
         if let Some(totals) = self.datapath.fast_totals() {
-            log(totals);
+            log(FastLine(totals));
         }
         self.datapath.shut_down();
     }
@@ -185,6 +198,26 @@ impl fmt::Display for Totals<'_> {
             "interface {interface} {}: {received} frames received, {sent} sent, lost {receive_drops} on the way in \
              and {send_drops} on the way out",
             self.why
+        )
+    }
+}
+
+struct FastLine(FastTotals);
+
+impl fmt::Display for FastLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FastTotals {
+            forwarded,
+            punted,
+            ring_full,
+            closed,
+            unattended,
+            unprotected,
+        } = self.0;
+        write!(
+            f,
+            "fast path: {forwarded} frames forwarded, {punted} handed over, dropped {ring_full} for a full ring, \
+             {closed} of closed ports, {unattended} without a logger; {unprotected} passed unprotected without one"
         )
     }
 }

@@ -92,6 +92,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             .protect(spec)
             .map_err(|message| DaemonError::Group { name, message })?;
     }
+    daemon.forwarder.announce();
     raise_priority();
     daemon.forwarder.say_data_path();
     log(format_args!("listening at {}", options.socket.display()));
@@ -146,6 +147,7 @@ impl Daemon {
                     action: "wait for events",
                     source,
                 })?;
+            self.forwarder.take_records();
             for token in events.drain(..) {
                 match token {
                     Token::Signal => {
@@ -158,7 +160,7 @@ impl Daemon {
                     Token::Links => self.forwarder.look_at_links(),
                     Token::Client(id) => self.answer(id),
                     Token::Port(port, socket) => self.forwarder.receive(port, socket),
-                    // What it wakes us for is done in each round.
+                    // What it wakes us for has been done.
                     Token::Records => {}
                 }
             }

@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::control::PortStatus;
+use crate::control::{FastTotals, PortStatus};
 use crate::flow::{FlowKey, FlowState, Record, Route};
 use crate::frame::{Offload, Output, PortId};
 use fast::FastPath;
@@ -30,7 +30,7 @@ use links::Links;
 use packet_socket::{Batch, PacketSocket};
 
 pub use choice::{Capabilities, Choice, Settings, capabilities};
-pub use fast::{FastError, FastSettings, FastTotals};
+pub use fast::{FastError, FastSettings};
 pub use interface::OpenError;
 
 /// The open interfaces and the memory that frames are received into.

@@ -81,41 +81,6 @@ pub enum FastError {
     NotAttached(String),
 }
 
-/// Totals of the program since the maps were made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FastTotals {
-    /// Frames sent on.
-    pub forwarded: u64,
-    /// Frames left to us.
-    pub punted: u64,
-    /// Segments dropped because their bytes could not be copied out.
-    pub ring_full: u64,
-    /// Frames dropped that came from closed ports.
-    pub closed: u64,
-    /// Segments dropped because no logger was there.
-    pub unattended: u64,
-    /// Segments forwarded unprotected because no logger was there.
-    pub unprotected: u64,
-}
-
-impl fmt::Display for FastTotals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            forwarded,
-            punted,
-            ring_full,
-            closed,
-            unattended,
-            unprotected,
-        } = self;
-        write!(
-            f,
-            "fast path: {forwarded} frames forwarded, {punted} handed over, dropped {ring_full} for a full ring, \
-             {closed} of closed ports, {unattended} without a logger; {unprotected} passed unprotected without one"
-        )
-    }
-}
-
 /// The loaded program and its maps.
 pub(super) struct FastPath {
     program: Ebpf,

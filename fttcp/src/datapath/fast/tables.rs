@@ -8,7 +8,8 @@ use aya::programs::{TestRun, TestRunOptions};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::maps::{self, KEY, LOCKED};
-use super::{FastPath, FastTotals, classifier};
+use super::{FastPath, classifier};
+use crate::control::FastTotals;
 use crate::flow::{FlowKey, FlowState, Record, Side, flag};
 
 /// How often the program is told that we are there, and for how long it believes it.
@@ -73,6 +74,7 @@ impl FastPath {
         if state.flags & flag::PUNTED == 0 {
             self.stop(&key);
             state = self.get(&key)?;
+            state.flags &= !flag::PUNTED;
         }
         let _ = self.flows.remove(&key);
         Some(state)

@@ -50,6 +50,7 @@ impl Connection {
             self.rewrite_for_server(segment);
             return Verdict::Forward;
         }
+        self.note_round_trip(cx);
         let brought = self.track_client(segment, silent, cx);
         if flags.has(Flags::RST) {
             return self.client_reset(segment, cx);
@@ -99,6 +100,8 @@ impl Connection {
             brought.refused = !segment.payload().is_empty();
             return brought;
         }
+        // It is heard: nobody need be told again.
+        self.kick = None;
         if head.flags.has(Flags::ACK) {
             let ack = head.ack.position(self.server.isn, self.server.una);
             if let Ok(ack) = u64::try_from(ack)

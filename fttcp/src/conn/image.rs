@@ -16,6 +16,9 @@ impl Connection {
         if let Some(outbound) = &mut self.outbound {
             outbound.over = outbound.over.map(|over| over.moved(from, to));
         }
+        if let Some(kick) = &mut self.kick {
+            kick.at = kick.at.moved(from, to);
+        }
         if let Some(hold) = &mut self.hold {
             hold.until = hold.until.moved(from, to);
         }

@@ -66,6 +66,9 @@ impl Connection {
         if let Some(hold) = &self.hold {
             due = due.min(hold.until);
         }
+        if let Some(kick) = &self.kick {
+            due = due.min(kick.at);
+        }
         if let Some(recovery) = &self.recovery {
             due = due.min(recovery.deadline());
         }
@@ -80,6 +83,7 @@ impl Connection {
         if self.recovery.is_some() {
             self.recovery_timeout(cx);
         }
+        self.kick_again(cx);
         self.expiry() <= cx.now
     }
 

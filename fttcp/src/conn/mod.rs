@@ -10,6 +10,7 @@
 //! * `close`: a server's FIN and RST, which may be a crash.
 //! * `icmp`: ICMP errors about its segments, and the path's MTU.
 //! * `syn`: what is negotiated. `clock`: timestamps. `urgent`: where urgent data ended.
+//! * `kick`: after it was moved, no end waits.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `offload`: a connection that the fast path forwards by itself.
 //! * `outbound`: what differs if the server opened the connection; `client` is the peer then.
@@ -31,6 +32,7 @@ mod from_server;
 mod full;
 mod icmp;
 mod image;
+mod kick;
 mod lifetime;
 mod offload;
 mod outbound;
@@ -59,6 +61,7 @@ pub(crate) use close::{Close, Hold};
 pub(crate) use context::{Context, Events, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
 pub(crate) use image::FAR;
+pub(crate) use kick::Kick;
 pub(crate) use lifetime::Orphan;
 pub(crate) use outbound::{Adopted, Outbound};
 pub(crate) use sent::Sent;
@@ -216,6 +219,12 @@ pub(crate) struct Connection {
     pub(crate) outbound: Option<Box<Outbound>>,
     /// When it was seen first.
     pub(crate) opened: Time,
+    /// When the SYN-ACK passed; `None` once it is answered, or when it was repeated.
+    #[serde(skip)]
+    pub(crate) answered: Option<Time>,
+    /// The client's first round trip, in microseconds; 0: not known.
+    pub(crate) round_trip_us: u32,
+    pub(crate) kick: Option<Kick>,
     pub(crate) active: Time,
     /// Its part of the memory that all connections share; kept by the table.
     #[serde(skip)]
@@ -294,6 +303,9 @@ impl Connection {
             server_mtu: None,
             outbound: None,
             opened: cx.now,
+            answered: None,
+            round_trip_us: 0,
+            kick: None,
             active: cx.now,
             account: Account::default(),
             generation: 0,

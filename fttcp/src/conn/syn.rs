@@ -6,6 +6,8 @@
 //! connection. The MSS is lowered if the service asks for it. ECN is noted: a replacement is offered it if it was
 //! agreed, and only then.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Connection, Context, State, Verdict};
@@ -91,6 +93,22 @@ impl Connection {
         }
     }
 
+    /// The client has answered the SYN-ACK, if it had not yet.
+    pub(super) fn note_round_trip(&mut self, cx: &Context<'_>) {
+        if let Some(answered) = self.answered.take() {
+            let micros = cx.now.since(answered).as_micros();
+            self.round_trip_us = u32::try_from(micros).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// The client's first round trip, beyond the logger.
+    pub(crate) const fn round_trip(&self) -> Option<Duration> {
+        match self.round_trip_us {
+            0 => None,
+            micros => Some(Duration::from_micros(micros as u64)),
+        }
+    }
+
     pub(super) fn server_syn(
         &mut self,
         segment: &mut Segment<'_>,
@@ -115,6 +133,8 @@ impl Connection {
             self.server.tsval = head.options.timestamps.map_or(0, |stamps| stamps.value);
             self.server.right = u64::from(head.window);
             self.state = State::Established;
+            // Of a SYN-ACK that is repeated it is not known which is answered (RFC 6298 section 3).
+            self.answered = first.then_some(cx.now);
             if first {
                 self.ecn = self.ecn.answered(head.flags);
             }

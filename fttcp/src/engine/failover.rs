@@ -110,6 +110,8 @@ impl Engine {
             }
             self.table.schedule(slot);
         }
+        // The service may accept them in this order, if all take the same time: it is the order in which they began.
+        moving.sort_by_key(|&slot| self.table.get(slot).map(|connection| connection.opened));
         (moving, telling)
     }
 

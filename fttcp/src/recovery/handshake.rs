@@ -49,10 +49,7 @@ impl Connection {
         self.map_to(head);
         let right = self.log.start() + u64::from(head.window);
         self.begin_replay(right, cx);
-        self.ack_replacement(cx);
-        self.settle_expected(cx);
-        self.feed(cx);
-        self.check_caught_up(cx);
+        self.complete_handshake(cx);
     }
 
     /// The handshake is done; `right`: the right edge of the replacement's receive window.

@@ -4,6 +4,7 @@
 //! 1. `handshake`: the logger fabricates the client's SYN with the options once agreed, and takes the answer.
 //!    `answer`: if the server had opened the connection, the logger waits until the replacement does, and fabricates the
 //!    peer's SYN-ACK.
+//!    `pace`: it takes as long as the client's own.
 //! 2. `replay`: it feeds the logged client bytes, as a minimal TCP sender.
 //! 3. `catch_up`: it takes what the replacement says again, as a minimal TCP receiver, and compares. What the client
 //!    has acknowledged is swallowed; what it may have missed is sent again once it is proven to be the same.
@@ -16,6 +17,7 @@ mod answer;
 mod catch_up;
 mod custody;
 mod handshake;
+mod pace;
 mod replay;
 
 use std::time::Duration;
@@ -38,6 +40,8 @@ const MAX_EARLY: usize = 1 << 20;
 pub(crate) enum Phase {
     /// The fabricated SYN is out; or the replacement has still to open the connection.
     Handshake,
+    /// The SYN-ACK is there; the answer leaves after the client's round trip.
+    Pause,
     /// Client bytes are fed, server bytes are compared.
     Replay,
 }
@@ -183,6 +187,7 @@ impl Connection {
                 return;
             };
             let reason = match recovery.phase {
+                Phase::Pause => "the replacement could not be answered",
                 Phase::Handshake if self.outbound.is_some() => {
                     "the replacement did not open it again"
                 }
@@ -198,10 +203,13 @@ impl Connection {
             };
             self.diverge(&found, cx);
         } else if recovery.retry.is_some_and(|retry| retry <= cx.now) {
-            recovery.rto = (recovery.rto * 2).min(MAX_RTO);
+            if recovery.phase != Phase::Pause {
+                recovery.rto = (recovery.rto * 2).min(MAX_RTO);
+            }
             match recovery.phase {
                 Phase::Handshake if self.outbound.is_some() => self.repeat_answer(cx),
                 Phase::Handshake => self.send_syn(cx),
+                Phase::Pause => self.end_pause(cx),
                 Phase::Replay => self.feed_again(cx),
             }
         }
@@ -230,11 +238,9 @@ impl Connection {
         };
         self.client.acked = self.client.acked.max(stable);
         self.state = State::Established;
-        // No one is to wait for a timer that has backed off meanwhile.
-        for _ in 0..if recovery.refused { 3 } else { 1 } {
-            self.ack_client(cx);
-        }
-        self.ack_replacement(cx);
+        // What the replacement has room for may be more than its predecessor had.
+        self.server.right = self.server.right.max(recovery.fed_right);
+        self.kick(recovery.refused, cx);
         let acked = self.server.una.min(self.map.map_or(0, |map| map.next));
         self.tell_smaller_mss(cx);
         self.tell_path_mtu(recovery.told_mss, acked, cx);

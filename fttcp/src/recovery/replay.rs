@@ -59,7 +59,10 @@ impl Connection {
             }
             // What the peer says first, it says to anyone: the choice is made.
             recovery.provisional &= recovery.fed_next == 0;
-            let waiting = recovery.fed_una < recovery.fed_next;
+            // A replacement that has not said a word may not know the connection yet: with SYN cookies, it does so only
+            // by the handshake's last segment, which it does not ask for again (RFC 4987 section 3.6).
+            let unheard = self.sent.expects() && self.map.is_some_and(|map| map.next == map.first);
+            let waiting = unheard || recovery.fed_una < recovery.fed_next;
             let window_closed =
                 recovery.fed_right <= recovery.fed_next && recovery.fed_next < logged.min(allowed);
             if !(waiting || window_closed) {
@@ -73,6 +76,10 @@ impl Connection {
 
     /// The retransmission timer: goes back to what is not acknowledged; probes a closed window with one byte.
     pub(super) fn feed_again(&mut self, cx: &mut Context<'_>) {
+        let fed = self.recovery.as_ref().map(|recovery| recovery.fed());
+        if fed.is_some_and(|(una, next)| una == next) {
+            self.ack_replacement(cx);
+        }
         if let Some(recovery) = &mut self.recovery {
             recovery.retry = None;
             recovery.fed_next = recovery.fed_una;
@@ -123,8 +130,9 @@ impl Connection {
     }
 
     /// Sends the replacement a pure acknowledgement.
-    pub(super) fn ack_replacement(&mut self, cx: &mut Context<'_>) {
-        if self.map.is_none() {
+    pub(crate) fn ack_replacement(&mut self, cx: &mut Context<'_>) {
+        let phase = self.recovery.as_ref().map(|recovery| recovery.phase);
+        if self.map.is_none() || phase == Some(Phase::Pause) {
             return;
         }
         let at = self

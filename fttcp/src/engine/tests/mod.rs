@@ -8,9 +8,11 @@ mod full;
 mod hold;
 mod moving;
 mod outbound;
+mod traps_handshake;
 mod traps_icmp;
 mod traps_ip;
 mod traps_options;
+mod traps_streams;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

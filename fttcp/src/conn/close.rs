@@ -12,6 +12,9 @@ use super::{Connection, Context, State};
 use crate::frame::Time;
 use crate::wire::{Flags, SegmentRepr, SeqNumber};
 
+/// How often the logger repeats a dead server's FIN.
+const REPEAT: Duration = Duration::from_millis(500);
+
 /// Which close is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Close {
@@ -30,6 +33,12 @@ pub(crate) enum Close {
 pub(crate) struct Hold {
     pub(crate) close: Close,
     pub(crate) until: Time,
+}
+
+impl Hold {
+    pub(crate) const fn until(close: Close, until: Time) -> Self {
+        Self { close, until }
+    }
 }
 
 impl Connection {
@@ -64,10 +73,16 @@ impl Connection {
         let Some(hold) = self.hold.take() else {
             return;
         };
+        if self.state == State::Orphaned && self.server.una > self.server.end {
+            return;
+        }
         match hold.close {
             Close::Fin(at) if at == self.server.end => {
                 self.server.fin = Some(at);
                 self.send_client(Flags::FIN, at, &[], cx);
+                if self.state == State::Orphaned {
+                    self.hold = Some(Hold::until(hold.close, cx.now.after(REPEAT)));
+                }
             }
             // Data before the FIN is still missing: the server will send both again.
             Close::Fin(_) => {}

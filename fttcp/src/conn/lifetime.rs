@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Connection, Context, State};
+use super::{Close, Connection, Context, Hold, State};
 use crate::frame::Time;
 
 /// How long the mapping of a closed connection is kept: 2 MSL as Linux has it (RFC 9293 section 3.6.1).
@@ -92,8 +92,14 @@ impl Connection {
         if self.outbound.is_some() {
             return self.orphan_outbound(cx);
         }
-        let over = self.server.fin.is_some_and(|fin| self.server.una > fin)
-            && self.client.fin.is_some_and(|fin| self.stable() > fin);
+        // Nothing is left to replay, and the client lacks nothing but the FIN: a replacement that is asked nothing would
+        // not close. The logger repeats it.
+        let nothing_left =
+            self.log.start() == self.log.stable() && self.replay_from == self.server.end;
+        let lacks_fin = nothing_left && self.server.fin.is_some_and(|fin| self.server.una == fin);
+        let over = lacks_fin
+            || self.server.fin.is_some_and(|fin| self.server.una > fin)
+                && self.client.fin.is_some_and(|fin| self.stable() > fin);
         let movable = match self.state {
             State::Opening => self.protected,
             State::Established | State::Recovering => self.protected && !over,
@@ -115,6 +121,10 @@ impl Connection {
                 self.recovery = None;
                 self.state = State::Orphaned;
                 self.forget_streams();
+                if lacks_fin {
+                    let fin = Close::Fin(self.server.end);
+                    self.hold = Some(Hold::until(fin, cx.now));
+                }
                 Orphan::Keep
             }
             State::Opening | State::Established | State::Recovering | State::Closed => {

@@ -134,3 +134,32 @@ fn trap_17_last_fin_of_a_client_is_answered_when_the_server_is_gone() {
     assert_eq!(answer[0].head.ack.0, bench.c(4));
     assert!(bench.say(STANDBY, &Say::new(1, bench.c(0), RST)).is_empty());
 }
+
+#[test]
+fn fin_of_a_dead_server_is_repeated_when_nothing_is_left_to_replay() {
+    let mut bench = Bench::new();
+    bench.open(7);
+    bench.say(
+        ACTIVE,
+        &Say::new(bench.s(0), bench.c(0), FIN).stamp(7001, 101),
+    );
+    assert_eq!(bench.wait(HOLD)[0].head.flags, FIN);
+    let sent = bench.fail_over();
+    assert!(
+        sent.iter().all(|seen| seen.port == NORTH),
+        "a replacement that is asked nothing would not close"
+    );
+    for _ in 0..3 {
+        let again = bench.wait(Duration::from_millis(500));
+        assert_eq!(again[0].head.flags, FIN);
+        assert_eq!(again[0].head.seq.0, bench.s(0));
+    }
+    let ack = Say::new(bench.c(0), bench.s(1), ACK).stamp(110, 7001);
+    bench.say(NORTH, &ack);
+    assert!(bench.wait(Duration::from_secs(2)).is_empty());
+    let closes = bench.say(
+        NORTH,
+        &Say::new(bench.c(0), bench.s(1), FIN).stamp(111, 7001),
+    );
+    assert_eq!(closes[0].head.ack.0, bench.c(1));
+}

@@ -156,4 +156,6 @@ pub struct Outcome {
 }
 
 #[cfg(test)]
+mod linked;
+#[cfg(test)]
 mod tests;

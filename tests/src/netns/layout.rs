@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
+use fttcp::control::Outbound;
+
 use super::line::Fault;
+use super::service::Serves;
 use super::space::Space;
 use super::topology::Middle;
 
@@ -20,6 +23,10 @@ pub struct Layout {
     pub vlan: Option<u16>,
     /// Congestion control of both ends, as the kernel names it.
     pub congestion: Option<String>,
+    /// What the servers run.
+    pub serves: Serves,
+    /// What becomes of connections that a server opens.
+    pub outbound: Outbound,
     /// The program of [`super::storm`] to run on each server beside nginx.
     pub storm: Option<PathBuf>,
 }
@@ -32,6 +39,8 @@ impl Default for Layout {
             mtu: None,
             vlan: None,
             congestion: None,
+            serves: Serves::Web,
+            outbound: Outbound::Pass,
             storm: None,
         }
     }

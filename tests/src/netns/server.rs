@@ -5,6 +5,7 @@ use super::folder::Folder;
 use super::layout::Layout;
 use super::nginx::Nginx;
 use super::process::Running;
+use super::service::{Serves, Service};
 use super::space::{Space, join};
 use super::storm;
 use super::topology::{SERVER, SERVER6};
@@ -17,6 +18,7 @@ const MAC: &str = "02:00:00:00:77:02";
 pub(super) struct Server {
     // Programs end before their namespace.
     nginx: Option<Nginx>,
+    service: Option<Service>,
     storm: Option<Running>,
     pub(super) space: Space,
     pub(super) vif: String,
@@ -31,6 +33,7 @@ impl Server {
         layout.prepare_end(&space, Some(MAC), [SERVER, SERVER6])?;
         Ok(Self {
             nginx: None,
+            service: None,
             storm: None,
             space,
             vif: vif.to_owned(),
@@ -43,7 +46,10 @@ impl Server {
             folder.path().join("files"),
             folder.path().join(self.space.name()),
         );
-        self.nginx = Some(Nginx::start(&self.space, &files, &prefix)?);
+        match layout.serves {
+            Serves::Web => self.nginx = Some(Nginx::start(&self.space, &files, &prefix)?),
+            other => self.service = Some(Service::start(other, &self.space, &files, &prefix)?),
+        }
         if let Some(program) = &layout.storm {
             let command = self.space.command(&program.display().to_string());
             self.storm = Some(Running::start("storm-server", command, storm::READY)?);
@@ -54,12 +60,18 @@ impl Server {
     /// Ends its programs.
     pub(super) fn stop(&mut self) {
         self.nginx = None;
+        self.service = None;
         self.storm = None;
     }
 
     /// Its running programs.
     pub(super) fn programs(&self) -> Vec<&Running> {
         let nginx = self.nginx.as_ref().map(Nginx::process);
-        nginx.into_iter().chain(&self.storm).collect()
+        let service = self.service.as_ref().map(Service::process);
+        nginx
+            .into_iter()
+            .chain(service)
+            .chain(&self.storm)
+            .collect()
     }
 }

@@ -140,10 +140,11 @@ impl Topology {
             active: self.servers[0].vif.clone(),
             standbys: vec![self.servers[1].vif.clone()],
             services: if protected {
-                vec![service(80), service(7)]
+                vec![service(80), service(7), service(21)]
             } else {
                 vec![]
             },
+            outbound: self.layout.outbound,
             ..GroupSpec::default()
         }
     }

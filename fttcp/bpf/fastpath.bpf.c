@@ -261,10 +261,10 @@ static __noinline enum action pass(struct __sk_buff *skb, struct segment *segmen
 	bpf_spin_unlock(&flow->lock);
 	if (action != FORWARD)
 		return action;
-	if (record.len && !keep(skb, &record, segment->l4 + segment->header_len + wish.skip))
+	if (record.len && !keep(skb, &record, segment->l4 + segment->header_len))
 		return DROP;
 	bpf_spin_lock(&flow->lock);
-	action = finish(flow, segment, side, &record, &wish, &samples, &change);
+	action = finish(flow, segment, side, &wish, &samples, &change);
 	bpf_spin_unlock(&flow->lock);
 	if (action == FORWARD && change.mapped && !rewrite(skb, segment, &change))
 		return DROP;

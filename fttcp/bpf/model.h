@@ -97,8 +97,6 @@ struct segment {
 
 /* What `begin` has to tell `finish`. */
 struct wish {
-	__u32 skip; /* bytes of the data before those that are copied out */
-	__u32 in_turn;
 	__u32 tracked; /* there is more to do than to send the segment on */
 	__u32 slot;
 	__u32 generation;
@@ -191,7 +189,8 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 	wish->tracked = true;
 	if (!side) {
 		end = seq + len;
-		if (len && logged && before(flow->server_right + SLACK, end))
+		/* Out of window, or said before: it may not be said otherwise, which user space compares. */
+		if (len && logged && (before(flow->server_right + SLACK, end) || before(seq, flow->client_next)))
 			goto punt;
 		if (!before(flow->server_next, segment->ack)) {
 			raise(&flow->server_una, segment->ack);
@@ -201,12 +200,9 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 		if (stamped)
 			raise(&flow->client_tsval, tsval);
 		if (len && logged && before(flow->client_next, end)) {
-			wish->in_turn = !before(flow->client_next, seq);
-			if (wish->in_turn)
-				wish->skip = flow->client_next - seq;
 			record->kind = 1;
-			record->len = len - wish->skip;
-			record->at = flow->client_pos + (seq + wish->skip - flow->client_next);
+			record->len = len;
+			record->at = flow->client_pos + (seq - flow->client_next);
 			record->seen = flow->server_pos - (flow->server_next - flow->server_una);
 		}
 		return FORWARD;
@@ -214,6 +210,10 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 	if (flow->flags & FLAG_MAPPED)
 		seq += flow->seq_delta;
 	end = seq + len;
+	if (!logged && before(flow->client_next, segment->ack)) {
+		flow->client_pos += segment->ack - flow->client_next;
+		flow->client_next = segment->ack;
+	}
 	if (len && logged && before(flow->client_right + SLACK, end))
 		goto punt;
 	/* More acknowledged than was copied out: what filled a gap is known to user space only. */
@@ -262,8 +262,7 @@ static __always_inline void sample(struct flow *flow, __u32 seq, const struct sa
 }
 
 static __always_inline enum action finish(struct flow *flow, const struct segment *segment, __u32 side,
-					  const struct record *record, const struct wish *wish,
-					  const struct samples *samples, struct change *change)
+					  const struct wish *wish, const struct samples *samples, struct change *change)
 {
 	__u32 stamped = flow->flags & FLAG_STAMPED, mapped = flow->flags & FLAG_MAPPED;
 	__u32 len = segment->len, seq = segment->seq, end, shown, first = flow->ts_first;
@@ -279,7 +278,7 @@ static __always_inline enum action finish(struct flow *flow, const struct segmen
 	change->stamped = stamped;
 	if (!side) {
 		end = seq + len;
-		if (record->len && wish->in_turn && before(flow->client_next, end)) {
+		if (len && before(flow->client_next, end) && !before(flow->client_next, seq)) {
 			flow->client_pos += end - flow->client_next;
 			flow->client_next = end;
 		}

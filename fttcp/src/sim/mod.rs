@@ -6,7 +6,7 @@ mod app;
 mod check;
 mod host;
 mod logger;
-mod rng;
+pub(crate) mod rng;
 mod world;
 
 pub use app::{Request, Script};

@@ -48,6 +48,4 @@ fn name(socket: &Path) -> String {
 pub(super) fn remove(dir: &Path) {
     // What cannot be removed costs memory, nothing else; the next logger at this place uses it again.
     let _ = fs::remove_dir_all(dir);
-    // Others may have theirs beside it.
-    let _ = dir.parent().map(fs::remove_dir);
 }

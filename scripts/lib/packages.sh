@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-only
-# Installs the Debian packages that are missing, and nothing else.
+# Installs the Debian packages that are missing, and nothing else. The servers among them are not started.
 #
 #   . scripts/lib/packages.sh; need_packages qemu-system-x86 cpio     (from a script)
 #   scripts/lib/packages.sh qemu-system-x86 cpio                      (from a shell)
@@ -29,6 +29,17 @@ need_package_lists() {
     }
 }
 
+# Lets no package start its server (invoke-rc.d(8)), unless this machine has a rule about that already.
+install_packages() (
+    rule=/usr/sbin/policy-rc.d
+    if [ ! -e "$rule" ]; then
+        trap 'rm -f "$rule"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$rule"
+        chmod 755 "$rule"
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
+)
+
 # Installs what is missing of the named packages. Exit code 3 and one clear line when that is impossible.
 need_packages() {
     local missing
@@ -41,9 +52,9 @@ need_packages() {
     echo "installing: ${missing[*]}" >&2
     need_package_lists || return
     # Lists that are too old name files that the mirror no longer has: one update and one more try cures that.
-    if ! DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2; then
+    if ! install_packages "${missing[@]}"; then
         apt-get -q update >&2
-        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2 || {
+        install_packages "${missing[@]}" || {
             echo "error: apt-get install ${missing[*]} failed (its messages are above)" >&2
             return 3
         }

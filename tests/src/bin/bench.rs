@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
-use rxl_tests::bench::{failover, fttcp, table, toolstack, write};
+use clap::{Parser, Subcommand};
+use rxl_tests::bench::{Row, docs, failover, fttcp, table, toolstack, write};
 use rxl_tests::lab::{Lab, project};
 
 /// Measures rxl beside its peers, in one run and in turns; prints a table and writes out/bench/NAME.json.
@@ -12,34 +12,59 @@ use rxl_tests::lab::{Lab, project};
 #[command(name = "bench")]
 struct Cli {
     /// What to measure
-    name: Name,
+    #[command(subcommand)]
+    what: What,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Name {
-    /// The logger beside a Linux bridge, in network namespaces (root; about a minute)
-    Fttcp,
+#[derive(Subcommand)]
+enum What {
+    /// The logger beside a Linux bridge and HAProxy, in network namespaces (root; about ten minutes)
+    Fttcp {
+        /// Only see whether everything works: short runs, no verdicts (about a minute)
+        #[arg(long)]
+        quick: bool,
+        /// Measure one section only
+        #[arg(long, value_name = "SECTION")]
+        only: Option<fttcp::Section>,
+        /// Put the table into docs/specification.md
+        #[arg(long, conflicts_with_all = ["quick", "only"])]
+        docs: bool,
+    },
     /// rxl beside xl, on real Xen in the lab
     Toolstack,
     /// What a client sees of a failover on real Xen in the lab
     Failover,
 }
 
+impl What {
+    /// The results' name, and the results.
+    fn measure(&self, say: &dyn Fn(&str)) -> (String, Result<Vec<Row>, String>) {
+        match *self {
+            Self::Fttcp { quick, only, .. } => {
+                let options = fttcp::Options { quick, only };
+                (options.name(), Ok(fttcp::run(options, say)))
+            }
+            Self::Toolstack => {
+                let rows = Lab::up().and_then(|lab| toolstack::run(&lab, say));
+                ("toolstack".to_owned(), rows)
+            }
+            Self::Failover => {
+                let rows = Lab::up().and_then(|lab| failover::run(&lab, say));
+                ("failover".to_owned(), rows)
+            }
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let (name, rows) = match Cli::parse().name {
-        Name::Fttcp => ("fttcp", fttcp::run()),
-        Name::Toolstack => {
-            let rows = Lab::up().and_then(|lab| toolstack::run(&lab, &|text| eprintln!("{text}")));
-            ("toolstack", rows)
-        }
-        Name::Failover => {
-            let rows = Lab::up().and_then(|lab| failover::run(&lab, &|text| eprintln!("{text}")));
-            ("failover", rows)
-        }
-    };
+    let what = Cli::parse().what;
+    let (name, rows) = what.measure(&|text| eprintln!("bench: {text}"));
     let done = rows.and_then(|rows| {
         print!("{}", table(&rows));
-        write(&project(), name, &rows)?;
+        write(&project(), &name, &rows)?;
+        if matches!(what, What::Fttcp { docs: true, .. }) {
+            docs::update(&project(), &name, &rows)?;
+        }
         // A figure without a target is only printed.
         Ok(rows.iter().all(|row| row.met != Some(false)))
     });

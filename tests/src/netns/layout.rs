@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use fttcp::control::Outbound;
+use fttcp::control::{GroupSpec, Outbound};
 
 use super::line::Fault;
 use super::service::Serves;
@@ -29,6 +29,10 @@ pub struct Layout {
     pub outbound: Outbound,
     /// The program of [`super::storm`] to run on each server beside nginx.
     pub storm: Option<PathBuf>,
+    /// What the logger protects, and how; name and interfaces are filled in. `None`: ports 80 and 7, with much room.
+    pub group: Option<GroupSpec>,
+    /// Options for `ftlogger`.
+    pub logger: Vec<String>,
 }
 
 impl Default for Layout {
@@ -42,6 +46,8 @@ impl Default for Layout {
             serves: Serves::Web,
             outbound: Outbound::Pass,
             storm: None,
+            group: None,
+            logger: Vec::new(),
         }
     }
 }

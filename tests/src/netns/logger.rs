@@ -25,14 +25,14 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// Starts `ftlogger` in `space`; its control socket is made in `dir`.
+    /// Starts `ftlogger` in `space`, with more options; its control socket is made in `dir`.
     ///
     /// # Errors
     /// It is not built, or did not start: what it said.
-    pub fn start(space: &Space, dir: &Path) -> Result<Self, String> {
+    pub fn start(space: &Space, dir: &Path, options: &[String]) -> Result<Self, String> {
         let socket = dir.join("ftlogger.sock");
         let mut command: Command = space.command(&binary()?.display().to_string());
-        command.arg("--socket").arg(&socket);
+        command.arg("--socket").arg(&socket).args(options);
         let process = Running::start("ftlogger", command, LISTENING)?;
         Ok(Self { process, socket })
     }

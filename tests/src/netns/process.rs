@@ -6,9 +6,15 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+
+/// How long a program may take that does not say when it is ready.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is asked.
+const PROBE: Duration = Duration::from_millis(5);
 
 /// A running process.
 #[derive(Debug)]
@@ -25,32 +31,15 @@ impl Running {
     /// # Errors
     /// It could not be started, or ended before it was ready: what it said.
     pub fn start(name: &str, mut command: Command, ready: &str) -> Result<Self, String> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot start {name}: {error}"))?;
-        let stderr = child.stderr.take().ok_or("no standard error")?;
-        let mut running = Self {
-            name: name.to_owned(),
-            child,
-            log: Arc::default(),
-            reader: None,
-        };
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut running = Self::spawn(name, command)?;
+        let stderr = running.child.stderr.take().ok_or("no standard error")?;
         let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
         for line in lines.by_ref() {
             let is_ready = line.contains(ready);
             running.lock().push(line);
             if is_ready {
-                let log = Arc::clone(&running.log);
-                running.reader = Some(std::thread::spawn(move || {
-                    for line in lines {
-                        log.lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(line);
-                    }
-                }));
+                running.read_on(lines);
                 return Ok(running);
             }
         }
@@ -58,6 +47,59 @@ impl Running {
             "{name} ended before it was ready:\n{}",
             running.log()
         ))
+    }
+
+    /// Starts `command`, which does not say when it is ready: asks `ready` every few milliseconds. Its log is what it
+    /// writes to standard output and standard error.
+    ///
+    /// # Errors
+    /// It could not be started, ended, or was not ready in time: what it said.
+    pub fn probe(
+        name: &str,
+        mut command: Command,
+        ready: impl Fn() -> bool,
+    ) -> Result<Self, String> {
+        let cannot = |error| format!("cannot start {name}: {error}");
+        let (from, to) = std::io::pipe().map_err(cannot)?;
+        command.stdout(to.try_clone().map_err(cannot)?).stderr(to);
+        let mut running = Self::spawn(name, command)?;
+        running.read_on(BufReader::new(from).lines().map_while(Result::ok));
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if ready() {
+                return Ok(running);
+            }
+            if running.child.try_wait().map_err(cannot)?.is_some() {
+                running.wait()?;
+                break;
+            }
+            std::thread::sleep(PROBE);
+        }
+        Err(format!("{name} did not become ready:\n{}", running.log()))
+    }
+
+    fn spawn(name: &str, mut command: Command) -> Result<Self, String> {
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start {name}: {error}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log: Arc::default(),
+            reader: None,
+        })
+    }
+
+    fn read_on(&mut self, lines: impl Iterator<Item = String> + Send + 'static) {
+        let log = Arc::clone(&self.log);
+        self.reader = Some(std::thread::spawn(move || {
+            for line in lines {
+                log.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
+        }));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
@@ -179,6 +221,16 @@ mod tests {
     #[test]
     fn start_process_that_ends_early_tells_what_it_said() {
         let error = Running::start("sh", shell("echo no port >&2; exit 1"), "ready").unwrap_err();
+        assert!(error.contains("no port"), "{error}");
+    }
+
+    #[test]
+    fn probe_keeps_the_log_of_both_outputs_and_tells_of_an_early_end() {
+        let script = "echo out; echo err >&2";
+        let mut running = Running::probe("sh", shell(script), || true).unwrap();
+        running.wait().unwrap();
+        assert_eq!(running.log(), "out\nerr");
+        let error = Running::probe("sh", shell("echo no port; exit 1"), || false).unwrap_err();
         assert!(error.contains("no port"), "{error}");
     }
 

@@ -3,13 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::process::Running;
 use super::space::Space;
-
-/// How long a program may take to listen.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +43,10 @@ impl Service {
             Serves::Ftp => (vsftpd(files), "vsftpd", 21),
         };
         fs::write(&path, config).map_err(failed)?;
-        let mut command = space.command("sh");
-        let script = format!("echo started >&2; exec {program} {} >&2", path.display());
-        command.args(["-c", &script]);
-        let process = Running::start(program, command, "started")?;
-        let start = Instant::now();
-        while !listens(space, port)? {
-            if start.elapsed() > PATIENCE {
-                return Err(format!("{program} does not listen:\n{}", process.log()));
-            }
-        }
+        let mut words = program.split(' ');
+        let mut command = space.command(words.next().unwrap_or_default());
+        command.args(words).arg(&path);
+        let process = Running::probe(program, command, || listens(space, port))?;
         Ok(Self { process })
     }
 
@@ -68,9 +58,10 @@ impl Service {
 }
 
 /// Whether somebody listens on this TCP port of the namespace, without a connection to try it.
-fn listens(space: &Space, port: u16) -> Result<bool, String> {
-    let sockets = space.run("ss", &["-Hltn", &format!("sport = :{port}")])?;
-    Ok(!sockets.trim().is_empty())
+#[must_use]
+pub fn listens(space: &Space, port: u16) -> bool {
+    let sockets = space.run("ss", &["-Hltn", &format!("sport = :{port}")]);
+    sockets.is_ok_and(|sockets| !sockets.trim().is_empty())
 }
 
 fn tinyproxy() -> String {

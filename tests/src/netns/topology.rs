@@ -9,6 +9,7 @@
 //! A [`Layout`] may put a bad line between client and logger, and change what the path is made of.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fttcp::control::{GroupSpec, GroupStatus, Request, ServiceSpec};
@@ -25,6 +26,10 @@ use super::victim::{End, Victim};
 pub const CLIENT: &str = "10.77.0.1";
 /// The address of both servers.
 pub const SERVER: &str = "10.77.0.2";
+/// The address of a proxy in the middle, if there is one.
+pub const PROXY: &str = "10.77.0.3";
+/// The address from which that proxy reaches the server.
+const PROXY_SOUTH: &str = "10.77.0.4";
 /// The client's other address.
 pub const CLIENT6: &str = "fd77::1";
 /// The servers' other address.
@@ -63,6 +68,9 @@ pub enum Middle {
     Forwarded,
     /// A bridge of the Linux kernel, with the first server only.
     Bridge,
+    /// Nothing yet, but addresses: clients reach [`PROXY`], from where the first server is reached. A proxy can be
+    /// started in [`Topology::middle`].
+    Proxy,
 }
 
 impl Topology {
@@ -119,8 +127,17 @@ impl Topology {
                         .ip(&["link", "set", interface, "master", "br0"])?;
                 }
             }
+            Middle::Proxy => {
+                for (interface, own, other) in
+                    [(NORTH, PROXY, CLIENT), ("vif1", PROXY_SOUTH, SERVER)]
+                {
+                    let address = ["address", "add", own, "peer", other, "dev", interface];
+                    topology.middle.ip(&address)?;
+                }
+            }
             Middle::Protected | Middle::Forwarded => {
-                let logger = Logger::start(&topology.middle, topology.folder.path())?;
+                let options = &topology.layout.logger;
+                let logger = Logger::start(&topology.middle, topology.folder.path(), options)?;
                 logger.protect(topology.group(middle == Middle::Protected))?;
                 topology.logger = Some(logger);
             }
@@ -134,11 +151,7 @@ impl Topology {
             buffer_bytes: BUFFER,
             ..ServiceSpec::new(port, "opaque")
         };
-        GroupSpec {
-            name: GROUP.to_owned(),
-            north: NORTH.to_owned(),
-            active: self.servers[0].vif.clone(),
-            standbys: vec![self.servers[1].vif.clone()],
+        let plain = || GroupSpec {
             services: if protected {
                 vec![service(80), service(7), service(21)]
             } else {
@@ -146,6 +159,13 @@ impl Topology {
             },
             outbound: self.layout.outbound,
             ..GroupSpec::default()
+        };
+        GroupSpec {
+            name: GROUP.to_owned(),
+            north: NORTH.to_owned(),
+            active: self.servers[0].vif.clone(),
+            standbys: vec![self.servers[1].vif.clone()],
+            ..self.layout.group.clone().unwrap_or_else(plain)
         }
     }
 
@@ -174,6 +194,12 @@ impl Topology {
     #[must_use]
     pub const fn client(&self) -> &Space {
         &self.client
+    }
+
+    /// A folder for what programs in this house need; it goes away with it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The namespace in the middle.

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! How long clients get no byte when their server is killed: many downloads at the same time, over one line.
+//!
+//! Each client's share of the line is small, so that it waits between bytes at all times. How long it does so without a
+//! failover is shown beside the pause.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
+use super::plan::Plan;
+use crate::bench::{Gate, Row};
+use crate::netns::topology::{Middle, SERVER, Topology};
+
+/// Size of the file, whose download takes seconds.
+const FILE: usize = 1 << 20;
+/// The line that all share, in Mbit/s.
+const LINE: u32 = 1000;
+/// Each client's window in bytes, about.
+const WINDOW: usize = 16 << 10;
+/// How long no client gets a byte before this is an error.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 20,
+    tv_nsec: 0,
+};
+
+/// The longest pauses of each client, in ms.
+#[derive(Debug, Default)]
+struct Pauses {
+    before: Vec<f64>,
+    after: Vec<f64>,
+}
+
+/// Kills the server in the middle of the downloads. The data path is the default one.
+pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>, String> {
+    let mut topology = Topology::new(Middle::Protected)?;
+    topology.put("file", &vec![b'x'; FILE])?;
+    topology.serve()?;
+    topology.shape(LINE)?;
+    let mut all = Pauses::default();
+    for _ in 0..plan.crowd_failovers {
+        let pauses = once(&topology, plan.crowd)?;
+        all.before.extend(pauses.before);
+        all.after.extend(pauses.after);
+        topology.wait_moved()?;
+        topology.wait_idle()?;
+        topology.renew_standby()?;
+    }
+    let count = plan.crowd;
+    let row = |what: &str, percent: f64, runs: &[f64]| {
+        Row::percentile(
+            &format!("{what}, {count} downloads, p{percent}"),
+            "ms",
+            percent,
+            runs,
+        )
+    };
+    Ok(vec![
+        row("pause at failover", 50.0, &all.after),
+        row("pause at failover", 99.0, &all.after).gated(Gate::AtMost(500.0)),
+        row("longest pause before it", 50.0, &all.before),
+        row("longest pause before it", 99.0, &all.before),
+    ])
+}
+
+fn once(topology: &Topology, count: usize) -> Result<Pauses, String> {
+    let (killed, kill) = mpsc::channel();
+    let clients = topology.client().spawn(move || {
+        let mut crowd = Crowd::open(count)?;
+        crowd.read(count * FILE * 3 / 10)?;
+        // Nobody listens when the other side failed, which says so itself.
+        let _ = killed.send(());
+        crowd.killed = Some(Instant::now());
+        crowd.read(count * FILE)?;
+        Ok::<_, io::Error>(crowd)
+    })?;
+    let victim = topology.victim()?;
+    // An error of the clients is told below.
+    if kill.recv().is_ok() {
+        let teller = victim.kill()?;
+        teller
+            .join()
+            .map_err(|_| "the watching thread panicked")??;
+    }
+    let crowd = clients
+        .join()
+        .map_err(|_| "the clients' thread panicked")??;
+    let crowd = crowd.map_err(|error| format!("a download broke off: {error}"))?;
+    let pauses = |which: fn(&One) -> Duration| {
+        let each = crowd.clients.iter();
+        each.map(|one| which(one).as_secs_f64() * 1e3).collect()
+    };
+    Ok(Pauses {
+        before: pauses(|one| one.before),
+        after: pauses(|one| one.after),
+    })
+}
+
+/// The clients.
+#[derive(Debug)]
+struct Crowd {
+    clients: Vec<One>,
+    received: usize,
+    killed: Option<Instant>,
+}
+
+/// One client.
+#[derive(Debug)]
+struct One {
+    stream: TcpStream,
+    received: usize,
+    last: Instant,
+    /// The longest pause that ended before the crash, not counting the first.
+    before: Duration,
+    /// The longest pause that ended after the crash.
+    after: Duration,
+}
+
+impl Crowd {
+    /// Lets everybody ask for the file.
+    fn open(count: usize) -> io::Result<Self> {
+        let open = |_| {
+            let mut stream = TcpStream::connect((SERVER, 80))?;
+            set_socket_recv_buffer_size(&stream, WINDOW)?;
+            stream.write_all(b"GET /file HTTP/1.1\r\nHost: web\r\n\r\n")?;
+            stream.set_nonblocking(true)?;
+            Ok(One {
+                stream,
+                received: 0,
+                last: Instant::now(),
+                before: Duration::ZERO,
+                after: Duration::ZERO,
+            })
+        };
+        let clients: io::Result<Vec<One>> = (0..count).map(open).collect();
+        Ok(Self {
+            clients: clients?,
+            received: 0,
+            killed: None,
+        })
+    }
+
+    /// Reads until all together have `bytes`; a client that has its file rests.
+    fn read(&mut self, bytes: usize) -> io::Result<()> {
+        while self.received < bytes {
+            let busy: Vec<usize> = (0..self.clients.len())
+                .filter(|at| self.clients[*at].received < FILE)
+                .collect();
+            let ready = self.wait(&busy)?;
+            for at in ready {
+                let one = &mut self.clients[at];
+                let before = one.received.min(FILE);
+                one.read(self.killed)?;
+                self.received += one.received.min(FILE) - before;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `busy` that can read.
+    fn wait(&self, busy: &[usize]) -> io::Result<Vec<usize>> {
+        let fd = |at: &usize| PollFd::new(&self.clients[*at].stream, PollFlags::IN);
+        let mut fds: Vec<PollFd<'_>> = busy.iter().map(fd).collect();
+        if poll(&mut fds, Some(&PATIENCE))? == 0 {
+            let text = format!("no byte came to {} clients for 20 s", busy.len());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        let pairs = busy.iter().zip(&fds);
+        let ready = pairs.filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ready.map(|(at, _)| *at).collect())
+    }
+}
+
+impl One {
+    fn read(&mut self, killed: Option<Instant>) -> io::Result<()> {
+        let mut buffer = [0; 32 * 1024];
+        let count = self.stream.read(&mut buffer)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let now = Instant::now();
+        let pause = now - self.last;
+        if killed.is_some() {
+            self.after = self.after.max(pause);
+        } else if self.received > 0 {
+            self.before = self.before.max(pause);
+        }
+        (self.received, self.last) = (self.received + count, now);
+        Ok(())
+    }
+}

@@ -41,6 +41,9 @@ impl Connection {
             };
         }
         if self.state == State::Opening {
+            if self.opening_late() && flags.has(Flags::RST) {
+                return self.refuse_late(cx);
+            }
             if self.outbound.is_some() && flags.has(Flags::RST) {
                 self.refused();
             }

@@ -15,6 +15,9 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Verdict {
         let head = *segment.head();
+        if self.opening_late() {
+            return self.server_waits(&head, cx);
+        }
         if head.flags.has(Flags::SYN) && self.state != State::Recovering {
             return self.server_syn(segment, cx);
         }

@@ -13,7 +13,8 @@
 //! * `kick`: after it was moved, no end waits.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
 //! * `offload`: a connection that the fast path forwards by itself.
-//! * `outbound`: what differs if the server opened the connection; `client` is the peer then.
+//! * `outbound`: what differs if the server opened the connection; `client` is the peer then. `late`: if its peer is
+//!   asked only after the server was answered.
 //! * `emit`: segments that the logger makes itself.
 //! * `window`: how much the client may send. `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
@@ -33,6 +34,7 @@ mod full;
 mod icmp;
 mod image;
 mod kick;
+mod late;
 mod lifetime;
 mod offload;
 mod outbound;

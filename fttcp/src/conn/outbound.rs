@@ -12,7 +12,8 @@
 //! * The replacement may speak from another port: it is rewritten in both directions ([`Outbound::south_port`]).
 //! * Which one it opens shows only when it has said something. Until then the choice is provisional, and another
 //!   connection may take over what the logger has said in the peer's name: then the peer's initial sequence number and
-//!   clock are not its own for the replacement, and are mapped as well ([`Connection::peer_deltas`]).
+//!   clock are not its own for the replacement, and are mapped as well ([`Connection::peer_deltas`]). If it is none of
+//!   those that are known, the peer is asked then (`late`).
 //! * A connection that is over may be needed again: a service that is replayed from the start asks its origin again, or
 //!   opens its data connections again, and must hear the same. Its streams are kept ([`Outbound::over`]) as long as a
 //!   client's connection lives that is older than its end; nothing of its retelling reaches the peer.
@@ -22,6 +23,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::late::Told;
 use super::{Connection, Context, Orphan, Path, Sent, State, Verdict, Verifier, prepare_syn};
 use crate::engine::Event;
 use crate::frame::Time;
@@ -41,6 +43,8 @@ pub(crate) struct Outbound {
     pub(crate) ts_delta: u32,
     /// It ended at this time. It can only be told again to a replacement; the peer is told nothing more.
     pub(crate) over: Option<Time>,
+    /// What the server was told in the name of a peer that has still to be asked.
+    pub(crate) told: Option<Box<Told>>,
     /// The engine's history knows that it is over.
     #[serde(skip)]
     pub(crate) in_history: bool,
@@ -54,6 +58,8 @@ pub(crate) struct Adopted {
     /// The peer's initial sequence number and newest timestamp, as told.
     pub(crate) isn: SeqNumber,
     pub(crate) tsval: u32,
+    /// The options, as told; of timestamps only whether there are any.
+    pub(crate) told: OptionsRepr,
     /// Right edge of the replacement's receive window.
     pub(crate) right: u64,
 }
@@ -111,7 +117,11 @@ impl Connection {
                 if !cx.sampled() {
                     self.sent = Sent::full(Verifier::block_for(mss.saturating_sub(12)));
                 }
+                let late = self.opening_late();
                 self.state = State::Established;
+                if late {
+                    return self.answered_late(cx);
+                }
                 Verdict::Forward
             }
             // The server's acknowledgement was lost, and its present TCP knows nothing of this SYN-ACK.
@@ -139,7 +149,7 @@ impl Connection {
     }
 
     /// It is over: keeps its streams if a replacement may need them. Says whether they are kept.
-    pub(super) fn retire(&mut self, cx: &Context<'_>) -> bool {
+    pub(crate) fn retire(&mut self, cx: &Context<'_>) -> bool {
         let next = self.server.next();
         match &mut self.outbound {
             Some(outbound) if outbound.keep && self.protected => {
@@ -185,6 +195,15 @@ impl Connection {
             self.ends(),
             self.outbound.as_ref().is_some_and(|it| it.keep),
         );
+        let ended = self.server.fin.is_some_and(|fin| self.server.una > fin)
+            && self.client.fin.is_some_and(|fin| self.stable() > fin);
+        let open = matches!(self.state, State::Established | State::Recovering);
+        if ended && open && !self.over() && self.retire(cx) {
+            // Only the peer's FIN may have to be acknowledged yet.
+            cx.counters.closed += 1;
+            self.hold = None;
+            self.ack_client(cx);
+        }
         match self.state {
             _ if self.over() => Orphan::Retell,
             State::Opening => {

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::clock::{log, wall_ms};
 use super::forwarder::Forwarder;
-use crate::control::{GroupSpec, Hello, Reply, Request, VERSION};
+use crate::control::{GroupSpec, Hello, Outbound, Reply, Request, VERSION};
 use crate::engine::GroupPorts;
 use crate::frame::PortId;
 
@@ -135,8 +135,14 @@ fn describe(spec: &GroupSpec) -> String {
     } else {
         format!("protects TCP port {}", services.join(", "))
     };
+    let opened = match spec.outbound {
+        Outbound::Pass => "",
+        Outbound::Keep => "; keeps connections that the server opens",
+        Outbound::ReIssue => "; re-issues connections that the server opens",
+        Outbound::Forbid => "; forbids connections that the server opens",
+    };
     format!(
-        "group {}: {} <-> {}, standby {}, {protects}",
+        "group {}: {} <-> {}, standby {}, {protects}{opened}",
         spec.name,
         spec.north,
         spec.active,

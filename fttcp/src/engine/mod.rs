@@ -9,6 +9,7 @@ mod event;
 mod failover;
 mod fragments;
 mod group;
+mod history;
 mod icmp;
 mod image;
 mod offload;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Connections that the server opens: which one a replacement means, and how long one that is over is kept.
+//! Connections that the server opens: which one a replacement means.
 //!
 //! A SYN of the active server is a new connection, unless connections of its predecessor wait to be opened again
 //! ([`Awaited`]). Of those to the same remote end, the logger answers in the name of
@@ -8,19 +8,20 @@
 //! 2. else the first not yet taken, in the order of opening; one with a privileged port does not count.
 //!
 //! When the replacement says something first, that is compared with what had been said on each of them: requests that
-//! run at the same time come in any order. If it fits another better, that one takes over; if it fits none, the
-//! replacement is told that its connection failed, and what waited waits on.
+//! run at the same time come in any order. If it fits another better, that one takes over; if it fits none, it is a new
+//! connection after all, and is opened at the peer then.
 //!
 //! Connections that are over are awaited only until the failover is done: later, the same request is a new one.
 //!
 //! What is not seen as opened by the server: a SYN from the port of a protected service.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use super::history::History;
 use super::table::Key;
 use super::{Engine, Event, Role};
-use crate::conn::{Connection, Outbound as Opened, State, Verdict, prepare_syn};
+use crate::conn::{Adopted, Connection, Outbound as Opened, State, Verdict, prepare_syn};
 use crate::control::Outbound;
 use crate::frame::{Output, Time};
 use crate::wire::{EthernetFrame, Flags, OptionsRepr, Segment, SegmentRepr, SeqNumber};
@@ -33,9 +34,9 @@ const SPARE_PORTS: std::ops::Range<u16> = 49_152..65_535;
 
 /// A connection in its slot, which another may have taken since.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    slot: usize,
-    serial: u64,
+pub(super) struct Place {
+    pub(super) slot: usize,
+    pub(super) serial: u64,
 }
 
 /// What a group knows of the connections that its server opens.
@@ -44,15 +45,29 @@ pub(super) struct Opening {
     opened: u64,
     /// May be opened again by the replacement, in the order of opening.
     awaited: Vec<Place>,
-    /// Are over and kept, the first that ended first; and the bytes of their logs.
-    history: VecDeque<(Place, u64)>,
-    history_bytes: u64,
+    pub(super) history: History,
     told: HashSet<SocketAddr>,
-    /// When it was last looked for, and when the oldest living connection of a client began.
-    oldest: Option<(Time, Option<Time>)>,
 }
 
-fn place(slot: usize, connection: &Connection) -> Option<Place> {
+impl Opening {
+    /// The next connection that the server opens, from this port.
+    fn next(&mut self, south_port: u16, keep: bool) -> Opened {
+        let serial = self.opened;
+        self.opened += 1;
+        Opened {
+            serial,
+            keep,
+            south_port,
+            seq_delta: 0,
+            ts_delta: 0,
+            over: None,
+            told: None,
+            in_history: false,
+        }
+    }
+}
+
+pub(super) fn place(slot: usize, connection: &Connection) -> Option<Place> {
     let serial = connection.outbound.as_ref()?.serial;
     Some(Place { slot, serial })
 }
@@ -181,32 +196,13 @@ impl Engine {
         segment: &mut Segment<'_>,
         out: &mut dyn Output,
     ) -> bool {
-        let known = self.table.find(&key);
-        let dispensable = known
-            .and_then(|slot| self.table.get(slot))
-            .is_none_or(|known| {
-                !matches!(known.state, State::Established | State::Recovering) || known.over()
-            });
-        if dispensable {
-            self.table.unname(&key);
-        }
+        let port = self.free_port(key);
         let Some(group) = &mut self.groups[key.group] else {
             return false;
         };
         let service = group.outbound_service();
-        let serial = group.opening.opened;
         let keep = group.spec.outbound == Outbound::Keep;
-        let port = if dispensable {
-            Some(key.server.port())
-        } else {
-            // The peer has another connection with this port, which the server has with another.
-            let free = |&port: &u16| {
-                let mut server = key.server;
-                server.set_port(port);
-                self.table.find(&Key { server, ..key }).is_none()
-            };
-            SPARE_PORTS.clone().find(free)
-        };
+        let opened = group.opening.next(key.server.port(), keep);
         let cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
         let room = self.table.len() < self.config.max_connections;
         let (Some(port), true, false) = (port, room, segment.head().signed) else {
@@ -214,26 +210,67 @@ impl Engine {
             return true;
         };
         prepare_syn(segment, &cx);
-        let opened = Opened {
-            serial,
-            keep,
-            south_port: key.server.port(),
-            seq_delta: 0,
-            ts_delta: 0,
-            over: None,
-            in_history: false,
-        };
         let connection =
             Connection::opened_by_server(key.group, service, segment, port, opened, &cx);
-        group.opening.opened += 1;
         segment.set_src_port(port);
+        self.insert_opened(key, port, connection);
+        true
+    }
+
+    /// Puts a new connection into the table, under its names in the north and in the south.
+    fn insert_opened(&mut self, key: Key, port: u16, connection: Connection) -> usize {
         let mut server = key.server;
         server.set_port(port);
         let slot = self.table.insert(Key { server, ..key }, connection);
-        // Its name in the south.
         self.table.rename(slot, |_| ());
         self.table.schedule(slot);
-        true
+        slot
+    }
+
+    /// The port from which the peer is to see a new connection: the server's own, unless the peer has another
+    /// connection with it, which the server has with another port.
+    fn free_port(&mut self, key: Key) -> Option<u16> {
+        let known = self.table.find(&key);
+        let known = known.and_then(|slot| self.table.get(slot));
+        let dispensable = known.is_none_or(|known| {
+            !matches!(known.state, State::Established | State::Recovering) || known.over()
+        });
+        if dispensable {
+            self.table.unname(&key);
+            return Some(key.server.port());
+        }
+        let free = |&port: &u16| {
+            let mut server = key.server;
+            server.set_port(port);
+            self.table.find(&Key { server, ..key }).is_none()
+        };
+        SPARE_PORTS.clone().find(free)
+    }
+
+    /// What the replacement said shows that it opened a new connection, after it was answered in another's name.
+    fn open_late(
+        &mut self,
+        now: Time,
+        index: usize,
+        segment: &Segment<'_>,
+        adopted: &Adopted,
+        out: &mut dyn Output,
+    ) -> Option<usize> {
+        let layout = segment.layout();
+        let key = Key {
+            group: index,
+            client: layout.dst,
+            server: layout.src,
+        };
+        let room = self.table.len() < self.config.max_connections;
+        let port = self.free_port(key).filter(|_| room)?;
+        let group = self.groups[index].as_mut()?;
+        let service = group.outbound_service();
+        let opened = group.opening.next(layout.src.port(), true);
+        let cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let connection =
+            Connection::opened_late((index, service), segment, port, opened, adopted, &cx);
+        Some(self.insert_opened(key, port, connection))
     }
 
     /// The connections of a failover have begun to wait.
@@ -308,8 +345,8 @@ impl Engine {
         same.or(first).map(|slot| (slot, alone))
     }
 
-    /// The replacement says something on the connection in `slot`: on which does it mean to? `None`: on none; it is told
-    /// so.
+    /// The replacement says something on the connection in `slot`: on which does it mean to? `None`: on a new one, for
+    /// which there is no room.
     fn choose(
         &mut self,
         now: Time,
@@ -349,101 +386,16 @@ impl Engine {
                 (fits, chosen) = (candidate, other);
             }
         }
-        if fits == Some(false) {
-            self.table.rename(slot, |known| known.disown(&mut cx));
-            self.table.schedule(slot);
-            return None;
-        }
-        if chosen != slot {
+        if fits == Some(false) || chosen != slot {
             let adopted = self.table.rename(slot, Connection::hand_over)??;
             self.table.schedule(slot);
+            if fits == Some(false) {
+                return self.open_late(now, index, segment, &adopted, out);
+            }
             self.table
                 .rename(chosen, |other| other.adopt(&adopted, &mut cx));
         }
         Some(chosen)
-    }
-
-    /// If the connection is over, its streams are part of the history, which is bounded.
-    pub(super) fn note_history(&mut self, slot: usize) {
-        let Some(connection) = self.table.get(slot) else {
-            return;
-        };
-        let (Some(place), index) = (place(slot, connection), connection.group) else {
-            return;
-        };
-        let bytes = connection.log.len() as u64;
-        match &mut connection.outbound {
-            Some(opened) if opened.over.is_some() && !opened.in_history => opened.in_history = true,
-            _ => return,
-        }
-        let Some(group) = &mut self.groups[index] else {
-            return;
-        };
-        let bound = u64::from(group.spec.outbound_service.buffer_bytes);
-        let opening = &mut group.opening;
-        opening.history.push_back((place, bytes));
-        opening.history_bytes += bytes;
-        while opening.history_bytes > bound
-            && let Some((first, bytes)) = opening.history.pop_front()
-        {
-            opening.history_bytes -= bytes;
-            if let Some(old) = self.table.get(first.slot)
-                && old
-                    .outbound
-                    .as_ref()
-                    .is_some_and(|it| it.serial == first.serial)
-            {
-                old.leave_history();
-                self.table.schedule(first.slot);
-            }
-        }
-    }
-
-    /// A connection has been silent for so long that it is to be forgotten. Says whether a replacement may need to be
-    /// told of it yet: a client's connection lives that is older than its end.
-    pub(super) fn still_needed(&mut self, now: Time, slot: usize) -> bool {
-        const LOOK_AGAIN_US: u64 = 1_000_000;
-        let Some(connection) = self.table.get(slot) else {
-            return false;
-        };
-        let Some(ended) = connection.outbound.as_ref().and_then(|it| it.over) else {
-            return false;
-        };
-        let (index, place) = (connection.group, place(slot, connection));
-        let Some(group) = &mut self.groups[index] else {
-            return false;
-        };
-        let oldest = match group.opening.oldest {
-            Some((at, oldest)) if now.0 < at.0 + LOOK_AGAIN_US => oldest,
-            _ => {
-                let living = self.table.iter().filter(|it| {
-                    it.group == index
-                        && it.outbound.is_none()
-                        && it.protected
-                        && !matches!(it.state, State::Closed | State::Orphaned)
-                });
-                let oldest = living.map(|it| it.opened).min();
-                group.opening.oldest = Some((now, oldest));
-                oldest
-            }
-        };
-        if oldest.is_some_and(|oldest| oldest <= ended) {
-            if let Some(connection) = self.table.get(slot) {
-                connection.active = now;
-            }
-            return true;
-        }
-        let gone = place.map(|place| place.serial);
-        let opening = &mut group.opening;
-        if let Some(at) = opening
-            .history
-            .iter()
-            .position(|(it, _)| Some(it.serial) == gone)
-            && let Some((_, bytes)) = opening.history.remove(at)
-        {
-            opening.history_bytes -= bytes;
-        }
-        false
     }
 }
 

@@ -6,7 +6,7 @@
 //! After the handshake everything goes as with any connection.
 
 use super::{GIVE_UP, Phase, RTO};
-use crate::conn::{Adopted, Connection, Context, Ecn, State};
+use crate::conn::{Adopted, Connection, Context, Ecn, Mapping, State};
 use crate::wire::{Flags, Head, OptionsRepr, SegmentRepr, SeqNumber, Timestamps};
 
 /// How long a connection waits to be opened by the replacement.
@@ -95,15 +95,7 @@ impl Connection {
             recovery.retry = Some(cx.now.after(recovery.rto));
             recovery.told_mss = told_mss;
         }
-        let options = OptionsRepr {
-            mss: self.client.options.mss.map(|_| self.path_mss()),
-            window_scale: self.client.options.window_scale.filter(|_| self.scaled()),
-            sack_permitted: self.client.options.sack_permitted && map.options.sack_permitted,
-            timestamps: self.stamped().then(|| Timestamps {
-                value: self.client.tsval.wrapping_add(self.peer_deltas().1),
-                echo: map.ts_first,
-            }),
-        };
+        let options = self.told_options(&map);
         cx.send_south(&SegmentRepr {
             src: self.path.client,
             dst: self.present_server(),
@@ -121,6 +113,18 @@ impl Connection {
             options,
             payload: &[],
         });
+    }
+
+    fn told_options(&self, map: &Mapping) -> OptionsRepr {
+        OptionsRepr {
+            mss: self.client.options.mss.map(|_| self.path_mss()),
+            window_scale: self.client.options.window_scale.filter(|_| self.scaled()),
+            sack_permitted: self.client.options.sack_permitted && map.options.sack_permitted,
+            timestamps: self.stamped().then(|| Timestamps {
+                value: self.client.tsval.wrapping_add(self.peer_deltas().1),
+                echo: map.ts_first,
+            }),
+        }
     }
 
     /// A segment of the replacement during the handshake. True: it completes it, and is to be taken as any other.
@@ -205,8 +209,10 @@ impl Connection {
 
     /// It is not the one that the replacement means: what it was told goes to another.
     pub(crate) fn hand_over(&mut self) -> Option<Adopted> {
+        let map = self.map?;
         let adopted = Adopted {
-            map: self.map?,
+            map,
+            told: self.told_options(&map),
             south_port: self.south_port(),
             isn: self.present_client_isn(),
             tsval: self.client.tsval.wrapping_add(self.peer_deltas().1),
@@ -232,12 +238,6 @@ impl Connection {
             outbound.ts_delta = adopted.tsval.wrapping_sub(tsval);
         }
         self.begin_replay(adopted.right, cx);
-    }
-
-    /// The replacement opened what is none of the known connections; it is told that it failed.
-    pub(crate) fn disown(&mut self, cx: &mut Context<'_>) {
-        self.reset_replacement(cx);
-        self.unanswer();
     }
 
     /// A connection that was over has been told again.

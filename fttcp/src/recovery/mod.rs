@@ -267,12 +267,17 @@ impl Connection {
 
     /// The client reset the connection while it was being moved.
     pub(crate) fn abandon_recovery(&mut self, cx: &mut Context<'_>) {
-        self.reset_replacement(cx);
-        self.recovery = None;
         if let Some(progress) = &mut cx.progress {
             progress.status.connections = progress.status.connections.saturating_sub(1);
             progress.settle(cx.now, cx.events);
         }
+        if self.retire(cx) {
+            // The replacement is told all of it yet, and the reset at the end.
+            cx.counters.closed += 1;
+            return;
+        }
+        self.reset_replacement(cx);
+        self.recovery = None;
         self.close(cx);
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Connections that the server opens, under each policy.
 
+mod choice;
+
 use super::*;
 use crate::control::Outbound;
 
@@ -260,76 +262,6 @@ fn trap_35_connection_that_is_not_opened_again_is_reset_and_counted() {
 }
 
 #[test]
-fn trap_35_requests_that_run_at_the_same_time_are_told_apart_by_what_they_say() {
-    let (one, two) = (ORIGIN, (ORIGIN.0, 33_001));
-    let mut bench = bench(Outbound::Keep);
-    open(&mut bench, one, ISN, PEER_ISN);
-    open(&mut bench, two, 2 * ISN, 2 * PEER_ISN);
-    talk(&mut bench, one, ISN, PEER_ISN, b"GET /one", b"first");
-    talk(
-        &mut bench,
-        two,
-        2 * ISN,
-        2 * PEER_ISN,
-        b"GET /two",
-        b"other",
-    );
-    fail_over(&mut bench);
-    // The replacement asks for the second first. Its connection is taken for the first one.
-    let from = (ORIGIN.0, 50_000);
-    let answer = reopen(&mut bench, from, 42).remove(0);
-    assert_eq!(answer.head.seq.0, PEER_ISN);
-    complete(&mut bench, from, 42, &answer);
-    let said = Say::new(43, PEER_ISN + 1, PUSH)
-        .stamp(52, 100)
-        .data(b"GET /two");
-    let sent = say(&mut bench, STANDBY, from, &said);
-    let fed = sent.iter().find(|it| !it.data.is_empty()).unwrap();
-    assert_eq!((fed.data.as_slice(), fed.port), (&b"other"[..], STANDBY));
-    assert_eq!((fed.head.seq.0, fed.head.ack.0), (PEER_ISN + 1, 51));
-    assert_eq!(fed.head.options.timestamps.unwrap().value, 101);
-    let took = Say::new(51, PEER_ISN + 6, ACK).stamp(53, 101);
-    say(&mut bench, STANDBY, from, &took);
-    // From then on, both ends' numbers are mapped.
-    let new = Say::new(51, PEER_ISN + 6, PUSH)
-        .stamp(54, 101)
-        .data(b"more");
-    let sent = say(&mut bench, STANDBY, from, &new);
-    assert_eq!((sent[0].port, sent[0].ports), (NORTH, two));
-    assert_eq!(sent[0].head.seq.0, 2 * ISN + 9);
-    assert_eq!(sent[0].head.ack.0, 2 * PEER_ISN + 6);
-    let back = Say::new(2 * PEER_ISN + 6, 2 * ISN + 13, PUSH)
-        .stamp(110, 7100)
-        .data(b"!");
-    let sent = say(&mut bench, NORTH, two, &back);
-    assert_eq!((sent[0].port, sent[0].ports), (STANDBY, from));
-    assert_eq!((sent[0].head.seq.0, sent[0].head.ack.0), (PEER_ISN + 6, 55));
-    // The first one is still there for the one that asks for it.
-    let answer = reopen(&mut bench, one, 900).remove(0);
-    assert_eq!((answer.head.seq.0, answer.port), (PEER_ISN, STANDBY));
-    assert_eq!(bench.counters().recovered, 1);
-}
-
-#[test]
-fn trap_35_what_fits_no_connection_fails_at_the_replacement_and_not_at_the_peer() {
-    let mut bench = bench(Outbound::Keep);
-    open(&mut bench, ORIGIN, ISN, PEER_ISN);
-    talk(&mut bench, ORIGIN, ISN, PEER_ISN, b"GET /one", b"first");
-    fail_over(&mut bench);
-    let answer = reopen(&mut bench, ORIGIN, 42).remove(0);
-    complete(&mut bench, ORIGIN, 42, &answer);
-    let other = Say::new(43, PEER_ISN + 1, PUSH)
-        .stamp(52, 100)
-        .data(b"POST /x");
-    let sent = say(&mut bench, STANDBY, ORIGIN, &other);
-    assert_eq!((sent.len(), sent[0].port), (1, STANDBY));
-    assert!(sent[0].head.flags.has(Flags::RST));
-    assert_eq!(bench.state(), "recovering");
-    let answer = reopen(&mut bench, ORIGIN, 77).remove(0);
-    assert_eq!((answer.head.seq.0, answer.head.ack.0), (PEER_ISN, 78));
-}
-
-#[test]
 fn trap_35_connection_that_is_over_is_told_again_and_its_peer_hears_nothing() {
     let mut bench = bench(Outbound::Keep);
     bench.open(7);
@@ -446,33 +378,4 @@ fn trap_35_connection_that_was_being_opened_is_reset() {
     );
     let sent = reopen(&mut bench, ORIGIN, 42);
     assert_eq!((sent[0].port, sent[0].head.flags), (NORTH, Flags::SYN));
-}
-
-#[test]
-fn trap_35_port_that_the_peer_still_knows_is_replaced_by_a_free_one() {
-    let mut bench = bench(Outbound::Keep);
-    open(&mut bench, ORIGIN, ISN, PEER_ISN);
-    talk(&mut bench, ORIGIN, ISN, PEER_ISN, b"hello", b"abc");
-    fail_over(&mut bench);
-    let moved = (ORIGIN.0, 50_000);
-    let answer = reopen(&mut bench, moved, 42).remove(0);
-    complete(&mut bench, moved, 42, &answer);
-    let said = Say::new(43, PEER_ISN + 4, PUSH)
-        .stamp(52, 103)
-        .data(b"hello");
-    say(&mut bench, STANDBY, moved, &said);
-    assert_eq!(bench.state(), "established");
-    // The replacement opens one more, from the port that its predecessor had.
-    let sent = reopen(&mut bench, ORIGIN, 900);
-    assert_eq!((sent[0].port, sent[0].head.flags), (NORTH, Flags::SYN));
-    let seen = sent[0].ports;
-    assert_ne!(seen, ORIGIN);
-    let answer = Say::new(3, 901, SYN_ACK).offer(9).stamp(5, 50);
-    let sent = say(&mut bench, NORTH, seen, &answer);
-    assert_eq!((sent[0].port, sent[0].ports), (STANDBY, ORIGIN));
-    let old = Say::new(PEER_ISN + 4, ISN + 6, PUSH)
-        .stamp(104, 7003)
-        .data(b"old");
-    let sent = say(&mut bench, NORTH, ORIGIN, &old);
-    assert_eq!((sent[0].port, sent[0].ports), (STANDBY, moved));
 }

@@ -60,7 +60,12 @@ impl Connection {
             State::Recovering | State::Orphaned => return Verdict::Drop,
             State::Opening | State::Established | State::Closed => {}
         }
+        let peer_delta = self.peer_deltas().0;
         error.set_seq(frame, error.seq - self.delta_seq());
+        if let Some(ack) = error.ack {
+            error.set_ack(frame, ack + peer_delta);
+        }
+        error.set_src_port(frame, self.south_port());
         Verdict::Forward
     }
 
@@ -70,7 +75,7 @@ impl Connection {
             || (self.client.acked, self.client.next.max(self.stable())),
             |recovery| recovery.fed(),
         );
-        let at = error.seq.position(self.client.isn, acked);
+        let at = error.seq.position(self.present_client_isn(), acked);
         if !(from_syn(acked)..=sent.cast_signed()).contains(&at) {
             return Verdict::Drop;
         }
@@ -90,9 +95,11 @@ impl Connection {
             }
             State::Opening | State::Established | State::Closed => {}
         }
+        error.set_seq(frame, error.seq - self.peer_deltas().0);
         if let Some(ack) = error.ack {
             error.set_ack(frame, ack + self.delta_seq());
         }
+        error.set_dst_port(frame, self.path.server.socket.port());
         Verdict::Forward
     }
 
@@ -160,7 +167,7 @@ impl Connection {
         };
         let error = TooBigRepr {
             src: self.path.client,
-            dst: self.path.server,
+            dst: self.present_server(),
             tags: self.path.tags(),
             mtu,
             quoted_dst: self.path.client.socket,

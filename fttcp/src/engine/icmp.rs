@@ -41,7 +41,15 @@ impl Engine {
         let Some(group) = &mut self.groups[index] else {
             return false;
         };
-        let (Some(service), Some(slot)) = (group.service(server), self.table.find(&key)) else {
+        // One that the server opened may have another name in the south.
+        let opened = group.outbound_service();
+        let service = group.service(server).unwrap_or(opened);
+        let found = if about_server || service != opened {
+            self.table.find(&key)
+        } else {
+            self.table.find_south(&key)
+        };
+        let Some(slot) = found else {
             return true;
         };
         let Some(connection) = self.table.get(slot) else {

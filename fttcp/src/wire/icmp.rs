@@ -189,14 +189,15 @@ fn quoted(bytes: &[u8], v4: bool) -> Result<Quote, WireError> {
 impl IcmpError {
     /// Replaces bytes of the quoted TCP header and fixes the checksums: the segment's own, if it is quoted, and the
     /// message's.
-    fn replace(&self, frame: &mut [u8], at: usize, new: [u8; 4]) {
+    fn replace(&self, frame: &mut [u8], at: usize, new: &[u8]) {
         let quoted = self.tcp + tcp::CHECKSUM;
         if self.end >= quoted + 2 {
             let odd = (at - self.tcp) % 2 == 1;
-            let check = checksum::update(be16(frame, quoted), &frame[at..at + 4], &new, odd);
+            let old = &frame[at..at + new.len()];
+            let check = checksum::update(be16(frame, quoted), old, new, odd);
             self.write(frame, quoted, &check.to_be_bytes());
         }
-        self.write(frame, at, &new);
+        self.write(frame, at, new);
     }
 
     fn write(&self, frame: &mut [u8], at: usize, new: &[u8]) {
@@ -214,7 +215,23 @@ impl IcmpError {
     pub fn set_seq(&mut self, frame: &mut [u8], seq: SeqNumber) {
         if seq != self.seq {
             self.seq = seq;
-            self.replace(frame, self.tcp + tcp::SEQ, seq.0.to_be_bytes());
+            self.replace(frame, self.tcp + tcp::SEQ, &seq.0.to_be_bytes());
+        }
+    }
+
+    /// Sets the quoted source port.
+    pub fn set_src_port(&mut self, frame: &mut [u8], port: u16) {
+        if port != self.src.port() {
+            self.src.set_port(port);
+            self.replace(frame, self.tcp + tcp::SRC, &port.to_be_bytes());
+        }
+    }
+
+    /// Sets the quoted destination port.
+    pub fn set_dst_port(&mut self, frame: &mut [u8], port: u16) {
+        if port != self.dst.port() {
+            self.dst.set_port(port);
+            self.replace(frame, self.tcp + tcp::DST, &port.to_be_bytes());
         }
     }
 
@@ -222,7 +239,7 @@ impl IcmpError {
     pub fn set_ack(&mut self, frame: &mut [u8], ack: SeqNumber) {
         if self.ack.is_some_and(|old| old != ack) {
             self.ack = Some(ack);
-            self.replace(frame, self.tcp + tcp::ACK, ack.0.to_be_bytes());
+            self.replace(frame, self.tcp + tcp::ACK, &ack.0.to_be_bytes());
         }
     }
 }

@@ -6,6 +6,7 @@ mod closing;
 mod forwarding;
 mod full;
 mod hold;
+mod inverse;
 mod moving;
 mod outbound;
 mod traps_handshake;

@@ -7,14 +7,14 @@ use super::*;
 use crate::control::Outbound;
 
 /// The ports of one connection: of its peer, of the server.
-type Ports = (u16, u16);
+pub(super) type Ports = (u16, u16);
 
 const DATA: Ports = (5000, 20);
-const ORIGIN: Ports = (8080, 33_000);
-const PEER_ISN: u32 = 700_000;
-const ISN: u32 = 1000;
+pub(super) const ORIGIN: Ports = (8080, 33_000);
+pub(super) const PEER_ISN: u32 = 700_000;
+pub(super) const ISN: u32 = 1000;
 
-fn bench(outbound: Outbound) -> Bench {
+pub(super) fn bench(outbound: Outbound) -> Bench {
     let mut engine = Engine::new(EngineConfig::default());
     let spec = GroupSpec {
         name: "web".to_owned(),
@@ -37,7 +37,7 @@ fn bench(outbound: Outbound) -> Bench {
 
 /// A segment as it left, with the ports that it had.
 #[derive(Debug)]
-struct Out {
+pub(super) struct Out {
     port: PortId,
     ports: Ports,
     head: Head,
@@ -66,7 +66,7 @@ fn outs(sent: Sent) -> Vec<Out> {
     all
 }
 
-fn say(bench: &mut Bench, port: PortId, ports: Ports, say: &Say<'_>) -> Vec<Out> {
+pub(super) fn say(bench: &mut Bench, port: PortId, ports: Ports, say: &Say<'_>) -> Vec<Out> {
     let (peer, server) = (bench.end(1, ports.0), bench.end(2, ports.1));
     let (src, dst) = if port == NORTH {
         (peer, server)
@@ -95,7 +95,7 @@ fn say(bench: &mut Bench, port: PortId, ports: Ports, say: &Say<'_>) -> Vec<Out>
     outs(sent)
 }
 
-fn fail_over(bench: &mut Bench) -> Vec<Out> {
+pub(super) fn fail_over(bench: &mut Bench) -> Vec<Out> {
     let mut sent = Sent::default();
     bench
         .engine
@@ -116,7 +116,7 @@ fn events(bench: &mut Bench) -> Vec<Event> {
 }
 
 /// The server's SYN, the peer's answer, the server's acknowledgement.
-fn open(bench: &mut Bench, ports: Ports, isn: u32, peer_isn: u32) {
+pub(super) fn open(bench: &mut Bench, ports: Ports, isn: u32, peer_isn: u32) {
     let syn = Say::new(isn, 0, Flags::SYN).offer(7).stamp(7000, 0);
     let passed = say(bench, ACTIVE, ports, &syn);
     assert_eq!((passed[0].port, passed[0].ports), (NORTH, ports));
@@ -129,7 +129,14 @@ fn open(bench: &mut Bench, ports: Ports, isn: u32, peer_isn: u32) {
 }
 
 /// The server says `request`, the peer acknowledges and says `answer`.
-fn talk(bench: &mut Bench, ports: Ports, isn: u32, peer_isn: u32, request: &[u8], answer: &[u8]) {
+pub(super) fn talk(
+    bench: &mut Bench,
+    ports: Ports,
+    isn: u32,
+    peer_isn: u32,
+    request: &[u8],
+    answer: &[u8],
+) {
     let (at, peer_at) = (isn + 1, peer_isn + 1);
     let said = Say::new(at, peer_at, PUSH).stamp(7002, 100).data(request);
     say(bench, ACTIVE, ports, &said);
@@ -154,13 +161,13 @@ fn close(bench: &mut Bench, ports: Ports, at: u32, peer_at: u32) {
 }
 
 /// The replacement's SYN; what is answered.
-fn reopen(bench: &mut Bench, ports: Ports, isn: u32) -> Vec<Out> {
+pub(super) fn reopen(bench: &mut Bench, ports: Ports, isn: u32) -> Vec<Out> {
     let syn = Say::new(isn, 0, Flags::SYN).offer(6).stamp(50, 0);
     say(bench, STANDBY, ports, &syn)
 }
 
 /// The replacement's acknowledgement of a SYN-ACK.
-fn complete(bench: &mut Bench, ports: Ports, isn: u32, answer: &Out) -> Vec<Out> {
+pub(super) fn complete(bench: &mut Bench, ports: Ports, isn: u32, answer: &Out) -> Vec<Out> {
     let ack = Say::new(isn + 1, answer.head.seq.0 + 1, ACK).stamp(51, 100);
     say(bench, STANDBY, ports, &ack)
 }

@@ -262,3 +262,46 @@ fn trap_09_replay_fits_an_mtu_named_on_the_way_to_the_replacement() {
     let fed: Vec<usize> = again.iter().map(|seen| seen.data.len()).collect();
     assert_eq!(fed, [524, 524, 152]);
 }
+
+#[test]
+fn trap_09_icmp_error_about_a_connection_that_the_server_opened_quotes_its_present_port() {
+    use super::outbound::{self as opened, ISN, ORIGIN, PEER_ISN};
+
+    let mut bench = opened::bench(crate::control::Outbound::Keep);
+    opened::open(&mut bench, ORIGIN, ISN, PEER_ISN);
+    opened::talk(&mut bench, ORIGIN, ISN, PEER_ISN, b"hello", b"abc");
+    opened::fail_over(&mut bench);
+    let moved = (ORIGIN.0, 50_000);
+    let answer = opened::reopen(&mut bench, moved, 42).remove(0);
+    opened::complete(&mut bench, moved, 42, &answer);
+    let said = Say::new(43, PEER_ISN + 4, PUSH).stamp(52, 103);
+    opened::say(&mut bench, STANDBY, moved, &said.data(b"hello"));
+    assert_eq!(bench.state(), "established");
+    let (peer, server) = (bench.end(1, ORIGIN.0), bench.end(2, ORIGIN.1));
+    let mut error = TooBigRepr {
+        src: peer,
+        dst: server,
+        tags: &[],
+        mtu: 1400,
+        quoted_dst: peer.socket,
+        seq: SeqNumber(ISN + 6),
+        ack: SeqNumber(PEER_ISN + 4),
+        quoted_len: 1500,
+    };
+    let mut frame = Vec::new();
+    error.emit(&mut frame);
+    let sent = passed(&mut bench, NORTH, frame);
+    assert_eq!((sent.len(), sent[0].0), (1, STANDBY));
+    assert_eq!(sent[0].1.src, bench.end(2, moved.1).socket);
+    assert_eq!(sent[0].1.seq.0, 42 + 6);
+    // And the other way.
+    (error.src, error.dst) = (bench.end(2, moved.1), peer);
+    error.quoted_dst = error.src.socket;
+    (error.seq, error.ack) = (SeqNumber(PEER_ISN + 4), SeqNumber(42 + 6));
+    let mut frame = Vec::new();
+    error.emit(&mut frame);
+    let sent = passed(&mut bench, STANDBY, frame);
+    assert_eq!((sent.len(), sent[0].0), (1, NORTH));
+    assert_eq!(sent[0].1.dst, server.socket);
+    assert_eq!(sent[0].1.ack, Some(SeqNumber(ISN + 6)));
+}

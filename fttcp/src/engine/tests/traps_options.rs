@@ -12,7 +12,12 @@ const FAST_OPEN: u8 = 34;
 const ECN_SYN: Flags = Flags::SYN.with(Flags::ECE).with(Flags::CWR);
 
 /// An IPv4 segment with these raw option bytes between header and data.
-fn with_options(bench: &Bench, from_client: bool, say: &Say<'_>, options: &[u8]) -> Vec<u8> {
+pub(super) fn with_options(
+    bench: &Bench,
+    from_client: bool,
+    say: &Say<'_>,
+    options: &[u8],
+) -> Vec<u8> {
     assert_eq!(options.len() % 4, 0);
     let mut data = options.to_vec();
     data.extend_from_slice(say.data);
@@ -36,7 +41,7 @@ fn refresh(frame: &mut [u8]) {
     frame[50..52].copy_from_slice(&check.to_be_bytes());
 }
 
-fn options_of(frame: &[u8]) -> Vec<u8> {
+pub(super) fn options_of(frame: &[u8]) -> Vec<u8> {
     let tcp = TcpPacket::new_checked(&frame[34..]).unwrap();
     frame[54..34 + tcp.header_len()].to_vec()
 }

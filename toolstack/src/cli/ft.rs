@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use fttcp::control::ServiceSpec;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::failure::Failure;
@@ -42,6 +43,11 @@ impl FromStr for PortSpec {
     }
 }
 
+/// A value of the control protocol, by its name there.
+fn named<T: DeserializeOwned>(part: &str, name: &str) -> Result<T, String> {
+    serde_json::from_value(json!(name)).map_err(|error| format!("{part}: {error}"))
+}
+
 fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
     let number = |value: &str| {
         value
@@ -64,6 +70,8 @@ fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
             spec.mss_clamp =
                 Some(most.ok_or_else(|| format!("expected 64 to 65535 bytes in {part}"))?);
         }
+        Some(("verify", manner)) => spec.verify = named(part, manner)?,
+        Some(("full", policy)) => spec.on_full = named(part, policy)?,
         None if part == DEFAULT_KIND => part.clone_into(&mut spec.kind),
         None => {
             return Err(format!(
@@ -72,7 +80,7 @@ fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
         }
         Some(_) => {
             return Err(format!(
-                "unknown option \"{part}\", expected mask=HEADER, address=IP, buffer=BYTES, hold=MS or mss=BYTES"
+                "unknown option \"{part}\", expected mask=HEADER, address=IP, buffer=BYTES, hold=MS, mss=BYTES, verify=MANNER or full=POLICY"
             ));
         }
     }
@@ -105,6 +113,7 @@ fn group(args: &ProtectArgs) -> GroupConfig {
         north: args.north.clone(),
         services: args.ports.iter().map(|port| port.0.clone()).collect(),
         ft: !args.no_ft,
+        outbound: args.outbound,
     }
 }
 
@@ -186,12 +195,14 @@ fn unexpected(reply: &Reply) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use fttcp::control::{OnFull, Verify};
+
     use super::*;
 
     #[test]
     fn port_forms() {
         let PortSpec(spec) =
-            "80,opaque,mask=Date,mask=ETag,address=10.0.0.1,buffer=4096,hold=9,mss=1400"
+            "80,opaque,mask=Date,mask=ETag,address=10.0.0.1,buffer=4096,hold=9,mss=1400,verify=full,full=reset"
                 .parse()
                 .unwrap();
         assert_eq!((spec.port, spec.kind.as_str()), (80, "opaque"));
@@ -199,6 +210,7 @@ mod tests {
         assert_eq!(spec.address, Some(IpAddr::from([10, 0, 0, 1])));
         assert_eq!((spec.buffer_bytes, spec.fin_hold_ms), (4096, 9));
         assert_eq!(spec.mss_clamp, Some(1400));
+        assert_eq!((spec.verify, spec.on_full), (Verify::Full, OnFull::Reset));
         let PortSpec(least) = "8080".parse().unwrap();
         assert_eq!((least.port, least.kind.as_str()), (8080, "opaque"));
         assert!(least.mask.is_empty() && least.buffer_bytes > 0);
@@ -218,7 +230,11 @@ mod tests {
         );
         assert_eq!(
             told("80,mask="),
-            "unknown option \"mask=\", expected mask=HEADER, address=IP, buffer=BYTES, hold=MS or mss=BYTES"
+            "unknown option \"mask=\", expected mask=HEADER, address=IP, buffer=BYTES, hold=MS, mss=BYTES, verify=MANNER or full=POLICY"
+        );
+        assert_eq!(
+            told("80,verify=some"),
+            "verify=some: unknown variant `some`, expected one of `auto`, `full`, `sampled`"
         );
         assert_eq!(told("80,hold=x"), "expected a number in hold=x");
         assert_eq!(told("80,mss=10"), "expected 64 to 65535 bytes in mss=10");

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ft::PortSpec;
 use crate::hypervisor::Trigger;
+use fttcp::control::Outbound;
 
 /// Manages Xen domains as xl does, and service groups that survive the death of a server.
 #[derive(Debug, Parser)]
@@ -357,6 +358,11 @@ impl FtVerb {
     }
 }
 
+fn outbound(text: &str) -> Result<Outbound, String> {
+    serde_json::from_value(text.into())
+        .map_err(|_| "expected pass, keep, re-issue or forbid".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ProtectArgs {
     /// The group's name
@@ -374,10 +380,14 @@ pub(super) struct ProtectArgs {
     /// The logger's interface towards the clients
     #[arg(long, value_name = "INTERFACE", default_value = crate::supervise::proto::NORTH)]
     pub(super) north: String,
-    /// A TCP port to protect: NUMBER[,KIND][,address=IP][,mask=HEADER]...[,buffer=BYTES][,hold=MS][,mss=BYTES]; KIND is
-    /// opaque
+    /// A TCP port to protect: NUMBER[,KIND][,address=IP][,mask=HEADER]...[,buffer=BYTES][,hold=MS][,mss=BYTES]
+    /// [,verify=auto|full|sampled][,full=unprotect|hold|reset]; KIND is opaque
     #[arg(long = "port", value_name = "PORT", required = true)]
     pub(super) ports: Vec<PortSpec>,
+    /// What becomes of connections that the service itself opens: they pass unprotected, are kept over a failover, are
+    /// reset so that the replacement asks again, or are forbidden
+    #[arg(long, value_name = "pass|keep|re-issue|forbid", default_value = "pass", value_parser = outbound)]
+    pub(super) outbound: Outbound,
     /// Only switch the path at a failover; connections break, as they do without FT-TCP
     #[arg(long)]
     pub(super) no_ft: bool,

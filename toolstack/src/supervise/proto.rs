@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use fttcp::control::{GroupStatus, ServiceSpec};
+use fttcp::control::{GroupStatus, Outbound, ServiceSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::config::DomainConfig;
@@ -98,6 +98,9 @@ pub struct GroupConfig {
     /// Protect connections; without, a failover only moves the path and connections break.
     #[serde(default = "default_ft")]
     pub ft: bool,
+    /// What becomes of connections that the service itself opens.
+    #[serde(default)]
+    pub outbound: Outbound,
 }
 
 fn default_north() -> String {

@@ -264,6 +264,7 @@ fn protect(
             .map(|member| member.interface.clone())
             .collect(),
         services: services.clone(),
+        outbound: config.outbound,
         ..control::GroupSpec::default()
     };
     // A group of this name that the logger has is replaced.

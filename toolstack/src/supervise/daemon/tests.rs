@@ -246,6 +246,7 @@ impl World {
             north: "eth0".into(),
             services: Vec::new(),
             ft: true,
+            outbound: fttcp::control::Outbound::Pass,
         };
         self.call(&Request::FtProtect { group }).unwrap();
         (active, standby)
@@ -414,6 +415,7 @@ fn protect_refuses_a_domain_that_is_not_behind_the_logger() {
         north: "eth0".into(),
         services: Vec::new(),
         ft: true,
+        outbound: fttcp::control::Outbound::Pass,
     };
     let error = world.call(&Request::FtProtect { group }).unwrap_err();
     assert_eq!((error.code, error.domain), (Code::State, Some(DomId(2))));

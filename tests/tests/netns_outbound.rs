@@ -151,7 +151,9 @@ fn trap_35_download_through_a_proxy_that_dies_with_re_issue_asks_the_origin_agai
     let counters = topology.wait_moved()?.counters;
     let log = topology.stop_logger()?;
     assert_eq!((exit, right), (0, true), "{log}");
-    assert_eq!((origin.requests(), counters.reissued), (2, 1), "{log}");
+    assert_eq!((origin.requests(), counters.lost), (2, 0), "{log}");
+    // Unless the origin had sent everything by then.
+    assert!(counters.reissued <= 1 && counters.recovered == 1, "{log}");
     Ok(())
 }
 

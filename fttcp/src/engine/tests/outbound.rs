@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Connections that the server opens, under each policy.
 
+mod chaos;
 mod choice;
 
 use super::*;

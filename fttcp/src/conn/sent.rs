@@ -190,6 +190,13 @@ impl Sent {
         }
     }
 
+    /// Nothing has come for a while, and the client has acknowledged everything below `una`.
+    pub(crate) fn settle_down(&mut self, una: u64, masks: &Masks) {
+        if let Self::Sampled(sampled) = self {
+            sampled.sketch.settle_down(una, masks);
+        }
+    }
+
     /// The server is dead: what it sent is expected of the replacement, from the start.
     pub(crate) fn expect_again(&mut self) {
         match self {

@@ -213,6 +213,13 @@ impl Sketch {
         }
     }
 
+    /// Keeps only digests of what the client has acknowledged, also where more may follow: that begins a new range.
+    pub(crate) fn settle_down(&mut self, una: u64, masks: &Masks) {
+        let capture_to = std::mem::replace(&mut self.capture_to, self.end);
+        self.prune(una, masks);
+        self.capture_to = capture_to;
+    }
+
     /// The client has acknowledged everything below `una`.
     pub(crate) fn prune(&mut self, una: u64, masks: &Masks) {
         let (end, capture_to) = (self.end, self.capture_to);

@@ -331,6 +331,8 @@ pub struct Counters {
     pub full_held: u64,
     /// Times that a client was told a smaller window than its server's, so that its bytes fit in the buffer.
     pub windows_held: u64,
+    /// Half-open connections, and such that were only passed on, that were forgotten because there were too many.
+    pub evicted: u64,
     /// Times that a log was cut because the service no longer needed its beginning.
     pub truncations: u64,
     /// Segments of clients that repeated bytes differently; the bytes that came first were put in their place.

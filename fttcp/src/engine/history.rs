@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::Engine;
+use super::dormant::Dormant;
 use super::outbound::{Place, place};
 use crate::conn::State;
 use crate::frame::Time;
@@ -85,13 +86,16 @@ impl Engine {
         let oldest = match group.opening.history.oldest {
             Some((at, oldest)) if now.0 < at.0 + LOOK_AGAIN_US => oldest,
             _ => {
-                let living = self.table.iter().filter(|it| {
+                let asleep = self.table.all_dormant();
+                let asleep = asleep.filter(|it| it.key().group == index && it.protected());
+                let living = self.table.all_awake().filter(|it| {
                     it.group == index
                         && it.outbound.is_none()
                         && it.protected
                         && !matches!(it.state, State::Closed | State::Orphaned)
                 });
-                let oldest = living.map(|it| it.opened).min();
+                let oldest = living.map(|it| it.opened);
+                let oldest = oldest.chain(asleep.map(Dormant::opened)).min();
                 group.opening.history.oldest = Some((now, oldest));
                 oldest
             }

@@ -106,14 +106,15 @@ impl Engine {
     #[must_use]
     pub fn export(&self, now: Time) -> Vec<u8> {
         let groups = (0..).zip(&self.groups);
-        let connections = self.table.slots();
+        let connections: Vec<_> = self.table.slots().collect();
         let written = Written {
             taken: now,
             groups: groups
                 .filter_map(|(index, _)| Some((index, self.group_image(index as usize)?)))
                 .collect(),
             connections: connections
-                .map(|(slot, connection)| (slot as u32, connection))
+                .iter()
+                .map(|(slot, connection)| (*slot as u32, &**connection))
                 .collect(),
         };
         // Made of numbers, bytes and strings, of which none is without a form.

@@ -5,6 +5,7 @@
 //! gives it frames with [`Engine::handle_frame`], wakes it with [`Engine::handle_timeout`] when
 //! [`Engine::next_timeout`] is reached, and reads [`Engine::poll_event`] until it is empty.
 
+mod dormant;
 mod event;
 mod failover;
 mod fragments;
@@ -17,6 +18,9 @@ mod outbound;
 mod segment;
 mod status;
 mod table;
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::conn::Events;
 use crate::control::{GroupSpec, OnFull, Outbound};
@@ -39,6 +43,11 @@ pub struct EngineConfig {
     /// Most memory, in bytes, that all connections together use for the bytes that they keep. A connection that finds
     /// it used up fares as with a full buffer of its own (`ServiceSpec::on_full`).
     pub memory_bytes: u64,
+    /// A connection that has been quiet for so long is kept in few bytes until something happens to it.
+    pub doze_after: Duration,
+    /// Most connections that are half-open, or only passed on, at once. Beyond it the oldest of them is forgotten: a
+    /// flood of SYNs costs this much memory, and takes none from established connections.
+    pub max_half_open: usize,
     /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
     pub max_events: usize,
 }
@@ -49,6 +58,8 @@ impl Default for EngineConfig {
             max_connections: 1 << 17,
             shortcut: false,
             memory_bytes: 256 << 20,
+            doze_after: Duration::from_secs(5),
+            max_half_open: 1 << 14,
             max_events: 1024,
         }
     }
@@ -126,6 +137,8 @@ pub struct Engine {
     groups: Vec<Option<Group>>,
     ports: Vec<(PortId, usize, Role)>,
     table: Table,
+    /// Half-open connections and those only passed on, oldest first: slot and generation. Also some that are so no more.
+    evictable: VecDeque<(u32, u32)>,
     fragments: Fragments,
     events: Events,
     scratch: Vec<u8>,
@@ -140,7 +153,8 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         Self {
             events: Events::new(config.max_events),
-            table: Table::new(config.memory_bytes),
+            table: Table::new(config.memory_bytes, config.doze_after),
+            evictable: VecDeque::new(),
             fragments: Fragments::default(),
             config,
             groups: Vec::new(),
@@ -348,7 +362,16 @@ impl Engine {
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
         self.expire_fragments(now);
-        while let Some(slot) = self.table.pop_due(now) {
+        while let Some(slot) = {
+            let groups = &self.groups;
+            self.table.pop_due(now, |connection| {
+                let group = groups.get(connection.group).and_then(Option::as_ref);
+                if let Some(service) = group.and_then(|it| it.services.get(connection.service)) {
+                    let una = connection.server.una;
+                    connection.sent.settle_down(una, &service.masks);
+                }
+            })
+        } {
             self.take_back(now, slot, out);
             let Some(connection) = self.table.get(slot) else {
                 continue;

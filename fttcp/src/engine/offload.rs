@@ -158,8 +158,7 @@ impl Engine {
     /// Brings what the engine knows of the connections that the fast path has up to date, for a status.
     pub fn refresh(&mut self, now: Time, out: &mut dyn Output) {
         self.handle_records(now, out);
-        let slots: Vec<usize> = self.table.slots().map(|(slot, _)| slot).collect();
-        for slot in slots {
+        for slot in self.table.all_offloaded() {
             let Some(connection) = self.table.get(slot).filter(|it| it.offloaded) else {
                 continue;
             };
@@ -172,6 +171,7 @@ impl Engine {
             let service = connection.service;
             let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
             connection.merge_flow(&state, &mut cx);
+            self.table.schedule(slot);
         }
     }
 }

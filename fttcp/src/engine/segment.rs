@@ -92,10 +92,12 @@ impl Engine {
             self.generations = self.generations.wrapping_add(1);
             connection.generation = self.generations;
             let slot = self.table.insert(key, connection);
+            self.evictable.push_back((slot as u32, self.generations));
             if let Some(connection) = self.table.get(slot) {
                 connection.log_syn_data(&segment, &cx);
             }
             self.table.schedule(slot);
+            self.evict(now, out);
             return true;
         }
         let (Some(slot), Some(connection)) = (found, known) else {
@@ -106,7 +108,9 @@ impl Engine {
                 self.generations = self.generations.wrapping_add(1);
                 connection.generation = self.generations;
                 let slot = self.table.insert(key, connection);
+                self.evictable.push_back((slot as u32, self.generations));
                 self.table.schedule(slot);
+                self.evict(now, out);
             }
             return true;
         };
@@ -119,5 +123,25 @@ impl Engine {
             self.touched = Some(slot);
         }
         verdict == Verdict::Forward
+    }
+
+    /// Forgets the oldest half-open connections, and those only passed on, that are too many.
+    fn evict(&mut self, now: Time, out: &mut dyn Output) {
+        while self.evictable.len() > self.config.max_half_open {
+            let Some((slot, generation)) = self.evictable.pop_front() else {
+                return;
+            };
+            let slot = slot as usize;
+            if !self.table.evictable(slot, generation) {
+                continue;
+            }
+            self.take_back(now, slot, out);
+            if let Some(connection) = self.table.get(slot)
+                && let Some(group) = &mut self.groups[connection.group]
+            {
+                group.counters.evicted += 1;
+            }
+            self.table.remove(slot);
+        }
     }
 }

@@ -26,14 +26,24 @@ impl Engine {
                     .map(|progress| progress.status.clone()),
                 connections: Vec::new(),
             };
-            for connection in self.table.iter().filter(|it| it.group == index) {
+            for dormant in self
+                .table
+                .all_dormant()
+                .filter(|it| it.key().group == index)
+            {
+                status.counters.protected += u64::from(dormant.protected());
+                status.counters.logged_bytes += u64::from(dormant.logged());
+                status.counters.memory_bytes += dormant.memory() as u64;
+            }
+            for connection in self.table.all_awake().filter(|it| it.group == index) {
                 let open = !matches!(connection.state, State::Closed | State::Orphaned);
                 status.counters.protected += u64::from(connection.protected && open);
                 status.counters.logged_bytes += connection.log.len() as u64;
                 status.counters.memory_bytes += connection.memory() as u64;
-                if connections {
-                    status.connections.push(describe(connection));
-                }
+            }
+            if connections {
+                let all = self.table.slots().filter(|(_, it)| it.group == index);
+                status.connections = all.map(|(_, it)| describe(&it)).collect();
             }
             all.push(status);
         }

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The connections: found by their two ends, kept in slots, woken in order of time.
+//! The connections: found by their two ends, kept in slots, woken in order of time. One that has been quiet for a
+//! while is kept as its image (`dormant`) until someone wants it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::conn::Connection;
+use hashbrown::HashTable;
+
+use super::dormant::Dormant;
+use crate::conn::{Connection, State};
 use crate::frame::Time;
 use crate::stable::Budget;
 
@@ -17,28 +23,61 @@ pub(super) struct Key {
     pub(super) server: SocketAddr,
 }
 
+/// Where a connection is, or could be.
+#[derive(Debug, Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Awake(Box<Connection>),
+    Dormant(Box<Dormant>),
+}
+
+impl Slot {
+    fn key(&self) -> Option<Key> {
+        match self {
+            Self::Empty => None,
+            Self::Awake(connection) => Some(Table::keys(connection).0),
+            Self::Dormant(dormant) => Some(dormant.key()),
+        }
+    }
+
+    fn awake(&self) -> Option<&Connection> {
+        match self {
+            Self::Awake(connection) => Some(connection),
+            Self::Empty | Self::Dormant(_) => None,
+        }
+    }
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Table {
-    names: HashMap<Key, usize>,
+    /// Slots, by the connections' names in the north.
+    names: HashTable<u32>,
+    hasher: RandomState,
     /// Of connections whose server speaks from another port than their peer knows: the server's end as it is now.
     south: HashMap<Key, usize>,
-    slots: Vec<Option<Box<Connection>>>,
-    free: Vec<usize>,
-    wakes: BinaryHeap<Reverse<(Time, usize)>>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    wakes: BinaryHeap<Reverse<(Time, u32)>>,
     budget: Budget,
+    /// After so long a silence a connection is put to sleep.
+    doze: Duration,
 }
 
 impl Table {
     /// A table without connections, whose connections may use so much memory for the bytes that they keep.
-    pub(super) fn new(memory: u64) -> Self {
+    /// `doze`: after so long a silence one is kept as its image.
+    pub(super) fn new(memory: u64, doze: Duration) -> Self {
         Self {
-            names: HashMap::new(),
+            names: HashTable::new(),
+            hasher: RandomState::new(),
             south: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
             wakes: BinaryHeap::new(),
             budget: Budget::new(memory),
+            doze,
         }
     }
 
@@ -52,12 +91,48 @@ impl Table {
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<usize> {
-        self.names.get(key).copied()
+        let hash = self.hasher.hash_one(Some(*key));
+        let slots = &self.slots;
+        let found = self
+            .names
+            .find(hash, |&slot| slots[slot as usize].key() == Some(*key));
+        found.map(|&slot| slot as usize)
+    }
+
+    fn set_name(&mut self, key: &Key, slot: usize) {
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        let rehash = |&slot: &u32| hasher.hash_one(slots[slot as usize].key());
+        let hash = hasher.hash_one(Some(*key));
+        self.names.insert_unique(hash, slot as u32, rehash);
+    }
+
+    /// Forgets the name `key`, if it is that of this slot.
+    fn drop_name(&mut self, key: &Key, slot: usize) {
+        let hash = self.hasher.hash_one(Some(*key));
+        let found = self.names.find_entry(hash, |&known| known as usize == slot);
+        if let Ok(entry) = found {
+            entry.remove();
+        }
+    }
+
+    /// Wakes the connection in a slot if it sleeps.
+    fn awake(&mut self, slot: usize) -> Option<&mut Connection> {
+        let place = self.slots.get_mut(slot)?;
+        if let Slot::Dormant(dormant) = place {
+            *place = Slot::Awake(Box::new(dormant.connection()?));
+        }
+        match place {
+            Slot::Awake(connection) => Some(connection),
+            Slot::Empty | Slot::Dormant(_) => None,
+        }
     }
 
     /// A connection, which is told how much memory it may take. [`Table::schedule`] must follow.
     pub(super) fn get(&mut self, slot: usize) -> Option<&mut Connection> {
-        let connection = self.slots.get_mut(slot)?.as_deref_mut()?;
+        self.awake(slot)?;
+        let Slot::Awake(connection) = &mut self.slots[slot] else {
+            return None;
+        };
         self.budget.open(&mut connection.account);
         Some(connection)
     }
@@ -65,55 +140,70 @@ impl Table {
     /// Puts a connection under a name, in the place of one that had it.
     pub(super) fn insert(&mut self, key: Key, connection: Connection) -> usize {
         if let Some(slot) = self.find(&key) {
-            let old = self.slots[slot].replace(Box::new(connection));
-            if let Some(mut old) = old {
-                self.budget.settle(&mut old.account, 0);
-            }
+            let new = Slot::Awake(Box::new(connection));
+            let old = std::mem::replace(&mut self.slots[slot], new);
+            self.give_back(old);
             return slot;
         }
         let slot = self.insert_nameless(connection);
-        self.names.insert(key, slot);
+        self.set_name(&key, slot);
         slot
+    }
+
+    /// What the connection that was here held is free again.
+    fn give_back(&mut self, slot: Slot) {
+        match slot {
+            Slot::Empty => {}
+            Slot::Awake(mut connection) => self.budget.settle(&mut connection.account, 0),
+            Slot::Dormant(mut dormant) => self.budget.settle(&mut dormant.account, 0),
+        }
     }
 
     /// Puts a connection into a slot; no segment finds it.
     pub(super) fn insert_nameless(&mut self, connection: Connection) -> usize {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
+        let free = self.free.pop().map(|slot| slot as usize);
+        let slot = free.unwrap_or_else(|| {
+            self.slots.push(Slot::Empty);
             self.slots.len() - 1
         });
-        self.slots[slot] = Some(Box::new(connection));
+        self.slots[slot] = Slot::Awake(Box::new(connection));
         slot
     }
 
     /// Puts a connection under a new name into the slot `wanted`, or into another if that is taken.
     pub(super) fn insert_at(&mut self, wanted: usize, key: Key, connection: Connection) -> usize {
-        let vacant = self.slots.get(wanted).is_none_or(Option::is_none);
-        if !vacant || self.names.contains_key(&key) {
+        let vacant = matches!(self.slots.get(wanted), None | Some(Slot::Empty));
+        if !vacant || self.find(&key).is_some() {
             return self.insert(key, connection);
         }
         if wanted < self.slots.len() {
-            self.free.retain(|&slot| slot != wanted);
+            self.free.retain(|&slot| slot as usize != wanted);
         } else {
-            self.free.extend(self.slots.len()..wanted);
-            self.slots.resize_with(wanted + 1, || None);
+            self.free.extend(self.slots.len() as u32..wanted as u32);
+            self.slots.resize_with(wanted + 1, Slot::default);
         }
-        self.slots[wanted] = Some(Box::new(connection));
-        self.names.insert(key, wanted);
+        self.slots[wanted] = Slot::Awake(Box::new(connection));
+        self.set_name(&key, wanted);
         wanted
     }
 
     pub(super) fn remove(&mut self, slot: usize) {
-        if let Some(mut connection) = self.slots.get_mut(slot).and_then(Option::take) {
-            self.budget.settle(&mut connection.account, 0);
-            let (north, south) = Self::keys(&connection);
-            for (map, key) in [(&mut self.names, north), (&mut self.south, south)] {
-                if map.get(&key) == Some(&slot) {
-                    map.remove(&key);
-                }
+        let Some(connection) = self.slots.get_mut(slot).map(std::mem::take) else {
+            return;
+        };
+        let Some(north) = connection.key() else {
+            return;
+        };
+        self.drop_name(&north, slot);
+        // One that sleeps has no other name.
+        if let Some(connection) = connection.awake() {
+            let (_, south) = Self::keys(connection);
+            if self.south.get(&south) == Some(&slot) {
+                self.south.remove(&south);
             }
-            self.free.push(slot);
         }
+        self.give_back(connection);
+        self.free.push(slot as u32);
     }
 
     /// A connection's names in the north and in the south.
@@ -133,8 +223,13 @@ impl Table {
             return Some(slot);
         }
         let slot = self.find(key)?;
-        let connection = self.slots.get(slot)?.as_deref()?;
-        (connection.south_port() == key.server.port()).then_some(slot)
+        match self.slots.get(slot)? {
+            Slot::Empty => None,
+            Slot::Awake(connection) => {
+                (connection.south_port() == key.server.port()).then_some(slot)
+            }
+            Slot::Dormant(_) => Some(slot),
+        }
     }
 
     /// Runs what may change the server's port, and keeps its name in the south right.
@@ -143,8 +238,7 @@ impl Table {
         slot: usize,
         change: impl FnOnce(&mut Connection) -> T,
     ) -> Option<T> {
-        let connection = self.slots.get_mut(slot)?.as_deref_mut()?;
-        self.budget.open(&mut connection.account);
+        let connection = self.get(slot)?;
         let (_, before) = Self::keys(connection);
         let done = change(connection);
         let (north, after) = Self::keys(connection);
@@ -166,73 +260,189 @@ impl Table {
 
     /// Two connections at once.
     pub(super) fn pair(&self, one: usize, other: usize) -> Option<(&Connection, &Connection)> {
-        let get = |slot: usize| self.slots.get(slot)?.as_deref();
+        let get = |slot: usize| self.slots.get(slot)?.awake();
         Some((get(one)?, get(other)?))
+    }
+
+    /// Whether the connection that was put into this slot under this generation is still there, and half-open or only
+    /// passed on.
+    pub(super) fn evictable(&self, slot: usize, generation: u32) -> bool {
+        match self.slots.get(slot) {
+            Some(Slot::Awake(it)) => {
+                let idle = match it.state {
+                    State::Opening => true,
+                    State::Established => !it.protected && it.map.is_none(),
+                    State::Recovering | State::Closed | State::Orphaned => false,
+                };
+                it.generation == generation && it.outbound.is_none() && idle
+            }
+            Some(Slot::Dormant(it)) => it.generation() == generation && !it.protected(),
+            Some(Slot::Empty) | None => false,
+        }
     }
 
     /// Takes a connection's name in the north from it; it stays in its slot.
     pub(super) fn unname(&mut self, key: &Key) {
-        self.names.remove(key);
+        if let Some(slot) = self.find(key) {
+            self.drop_name(key, slot);
+        }
     }
 
     /// The slots of a group's connections, in order of slot.
     pub(super) fn of_group(&self, group: usize) -> Vec<usize> {
-        let in_group = |slot: &&usize| {
-            self.slots[**slot]
-                .as_ref()
-                .is_some_and(|it| it.group == group)
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| slot.key().is_some_and(|key| key.group == group))
+            .map(|(slot, _)| slot)
+            .collect()
+    }
+
+    /// The connections that are not asleep.
+    pub(super) fn all_awake(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().filter_map(Slot::awake)
+    }
+
+    /// Those that are.
+    pub(super) fn all_dormant(&self) -> impl Iterator<Item = &Dormant> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Dormant(dormant) => Some(dormant.as_ref()),
+            Slot::Empty | Slot::Awake(_) => None,
+        })
+    }
+
+    /// The slots of the connections that the fast path has.
+    pub(super) fn all_offloaded(&self) -> Vec<usize> {
+        let offloaded = |slot: &Slot| match slot {
+            Slot::Empty => false,
+            Slot::Awake(connection) => connection.offloaded,
+            Slot::Dormant(dormant) => dormant.offloaded,
         };
-        let all: Vec<usize> = (0..self.slots.len()).collect();
-        all.iter().filter(in_group).copied().collect()
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| offloaded(slot))
+            .map(|(slot, _)| slot)
+            .collect()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.slots.iter().flatten().map(Box::as_ref)
-    }
-
-    /// The connections with their slots.
-    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, &Connection)> {
+    /// The connections with their slots; those asleep as a copy.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Seen<'_>)> {
         let all = self.slots.iter().enumerate();
-        all.filter_map(|(slot, connection)| Some((slot, connection.as_deref()?)))
+        all.filter_map(|(slot, connection)| {
+            let seen = match connection {
+                Slot::Empty => return None,
+                Slot::Awake(connection) => Seen::Awake(connection),
+                Slot::Dormant(dormant) => Seen::Copy(Box::new(dormant.connection()?)),
+            };
+            Some((slot, seen))
+        })
     }
 
     /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,
     /// never late.
     pub(super) fn schedule(&mut self, slot: usize) {
-        if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+        if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
             let holds = connection.memory();
             self.budget.settle(&mut connection.account, holds);
             let due = connection.deadline();
+            let due = due.min(connection.active.after(self.doze));
             if connection.wake.is_none_or(|wake| due < wake) {
                 connection.wake = Some(due);
-                self.wakes.push(Reverse((due, slot)));
+                self.wakes.push(Reverse((due, slot as u32)));
             }
         }
     }
 
-    /// A connection for which something is due.
-    pub(super) fn pop_due(&mut self, now: Time) -> Option<usize> {
+    /// A connection for which something is due. Those that have been quiet are put to sleep.
+    /// `settle`: does what can be done before a connection is put to sleep.
+    pub(super) fn pop_due(&mut self, now: Time, settle: impl Fn(&mut Connection)) -> Option<usize> {
+        let doze = self.doze;
         while let Some(&Reverse((due, slot))) = self.wakes.peek() {
             if due > now {
                 return None;
             }
             self.wakes.pop();
+            let slot = slot as usize;
+            let wake = match self.slots.get(slot) {
+                Some(Slot::Awake(connection)) => connection.wake,
+                Some(Slot::Dormant(dormant)) => Some(dormant.wake),
+                Some(Slot::Empty) | None => continue,
+            };
+            if wake != Some(due) {
+                continue;
+            }
             let Some(connection) = self.get(slot) else {
                 continue;
             };
-            if connection.wake != Some(due) {
-                continue;
-            }
             connection.wake = None;
             if connection.deadline() <= now {
                 return Some(slot);
             }
-            self.schedule(slot);
+            if connection.active.after(doze) <= now {
+                settle(connection);
+            }
+            if !self.put_to_sleep(slot, now) {
+                self.schedule_later(slot, now);
+            }
         }
         None
     }
 
+    /// As [`Table::schedule`], of a connection that cannot sleep now: it is asked again after a while.
+    fn schedule_later(&mut self, slot: usize, now: Time) {
+        if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
+            let quiet = connection.active.after(self.doze);
+            let again = if quiet > now {
+                quiet
+            } else {
+                now.after(self.doze)
+            };
+            let due = connection.deadline().min(again);
+            connection.wake = Some(due);
+            self.wakes.push(Reverse((due, slot as u32)));
+        }
+    }
+
+    /// Keeps a connection as its image if it has been quiet for long enough. False: it stays awake.
+    fn put_to_sleep(&mut self, slot: usize, now: Time) -> bool {
+        let Some(Slot::Awake(connection)) = self.slots.get(slot) else {
+            return false;
+        };
+        if connection.active.after(self.doze) > now {
+            return false;
+        }
+        let (north, south) = Self::keys(connection);
+        let wake = connection.deadline();
+        let dormant = Dormant::new(connection, north, wake).filter(|_| north == south);
+        let Some(mut dormant) = dormant else {
+            return false;
+        };
+        let memory = dormant.memory();
+        self.budget.settle(&mut dormant.account, memory);
+        self.slots[slot] = Slot::Dormant(Box::new(dormant));
+        self.wakes.push(Reverse((wake, slot as u32)));
+        true
+    }
+
     pub(super) fn next_wake(&self) -> Option<Time> {
         self.wakes.peek().map(|&Reverse((due, _))| due)
+    }
+}
+
+/// A connection to look at.
+#[derive(Debug)]
+pub(super) enum Seen<'a> {
+    Awake(&'a Connection),
+    /// Of one that sleeps.
+    Copy(Box<Connection>),
+}
+
+impl std::ops::Deref for Seen<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Self::Awake(connection) => connection,
+            Self::Copy(connection) => connection,
+        }
     }
 }

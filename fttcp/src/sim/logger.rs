@@ -2,6 +2,8 @@
 //! The logger's process: the engine with a clock of its own, which begins anew with each process.
 
 use crate::control::GroupSpec;
+use std::time::Duration;
+
 use crate::engine::{Engine, EngineConfig, Event, GroupPorts, Image};
 use crate::frame::{Offload, Output, PortId, Time};
 
@@ -13,6 +15,7 @@ pub(super) struct Logger {
     engine: Engine,
     started: Time,
     shortcut: bool,
+    doze: Duration,
 }
 
 impl Logger {
@@ -21,9 +24,10 @@ impl Logger {
         spec: GroupSpec,
         ports: GroupPorts,
         shortcut: bool,
+        doze: Duration,
         out: &mut impl Output,
     ) -> Self {
-        let mut engine = engine(shortcut);
+        let mut engine = engine(shortcut, doze);
         engine
             .add_group(spec, ports)
             .expect("a fresh engine takes a group");
@@ -32,6 +36,7 @@ impl Logger {
             engine,
             started: now,
             shortcut,
+            doze,
         }
     }
 
@@ -44,9 +49,10 @@ impl Logger {
         let left = self.engine.export(self.clock(now));
         let image = Image::parse(&left).expect("an engine understands itself");
         *self = Self {
-            engine: engine(self.shortcut),
+            engine: engine(self.shortcut, self.doze),
             started: now,
             shortcut: self.shortcut,
+            doze: self.doze,
         };
         self.engine
             .import(self.clock(now), image, |spec| Some(ports(spec)), out)
@@ -98,9 +104,10 @@ impl Logger {
     }
 }
 
-fn engine(shortcut: bool) -> Engine {
+fn engine(shortcut: bool, doze_after: Duration) -> Engine {
     Engine::new(EngineConfig {
         shortcut,
+        doze_after,
         ..EngineConfig::default()
     })
 }

@@ -98,6 +98,8 @@ pub struct Scenario {
     pub kind: &'static str,
     /// Most client bytes logged for one connection.
     pub buffer_bytes: u32,
+    /// After so long a silence the logger puts a connection to sleep, in microseconds.
+    pub doze_us: u64,
     /// What a full buffer does.
     pub on_full: OnFull,
     /// With a fast path whose records may take so many bytes.
@@ -128,6 +130,7 @@ impl Default for Scenario {
             protect: true,
             kind: "opaque",
             buffer_bytes: 1 << 20,
+            doze_us: 5_000_000,
             on_full: OnFull::Unprotect,
             shortcut: None,
         }

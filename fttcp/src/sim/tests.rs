@@ -418,6 +418,8 @@ fn chance(seed: u64) -> Scenario {
         } else {
             OnFull::Unprotect
         },
+        // A pause of a round trip is long enough in half of the runs.
+        doze_us: if rng.permille(500) { 3000 } else { 5_000_000 },
         shortcut: rng.permille(500).then_some(20_000),
     }
 }

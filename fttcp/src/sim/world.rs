@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
@@ -363,7 +364,8 @@ pub fn run(scenario: &Scenario) -> Outcome {
         shortcut: scenario.shortcut.map(Shortcut::new),
     };
     let shortcut = scenario.shortcut.is_some();
-    let mut logger = Logger::new(world.now, spec, ports, shortcut, &mut sent);
+    let doze = Duration::from_micros(scenario.doze_us);
+    let mut logger = Logger::new(world.now, spec, ports, shortcut, doze, &mut sent);
     let mut restarts = scenario.restarts.iter().peekable();
     let mut crashes = scenario.crashes.iter().enumerate();
     let mut next_crash = crashes.next();

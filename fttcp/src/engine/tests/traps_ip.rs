@@ -110,7 +110,12 @@ fn trap_29_overlapping_fragments_spoil_the_whole_datagram() {
 
 #[test]
 fn trap_29_incomplete_datagram_is_dropped_after_its_time() {
-    let mut bench = Bench::new();
+    // Nothing else is to be due.
+    let config = EngineConfig {
+        doze_after: Duration::from_secs(60),
+        ..EngineConfig::default()
+    };
+    let mut bench = Bench::configured(config, vec![service()]);
     bench.open(7);
     let frames = fragments(&request(&bench, 1400), 7, 560);
     assert_eq!(feed(&mut bench, NORTH, &frames[..2]), []);

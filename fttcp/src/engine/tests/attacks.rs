@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What strangers may send: floods, storms, injections. Each costs a bounded part of memory and a bounded answer.
+
+use super::*;
+
+const LIMIT: usize = 100;
+
+fn small() -> Bench {
+    let config = EngineConfig {
+        max_half_open: LIMIT,
+        ..EngineConfig::default()
+    };
+    let mut bench = Bench::configured(config, vec![service()]);
+    bench.open(7);
+    let request = Say::new(bench.c(0), bench.s(0), PUSH).stamp(102, 7000);
+    bench.say(NORTH, &request.data(b"request"));
+    bench
+}
+
+fn assert_unharmed(bench: &mut Bench) {
+    bench.client_port = 40_000;
+    let more = Say::new(bench.c(7), bench.s(0), PUSH).stamp(103, 7000);
+    assert_eq!(bench.say(NORTH, &more.data(b" goes on")).len(), 1);
+    let all = bench.status().connections;
+    let known = all.iter().find(|it| it.client.ends_with(":40000"));
+    let known = known.expect("it is known");
+    assert_eq!(
+        (known.state.as_str(), known.logged_bytes),
+        ("established", 15)
+    );
+}
+
+#[test]
+fn attack_syn_flood_takes_a_bound_and_harms_no_established_connection() {
+    let mut bench = small();
+    for port in 1..2000 {
+        bench.client_port = port;
+        let syn = Say::new(77, 0, Flags::SYN).offer(7);
+        assert_eq!(bench.say(NORTH, &syn)[0].port, ACTIVE);
+        assert!(bench.engine.table.len() <= LIMIT + 1);
+    }
+    assert!(bench.counters().evicted >= 1999 - LIMIT as u64);
+    // The last ones are still known: a flood does not keep others from opening.
+    bench.client_port = 1999;
+    let state = bench.status().connections;
+    let known = |port: &str| state.iter().any(|it| it.client.ends_with(port));
+    assert!(known(":1999") && !known(":1000"));
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_ack_storm_from_nowhere_takes_a_bound_and_is_not_answered() {
+    let mut bench = small();
+    for port in 1..2000 {
+        bench.client_port = port;
+        let sent = bench.say(NORTH, &Say::new(5, 9, PUSH).data(b"x"));
+        assert_eq!((sent.len(), sent[0].port), (1, ACTIVE));
+    }
+    assert!(bench.engine.table.len() <= LIMIT + 1);
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_ack_storm_on_a_connection_passes_one_for_one() {
+    let mut bench = small();
+    for n in 0..1000_u32 {
+        let ack = Say::new(bench.c(7), bench.s(n.wrapping_mul(7919)), ACK).stamp(102, 7000);
+        assert!(bench.say(NORTH, &ack).len() <= 1);
+    }
+    assert_eq!(bench.status().connections[0].acked_bytes, 0);
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_injected_data_beyond_the_window_is_not_logged() {
+    let mut bench = small();
+    let before = bench.engine.memory();
+    for n in 0..1000_u32 {
+        let at = 10_000_000 + n.wrapping_mul(1_000_003) % 2_000_000_000;
+        let wild = Say::new(bench.c(at), bench.s(0), PUSH).stamp(102, 7000);
+        assert!(bench.say(NORTH, &wild.data(&[0xee; 1000])).len() <= 1);
+    }
+    assert_eq!(bench.engine.memory(), before);
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_resets_beside_the_next_byte_end_nothing() {
+    let mut bench = small();
+    for n in 1..1000_u32 {
+        let reset = Say::new(bench.c(7 + n * 61), bench.s(0), RST);
+        assert!(bench.say(NORTH, &reset).len() <= 1);
+    }
+    assert_eq!(bench.state(), "established");
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_single_bytes_beyond_gaps_use_no_more_than_the_buffer() {
+    let mut bench = small();
+    for n in 0..5000_u32 {
+        let piece = Say::new(bench.c(20 + 2 * n), bench.s(0), PUSH).stamp(102, 7000);
+        bench.say(NORTH, &piece.data(b"z"));
+        assert!(bench.engine.memory() <= u64::from(service().buffer_bytes));
+    }
+}
+
+#[test]
+fn trap_07_acknowledgements_are_not_multiplied() {
+    let mut bench = small();
+    // Passing: one for one.
+    for ack in [3, 7, 7] {
+        let say = Say::new(bench.s(0), bench.c(ack), ACK).stamp(7001, 102);
+        assert_eq!(bench.say(ACTIVE, &say).len(), 1);
+    }
+    bench.fail_over();
+    // While it is moved: data is answered once, and a bare acknowledgement not at all.
+    let ack = Say::new(bench.c(7), bench.s(0), ACK).stamp(103, 7001);
+    let north = |seen: Vec<Seen>| seen.iter().filter(|it| it.port == NORTH).count();
+    for _ in 0..3 {
+        let sent = bench.say(NORTH, &ack);
+        assert_eq!(north(sent), 0);
+    }
+    let data = Say::new(bench.c(7), bench.s(0), PUSH).stamp(104, 7001);
+    let sent = bench.say(NORTH, &data.data(b"more"));
+    assert_eq!(north(sent), 1);
+}
+
+#[test]
+fn trap_08_acknowledgement_never_goes_back() {
+    let mut bench = small();
+    let say = Say::new(bench.s(0), bench.c(7), ACK).stamp(7001, 102);
+    bench.say(ACTIVE, &say);
+    bench.fail_over();
+    let offer = Say::new(50_000, bench.c(0), SYN_ACK)
+        .offer(7)
+        .stamp(9000, 101);
+    bench.say(STANDBY, &offer);
+    let mut least = bench.c(7);
+    // The replacement has not yet acknowledged what the client knows to be acknowledged; and its segments overtake
+    // each other.
+    for ack in [0, 7, 3, 7, 0] {
+        let say = Say::new(50_001, bench.c(ack), ACK).stamp(9001, 102);
+        for seen in bench.say(STANDBY, &say) {
+            if seen.port == NORTH {
+                assert!(seen.head.ack.ahead_of(SeqNumber(least)) >= 0);
+                least = seen.head.ack.0;
+            }
+        }
+    }
+    assert_eq!(bench.state(), "established");
+    assert_eq!(least, bench.c(7));
+}
+
+#[test]
+fn a_connection_that_sleeps_is_the_same_when_it_wakes() {
+    let mut bench = small();
+    let awake = format!("{:?}", bench.status().connections);
+    let memory = bench.engine.memory();
+    bench.wait(Duration::from_secs(6));
+    assert_eq!(bench.engine.table.all_dormant().count(), 1);
+    assert_eq!(format!("{:?}", bench.status().connections), awake);
+    assert_ne!(bench.engine.memory(), memory);
+    assert_unharmed(&mut bench);
+    assert_eq!(bench.engine.table.all_dormant().count(), 0);
+    bench.wait(Duration::from_secs(6));
+    let seen = bench.fail_over();
+    assert!(seen.iter().any(|it| it.head.flags == Flags::SYN));
+    assert_eq!(bench.state(), "recovering");
+}

@@ -60,7 +60,8 @@ const TRAPS: &[Trap] = &[
         5,
         "The replacement scales its window otherwise",
         "RFC 7323 2, 9293 3.8.6",
-        "Windows are scaled anew, rounded so that the right edge never retreats, at most 65535.",
+        "Windows are scaled anew, rounded so that the right edge never retreats, at most 65535; both ways, if the \
+         replacement does not scale at all.",
     ),
     trap(
         6,
@@ -161,8 +162,8 @@ const TRAPS: &[Trap] = &[
         "SYN cookies: a server without state",
         "RFC 4987 3.6",
         "Connections are logged from the SYN. A replacement that has said nothing gets the last segment of the handshake \
-         again. Without timestamps a cookie holds neither scaling nor SACK: such a replacement does not agree to the \
-         options, so cookies are better off on protected servers.",
+         again. Without timestamps a cookie holds neither scaling nor SACK: windows are then told in bytes, and the client's \
+         SACK blocks mean nothing to the replacement.",
     ),
     trap(
         21,

@@ -94,7 +94,7 @@ impl Connection {
         ack: u64,
         data: &'a [u8],
     ) -> SegmentRepr<'a> {
-        let scale = self.client_scale();
+        let scale = self.scale_for_present();
         let room = self.client.right.saturating_sub(ack);
         let window = if ack < self.server.una || self.state == State::Recovering {
             // What the client has acknowledged, the logger itself takes, and what a dead server had sent has to be said

@@ -289,6 +289,10 @@ impl Connection {
         }
         let (seq_delta, ts_delta) = self.peer_deltas();
         segment.set_seq(head.seq + seq_delta);
+        if self.scale_for_present() != self.client_scale() {
+            let room = u32::from(head.window) << self.client_scale() >> self.scale_for_present();
+            segment.set_window(room.min(u32::from(u16::MAX)) as u16);
+        }
         segment.shift_sack(self.delta_seq());
         segment.map_timestamps(
             |value| value.wrapping_add(ts_delta),

@@ -353,6 +353,14 @@ impl Connection {
             .unwrap_or(0)
     }
 
+    /// The scale by which the present server reads windows: none if it has not agreed to scaling.
+    pub(crate) fn scale_for_present(&self) -> u8 {
+        let refused = self
+            .map
+            .is_some_and(|map| map.options.window_scale.is_none());
+        if refused { 0 } else { self.client_scale() }
+    }
+
     /// The scale by which the client reads windows.
     pub(crate) fn server_scale(&self) -> u8 {
         self.server

@@ -42,6 +42,7 @@ impl Connection {
             && self.state == State::Established
             && self.hold.is_none()
             && self.recovery.is_none()
+            && self.scale_for_present() == self.client_scale()
             && self.client.fin.is_none()
             && self.server.fin.is_none()
     }

@@ -39,9 +39,8 @@ impl Connection {
         {
             return;
         }
-        let lacks_stamps = self.stamped() && head.options.timestamps.is_none();
-        let lacks_scale = self.server_scale() != 0 && head.options.window_scale.is_none();
-        if lacks_stamps || lacks_scale {
+        // Whatever else it does not agree to can be made up for.
+        if self.stamped() && head.options.timestamps.is_none() {
             self.map_to(head);
             self.lose("the replacement did not agree to its TCP options", cx);
             return;

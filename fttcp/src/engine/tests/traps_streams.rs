@@ -93,6 +93,33 @@ fn trap_11_what_is_logged_does_not_depend_on_how_it_was_cut() {
 }
 
 #[test]
+fn trap_05_and_20_replacement_that_does_not_scale_windows_is_told_them_in_bytes() {
+    for (scale, client) in [(7, 500 << 7), (0, 500 << 7)] {
+        let mut bench = Bench::new();
+        bench.open(scale);
+        let request = Say::new(bench.c(0), bench.s(0), PUSH).stamp(102, 7000);
+        bench.say(NORTH, &request.data(b"GET"));
+        bench.fail_over();
+        let mut answer = Say::new(5, bench.c(0), SYN_ACK).stamp(40, 103);
+        answer.options.mss = Some(1460);
+        let sent = bench.say(STANDBY, &answer);
+        assert_eq!(u32::from(sent[0].head.window), client);
+        let ack = Say::new(6, bench.c(3), ACK).window(60_000).stamp(41, 103);
+        bench.say(STANDBY, &ack);
+        assert_eq!(bench.state(), "established");
+        for (window, read) in [(500, 64_000), (600, 65_535), (1, 128)] {
+            let ack = Say::new(bench.c(3), bench.s(0), ACK).window(window);
+            let passed = bench.say(NORTH, &ack.stamp(104, 7001));
+            assert_eq!(passed[0].head.window, read);
+        }
+        let ack = Say::new(6, bench.c(3), ACK).window(60_000).stamp(42, 104);
+        let passed = bench.say(STANDBY, &ack);
+        let told = u32::from(passed[0].head.window) << scale;
+        assert!((60_000..60_128).contains(&told), "{told}");
+    }
+}
+
+#[test]
 fn trap_33_tail_loss_probes_are_counted_once() {
     let mut bench = Bench::new();
     bench.open(7);

@@ -353,10 +353,11 @@ impl Engine {
         if let Some(group) = &mut self.groups[index] {
             group.counters.frames += 1;
         }
-        out.transmit(to, frame, &offload);
+        // Before the frame is sent: what answers it may come at once, and need not pass here.
         if let Some(slot) = self.touched.take() {
             self.try_offload(now, slot, out);
         }
+        out.transmit(to, frame, &offload);
     }
 
     /// Does what has become due by `now`.

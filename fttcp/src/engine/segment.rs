@@ -119,7 +119,8 @@ impl Engine {
             _ => connection.on_server_segment(&mut segment, &mut cx),
         };
         self.table.schedule(slot);
-        if role == Role::North {
+        // From the server's SYN on, the fast path may have it; later only the client's segments make it calm.
+        if role == Role::North || segment.head().flags.has(Flags::SYN) {
             self.touched = Some(slot);
         }
         verdict == Verdict::Forward

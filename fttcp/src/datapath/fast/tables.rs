@@ -16,8 +16,9 @@ use crate::flow::{FlowKey, FlowState, Record, Side, flag};
 const ATTEND: Duration = Duration::from_millis(250);
 const BELIEVED: Duration = Duration::from_secs(2);
 
-/// Shortest time between two looks at the ring, unless the program wakes us; the longest is [`ATTEND`].
-pub(super) const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// Shortest time between two looks at the ring, unless the program wakes us; the longest is [`ATTEND`]. Records are
+/// safe in the ring: a look costs those who use the processor more than it brings.
+pub(super) const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// The ring wakes us when this part of it is unread.
 const WAKE_PART: u32 = 8;

@@ -29,14 +29,10 @@ impl Forwarder {
         mut limits: EngineConfig,
         settings: &Settings,
     ) -> io::Result<Self> {
-        let mut datapath = DataPath::choose(settings)?;
+        let datapath = DataPath::choose(settings)?;
         epoll.watch(datapath.changes(), Token::Links)?;
         if let Some(ring) = datapath.records() {
             epoll.watch_edge(ring, Token::Records)?;
-        }
-        // What a logger before us left and this one does not know is not protected any more.
-        for key in datapath.connections() {
-            datapath.ports().reclaim(&key);
         }
         limits.shortcut = datapath.records().is_some();
         Ok(Self {
@@ -85,6 +81,17 @@ impl Forwarder {
     pub(super) fn take_records(&mut self) {
         let now = self.clock.now();
         self.engine.handle_records(now, self.datapath.ports());
+    }
+
+    /// Takes away from the fast path the connections that a logger before us gave it and that this one does not know:
+    /// they are not protected any more.
+    pub(super) fn forget_strangers(&mut self) {
+        let given = self.engine.given();
+        for key in self.datapath.connections() {
+            if !given.contains(&key) {
+                self.datapath.ports().reclaim(&key);
+            }
+        }
     }
 
     /// Tells the data path what has changed about groups and their ports.

@@ -92,6 +92,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             .protect(spec)
             .map_err(|message| DaemonError::Group { name, message })?;
     }
+    daemon.forwarder.forget_strangers();
     daemon.forwarder.announce();
     raise_priority();
     daemon.forwarder.say_data_path();

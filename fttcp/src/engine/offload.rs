@@ -4,6 +4,8 @@
 //! The rule: before anything is done with a connection that the fast path has, it is taken back, then its records are
 //! taken, and only then its state is believed.
 
+use std::collections::HashSet;
+
 use super::table::Key;
 use super::{Engine, EngineError, Group, Role};
 use crate::conn::Connection;
@@ -126,6 +128,14 @@ impl Engine {
         if state.flags & flag::PUNTED != 0 {
             connection.unsettle();
         }
+    }
+
+    /// The connections that the fast path was given.
+    #[must_use]
+    pub fn given(&self) -> HashSet<FlowKey> {
+        let slots = self.table.slots();
+        let given = slots.filter(|(_, connection)| connection.offloaded);
+        given.map(|(_, connection)| flow_key(&connection)).collect()
     }
 
     /// Takes back the connection of this name, if the fast path has it.

@@ -156,9 +156,10 @@ fn trap_35_download_through_a_proxy_that_dies_with_re_issue_asks_the_origin_agai
     let counters = topology.wait_moved()?.counters;
     let log = topology.stop_logger()?;
     assert_eq!((exit, right), (0, true), "{log}");
-    assert_eq!((origin.requests(), counters.lost), (2, 0), "{log}");
-    // Unless the origin had sent everything by then.
-    assert!(counters.reissued <= 1 && counters.recovered <= 1, "{log}");
+    // Once for each server that got the client's request: both, unless the client had all by then.
+    assert_eq!(origin.requests() as u64, 1 + counters.recovered, "{log}");
+    // The origin's connection may have been over.
+    assert!(counters.reissued <= 1 && counters.lost == 0, "{log}");
     Ok(())
 }
 

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What is remembered by parts, and told again.
+
+use super::*;
+
+fn masks() -> Masks {
+    Masks::new(&["Date".to_owned()])
+}
+
+fn stream(date: &str, len: usize) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 200 OK\r\nDate: {date}\r\n\r\n").into_bytes();
+    bytes.extend((0..len as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8));
+    bytes
+}
+
+fn sketched(bytes: &[u8], una: u64) -> Sketch {
+    let mut sketch = Sketch::default();
+    sketch.capture(1024);
+    let mut at = 0;
+    for piece in bytes.chunks(1400) {
+        sketch.feed(at, piece);
+        at += piece.len() as u64;
+    }
+    sketch.prune(una, &masks());
+    sketch
+}
+
+fn retold(sketch: &Sketch, bytes: &[u8]) -> Result<VecDeque<Value>, Divergence> {
+    let mut retelling = Retelling::new(0, sketch.end());
+    let mut values = VecDeque::new();
+    for piece in bytes.chunks(900) {
+        retelling.compare(sketch, &masks(), piece, &mut values)?;
+    }
+    Ok(values)
+}
+
+#[test]
+fn same_stream_with_another_date_agrees_and_the_sent_date_is_kept_until_acknowledged() {
+    let sent = stream("10:00", 200_000);
+    let again = stream("11:11", 200_000);
+    let values = retold(&sketched(&sent, 0), &again).unwrap();
+    assert_eq!(
+        values
+            .iter()
+            .map(|v| v.bytes.as_slice())
+            .collect::<Vec<_>>(),
+        [b" 10:00"]
+    );
+    assert!(retold(&sketched(&sent, 2000), &again).unwrap().is_empty());
+}
+
+#[test]
+fn change_in_the_head_or_in_a_sample_is_found() {
+    let sent = stream("10:00", 200_000);
+    for una in [0, 200_000] {
+        let sketch = sketched(&sent, una);
+        for at in [0, 60, 1000, 16 * 1024, 5 * 16 * 1024 + 7, 12 * 16 * 1024] {
+            let mut changed = sent.clone();
+            changed[at] ^= 1;
+            assert!(retold(&sketch, &changed).is_err(), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn stream_that_is_a_byte_longer_somewhere_is_found() {
+    let sent = stream("10:00", 200_000);
+    let sketch = sketched(&sent, 200_000);
+    for at in [500, 3000, 150_000] {
+        let mut longer = sent.clone();
+        longer.insert(at, b'x');
+        assert!(retold(&sketch, &longer).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn memory_is_bounded_over_many_answers() {
+    let mut sketch = Sketch::default();
+    for answer in 0..1000_u64 {
+        sketch.capture(1024);
+        sketch.feed(answer * 2000, &[answer as u8; 2000]);
+        sketch.prune(answer * 2000, &masks());
+    }
+    assert!(sketch.ranges.len() <= MAX_RANGES && sketch.samples.len() <= flow::SAMPLES);
+    let exact = sketch
+        .ranges
+        .iter()
+        .filter(|range| range.exact().is_some())
+        .count();
+    assert!(exact <= 2, "{exact} ranges are kept as they were");
+}

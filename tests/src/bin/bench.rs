@@ -34,6 +34,9 @@ enum What {
     Toolstack,
     /// What a client sees of a failover on real Xen in the lab
     Failover,
+    /// Serve the idle connections of fttcp
+    #[command(hide = true)]
+    Hold,
 }
 
 impl What {
@@ -51,6 +54,10 @@ impl What {
             Self::Failover => {
                 let rows = Lab::up().and_then(|lab| failover::run(&lab, say));
                 ("failover".to_owned(), rows)
+            }
+            Self::Hold => {
+                let ended = fttcp::hold().map(|()| Vec::new());
+                ("hold".to_owned(), ended.map_err(|error| error.to_string()))
             }
         }
     }

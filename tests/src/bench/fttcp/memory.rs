@@ -8,17 +8,16 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fttcp::control::GroupSpec;
-use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::house::{Peer, WEB, service};
 use super::plan::Plan;
 use crate::bench::{Gate, Row};
 use crate::netns::layout::Layout;
+use crate::netns::process::Running;
 use crate::netns::space::Space;
 use crate::netns::topology::{GROUP, Middle, SERVER, Topology};
 
@@ -29,13 +28,15 @@ const FEW: usize = 100;
 /// The paper's bound for the logger, in KB.
 const PAPER: f64 = 750.0;
 
+/// What the server says when it listens.
+const HOLDING: &str = "holding";
 const REQUEST: &[u8] = b"GET /page HTTP/1.1\r\nHost: web\r\nUser-Agent: bench\r\n\r\n";
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n";
 const BODY: [u8; 1024] = [b'x'; 1024];
 
 /// Measures both data paths.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>, String> {
-    let _files = Files::allow(4 * plan.idle as u64 + 1024)?;
+    let _files = Files::allow_all();
     let mut rows = Vec::new();
     for peer in [Peer::Fast, Peer::Packet] {
         let measured = once(peer, plan.idle);
@@ -57,7 +58,7 @@ fn once(peer: Peer, idle: usize) -> Result<Vec<Row>, String> {
     topology
         .client()
         .sysctl("net.ipv4.ip_local_port_range", "1024 65535")?;
-    let _holder = Holder::start(topology.servers()[0])?;
+    let _holder = holder(topology.servers()[0])?;
     let mut clients = Vec::new();
     let mut own = |count: usize| -> Result<f64, String> {
         let more = count - clients.len();
@@ -149,42 +150,29 @@ fn open(count: usize) -> io::Result<Vec<TcpStream>> {
     (0..count).map(open).collect()
 }
 
-/// A server that answers each connection once and then keeps it.
-#[derive(Debug)]
-struct Holder {
-    listener: TcpListener,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Holder {
-    fn start(space: &Space) -> Result<Self, String> {
-        let failed = |error: io::Error| format!("cannot listen at {SERVER}:{WEB}: {error}");
-        let listener = space
-            .enter(|| TcpListener::bind((SERVER, WEB)))?
-            .map_err(failed)?;
-        let own = listener.try_clone().map_err(failed)?;
-        let thread = std::thread::spawn(move || {
-            let mut held = Vec::new();
-            // Ends when the listener is shut down.
-            while let Ok((mut stream, _)) = own.accept() {
-                stream.read_exact(&mut [0; REQUEST.len()])?;
-                stream.write_all(&[HEAD, &BODY].concat())?;
-                held.push(stream);
-            }
-            Ok(())
-        });
-        Ok(Self {
-            listener,
-            thread: Some(thread),
-        })
+/// A server that answers each connection once and then keeps it, until it is killed. It is a process of its own, because
+/// client and server together have more files open than one process may.
+///
+/// # Errors
+/// It cannot listen, or a connection broke.
+pub fn hold() -> io::Result<()> {
+    let listener = TcpListener::bind((SERVER, WEB))?;
+    let _files = Files::allow_all();
+    eprintln!("{HOLDING}");
+    let mut held = Vec::new();
+    loop {
+        let (mut stream, _) = listener.accept()?;
+        stream.read_exact(&mut [0; REQUEST.len()])?;
+        stream.write_all(&[HEAD, &BODY].concat())?;
+        held.push(stream);
     }
 }
 
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = shutdown(&self.listener, Shutdown::Both);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+fn holder(server: &Space) -> Result<Running, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = server.command(&own.display().to_string());
+    command.arg("hold");
+    Running::start("bench hold", command, HOLDING)
 }
 
 /// How many files this process may have open, until this is dropped.
@@ -192,15 +180,16 @@ impl Drop for Holder {
 struct Files(Rlimit);
 
 impl Files {
-    fn allow(count: u64) -> Result<Self, String> {
+    /// As many as an ordinary process can have.
+    fn allow_all() -> Self {
         let before = getrlimit(Resource::Nofile);
-        let wanted = Rlimit {
-            current: before.current.map(|now| now.max(count)),
-            maximum: before.maximum.map(|now| now.max(count)),
+        let all = Rlimit {
+            current: before.maximum,
+            ..before
         };
-        setrlimit(Resource::Nofile, wanted)
-            .map_err(|error| format!("cannot have {count} files open: {error}"))?;
-        Ok(Self(before))
+        // If even that is refused, opening too many says so.
+        let _ = setrlimit(Resource::Nofile, all);
+        Self(before)
     }
 }
 

@@ -17,6 +17,7 @@ mod plan;
 mod web;
 
 use clap::ValueEnum;
+pub use memory::hold;
 
 use super::Row;
 use plan::Plan;

@@ -102,7 +102,7 @@ fn once(peer: Peer, idle: usize) -> Result<Vec<Row>, String> {
         gated(Row::alone(&figure, "B", each), Gate::AtMost(512.0)),
     ];
     if kernel > 0.0 {
-        let figure = format!("kernel memory of its maps, any number idle: {name}");
+        let figure = format!("kernel memory of its maps, {idle} idle: {name}");
         rows.push(Row::alone(&figure, "KB", kernel / 1e3));
     }
     Ok(rows)

@@ -459,33 +459,6 @@ fn second_failover_counts_from_the_first_server() {
 }
 
 #[test]
-fn trap_28_ipv6_connection_is_moved_with_a_neighbour_solicitation() {
-    let mut bench = Bench::new();
-    bench.v6 = true;
-    bench.open(7);
-    bench.say(
-        NORTH,
-        &Say::new(bench.c(0), bench.s(0), PUSH)
-            .stamp(102, 7000)
-            .data(b"GET"),
-    );
-    let mut sent = Sent::default();
-    bench
-        .engine
-        .failover(bench.now, 0, "web", "", &mut sent)
-        .unwrap();
-    let (port, solicitation, _) = &sent.0[0];
-    assert_eq!((*port, solicitation[54]), (STANDBY, 135));
-    adopt(&mut bench, 5, 40, 7);
-    let sent = bench.say(
-        STANDBY,
-        &Say::new(6, bench.c(3), PUSH).stamp(41, 103).data(b"answer"),
-    );
-    assert_eq!(bench.state(), "established");
-    assert_eq!(north(&sent).last().unwrap().data, b"answer");
-}
-
-#[test]
 fn answer_to_the_loggers_own_arp_request_is_swallowed() {
     let mut bench = Bench::new();
     bench.open(7);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What lies below TCP: fragments, extension headers, VLAN tags, addresses.
 
-use super::moving::moved;
+use super::moving::{adopt, moved};
 use super::*;
 use crate::wire::{join, locate_fragment, split};
 
@@ -280,5 +280,35 @@ fn trap_28_vlan_tags_are_kept_in_fabricated_segments() {
             && sent
                 .iter()
                 .all(|(_, frame)| frame[12..16] == [0x81, 0, 0x20, 5])
+    );
+}
+
+#[test]
+fn trap_28_ipv6_connection_is_moved_with_a_neighbour_solicitation() {
+    let mut bench = Bench::new();
+    bench.v6 = true;
+    bench.open(7);
+    bench.say(
+        NORTH,
+        &Say::new(bench.c(0), bench.s(0), PUSH)
+            .stamp(102, 7000)
+            .data(b"GET"),
+    );
+    let mut sent = Sent::default();
+    bench
+        .engine
+        .failover(bench.now, 0, "web", "", &mut sent)
+        .unwrap();
+    let (port, solicitation, _) = &sent.0[0];
+    assert_eq!((*port, solicitation[54]), (STANDBY, 135));
+    adopt(&mut bench, 5, 40, 7);
+    let sent = bench.say(
+        STANDBY,
+        &Say::new(6, bench.c(3), PUSH).stamp(41, 103).data(b"answer"),
+    );
+    assert_eq!(bench.state(), "established");
+    assert_eq!(
+        sent.iter().rfind(|it| it.port == NORTH).unwrap().data,
+        b"answer"
     );
 }

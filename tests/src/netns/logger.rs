@@ -14,6 +14,9 @@ use super::space::Space;
 /// Environment variable that names the `ftlogger` to use.
 pub const FTLOGGER: &str = "RXL_FTLOGGER";
 
+/// Environment variable that chooses the data path, as `ftlogger --datapath` does; without it `ftlogger` chooses.
+pub const DATAPATH: &str = "RXL_DATAPATH";
+
 /// `ftlogger` logs this when it takes requests.
 const LISTENING: &str = "listening at";
 
@@ -33,6 +36,9 @@ impl Logger {
         let socket = dir.join("ftlogger.sock");
         let mut command: Command = space.command(&binary()?.display().to_string());
         command.arg("--socket").arg(&socket).args(options);
+        if let Some(kind) = std::env::var_os(DATAPATH) {
+            command.arg("--datapath").arg(kind);
+        }
         let process = Running::start("ftlogger", command, LISTENING)?;
         Ok(Self { process, socket })
     }

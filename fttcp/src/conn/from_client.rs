@@ -107,9 +107,17 @@ impl Connection {
         self.kick = None;
         if head.flags.has(Flags::ACK) {
             let ack = head.ack.position(self.server.isn, self.server.una);
+            let inbound = self.protected && self.outbound.is_none();
+            if inbound && ack > self.server.next().cast_signed() {
+                // It acknowledges what was never sent: likewise.
+                brought.wants_ack = !head.flags.has(Flags::RST);
+                brought.refused = !segment.payload().is_empty();
+                return brought;
+            }
             if let Ok(ack) = u64::try_from(ack)
                 && ack <= self.server.next()
             {
+                self.client.heard = true;
                 let right = ack + (u64::from(head.window) << self.client_scale());
                 brought.advanced = ack > self.server.una || right > self.client.right;
                 self.client.right = self.client.right.max(right);

@@ -50,10 +50,20 @@ impl Connection {
         self.plugin = None;
     }
 
+    /// The client has sent its SYN and nothing else: it may be a flood's.
+    pub(crate) fn is_half_open(&self) -> bool {
+        let begins = matches!(
+            self.state,
+            State::Opening | State::Established | State::Recovering
+        );
+        begins && self.protected && self.outbound.is_none() && !self.client.heard
+    }
+
     /// When the connection is forgotten if nothing more comes.
     fn expiry(&self) -> Time {
         self.active.after(match self.state {
             State::Opening => HALF_OPEN,
+            State::Established | State::Recovering if self.is_half_open() => HALF_OPEN,
             State::Established if !self.protected && self.map.is_none() => UNKNOWN,
             State::Established | State::Recovering => IDLE,
             State::Closed | State::Orphaned => TIME_WAIT,

@@ -136,6 +136,8 @@ pub(crate) struct ClientSide {
     pub(crate) acked: u64,
     /// Position after the highest that it has sent, FIN included.
     pub(crate) next: u64,
+    /// It has answered the SYN-ACK: it is there. Until then the connection is half-open.
+    pub(crate) heard: bool,
 }
 
 /// The server's half, as the client knows it.
@@ -278,6 +280,7 @@ impl Connection {
                 fin: None,
                 acked: 0,
                 next: 0,
+                heard: false,
             },
             server: ServerSide {
                 isn: SeqNumber(0),

@@ -40,6 +40,7 @@ impl Connection {
             && told
             && open
             && self.state == State::Established
+            && (self.client.heard || !self.protected)
             && self.hold.is_none()
             && self.recovery.is_none()
             && self.scale_for_present() == self.client_scale()

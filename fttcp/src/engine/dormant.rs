@@ -39,6 +39,7 @@ impl Dormant {
     /// Puts a connection to sleep until `wake` at the latest; `None`: it cannot be, now.
     pub(super) fn new(connection: &Connection, key: Key, wake: Time) -> Option<Self> {
         let quiet = connection.state == State::Established
+            && !connection.is_half_open()
             && connection.recovery.is_none()
             && connection.hold.is_none()
             && connection.outbound.is_none()

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Moving a group to its first standby.
 
+use std::collections::HashSet;
+
 use super::{Engine, EngineError, Event, Role};
 use crate::conn::{Orphan, Progress, State};
 use crate::control::FailoverStatus;
 use crate::frame::{Output, PortId, Time};
+
+/// So many half-open connections are moved or asked for again: the youngest, whose clients may be about to answer. A flood
+/// of them must not keep the established connections waiting.
+const HALF_OPEN: usize = 1024;
 
 impl Engine {
     /// Closes the active server's port for ever and moves every protected connection to the first standby.
@@ -73,14 +79,19 @@ impl Engine {
         out: &mut dyn Output,
     ) -> (Vec<usize>, Vec<usize>) {
         let (mut moving, mut telling) = (Vec::new(), Vec::new());
-        for slot in self.table.of_group(index) {
+        let slots = self.table.of_group(index);
+        let given_up = self.old_half_open(&slots);
+        for slot in slots {
             let (Some(connection), Some(group)) = (self.table.get(slot), &mut self.groups[index])
             else {
                 continue;
             };
             let service = connection.service;
             let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
-            let orphan = connection.orphan(&mut cx);
+            let mut orphan = connection.orphan(&mut cx);
+            if given_up.contains(&slot) {
+                orphan = Orphan::Forget;
+            }
             // A replacement that opens a connection resolves the peer's address itself.
             let opened_by_client = connection.outbound.is_none();
             if matches!(orphan, Orphan::AskAgain | Orphan::Move) && opened_by_client {
@@ -113,6 +124,22 @@ impl Engine {
         // The service may accept them in this order, if all take the same time: it is the order in which they began.
         moving.sort_by_key(|&slot| self.table.get(slot).map(|connection| connection.opened));
         (moving, telling)
+    }
+
+    /// The half-open connections that are neither moved nor asked for again.
+    fn old_half_open(&mut self, slots: &[usize]) -> HashSet<usize> {
+        let mut half_open: Vec<(Time, usize)> = slots
+            .iter()
+            .filter_map(|&slot| {
+                let connection = self.table.get(slot)?;
+                connection
+                    .is_half_open()
+                    .then_some((connection.active, slot))
+            })
+            .collect();
+        half_open.sort_unstable();
+        let old = half_open.len().saturating_sub(HALF_OPEN);
+        half_open[..old].iter().map(|&(_, slot)| slot).collect()
     }
 
     fn move_all(&mut self, now: Time, index: usize, moving: &[usize], out: &mut dyn Output) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A service group inside the engine, and the address resolution that its failover anticipates.
 
-use std::net::IpAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::GroupPorts;
 use super::outbound::Opening;
@@ -28,7 +29,7 @@ pub(super) struct Group {
     pub(super) progress: Option<Progress>,
     pub(super) opening: Opening,
     /// In whose names the standby was asked for its address; the answers are not for them.
-    pub(super) solicited: Vec<(MacAddr, IpAddr)>,
+    pub(super) solicited: HashSet<(MacAddr, IpAddr)>,
     /// The data path can forward connections by itself.
     shortcut: bool,
 }
@@ -52,7 +53,7 @@ impl Group {
             counters: Counters::default(),
             progress: None,
             opening: Opening::default(),
-            solicited: Vec::new(),
+            solicited: HashSet::new(),
             shortcut,
         }
     }
@@ -118,7 +119,7 @@ impl Group {
             }
             _ => return,
         }
-        self.solicited.push((mac, ip));
+        self.solicited.insert((mac, ip));
         out.transmit(
             self.ports.active,
             scratch,
@@ -138,21 +139,17 @@ impl Group {
             return false;
         };
         let payload = ethernet.payload();
-        self.solicited.iter().any(|&(mac, ip)| {
-            mac == ethernet.dst()
-                && match ip {
-                    IpAddr::V4(ip) => {
-                        ethernet.ethertype() == ETHERTYPE_ARP
-                            && payload.get(6..8) == Some(&ARP_REPLY)
-                            && payload.get(24..28) == Some(&ip.octets())
-                    }
-                    IpAddr::V6(ip) => {
-                        ethernet.ethertype() == ETHERTYPE_IPV6
-                            && payload.get(24..40) == Some(&ip.octets())
-                            && payload.get(40) == Some(&NEIGHBOUR_ADVERTISEMENT)
-                    }
-                }
-        })
+        let octets = |from: usize, len: usize| payload.get(from..from + len);
+        let asker: Option<IpAddr> = match ethernet.ethertype() {
+            ETHERTYPE_ARP if octets(6, 2) == Some(&ARP_REPLY) => octets(24, 4)
+                .and_then(|ip| <[u8; 4]>::try_from(ip).ok())
+                .map(|ip| Ipv4Addr::from(ip).into()),
+            ETHERTYPE_IPV6 if payload.get(40) == Some(&NEIGHBOUR_ADVERTISEMENT) => octets(24, 16)
+                .and_then(|ip| <[u8; 16]>::try_from(ip).ok())
+                .map(|ip| Ipv6Addr::from(ip).into()),
+            _ => None,
+        };
+        asker.is_some_and(|ip| self.solicited.contains(&(ethernet.dst(), ip)))
     }
 
     pub(super) fn has_solicited(&self) -> bool {

@@ -127,7 +127,7 @@ impl Engine {
             spec: group.spec.clone(),
             counters: group.counters,
             progress: group.progress.clone(),
-            solicited: group.solicited.clone(),
+            solicited: group.solicited.iter().copied().collect(),
         })
     }
 
@@ -178,7 +178,7 @@ impl Engine {
         let index = self.place_group(wanted, image.spec, ports)?;
         if let Some(group) = &mut self.groups[index] {
             group.counters = image.counters;
-            group.solicited = image.solicited;
+            group.solicited = image.solicited.into_iter().collect();
             group.progress = image.progress.map(|mut progress| {
                 progress.started = progress.started.moved(from, to);
                 progress

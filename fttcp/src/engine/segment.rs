@@ -74,8 +74,13 @@ impl Engine {
         });
         if opens && !again {
             if found.is_none() && self.table.len() >= self.config.max_connections {
-                cx.counters.unprotected += 1;
-                return true;
+                // Whoever is there answers within moments: the oldest that has not makes room.
+                if let Some(oldest) = self.table.oldest_half_open() {
+                    self.table.remove(oldest);
+                } else {
+                    cx.counters.unprotected += 1;
+                    return true;
+                }
             }
             let mut connection = if segment.head().signed {
                 let connection = Connection::unknown(index, service, &segment, &cx);
@@ -96,6 +101,7 @@ impl Engine {
             if let Some(connection) = self.table.get(slot) {
                 connection.log_syn_data(&segment, &cx);
             }
+            self.table.note_half_open(slot);
             self.table.schedule(slot);
             self.evict(now, out);
             return true;

@@ -3,7 +3,7 @@
 //! while is kept as its image (`dormant`) until someone wants it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
     wakes: BinaryHeap<Reverse<(Time, u32)>>,
+    /// Slots and generations of those that were half-open when they came, in the order in which they came.
+    half_open: VecDeque<(usize, u32)>,
     budget: Budget,
     /// After so long a silence a connection is put to sleep.
     doze: Duration,
@@ -76,6 +78,7 @@ impl Table {
             slots: Vec::new(),
             free: Vec::new(),
             wakes: BinaryHeap::new(),
+            half_open: VecDeque::new(),
             budget: Budget::new(memory),
             doze,
         }
@@ -185,6 +188,37 @@ impl Table {
         self.slots[wanted] = Slot::Awake(Box::new(connection));
         self.set_name(&key, wanted);
         wanted
+    }
+
+    /// Notes a connection that is half-open, as one that may make room for others.
+    pub(super) fn note_half_open(&mut self, slot: usize) {
+        while let Some(&entry) = self.half_open.front()
+            && (!self.is_half_open(entry) || self.half_open.len() > 2 * self.slots.len())
+        {
+            self.half_open.pop_front();
+        }
+        if let Some(connection) = self.slots.get(slot).and_then(Slot::awake) {
+            self.half_open.push_back((slot, connection.generation));
+        }
+    }
+
+    fn is_half_open(&self, (slot, generation): (usize, u32)) -> bool {
+        let connection = self.slots.get(slot).and_then(Slot::awake);
+        connection.is_some_and(|it| it.generation == generation && it.is_half_open())
+    }
+
+    /// The half-open connection that has waited longest for its client, and is not being moved.
+    pub(super) fn oldest_half_open(&mut self) -> Option<usize> {
+        while let Some(entry) = self.half_open.pop_front() {
+            let moves = |slot: usize| {
+                let connection = self.slots[slot].awake();
+                connection.is_some_and(|it| it.recovery.is_some())
+            };
+            if self.is_half_open(entry) && !moves(entry.0) {
+                return Some(entry.0);
+            }
+        }
+        None
     }
 
     pub(super) fn remove(&mut self, slot: usize) {

@@ -1,35 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Thousands of connections are moved while clients do everything that clients do, and every byte is compared.
 
+mod storm_plan;
+
 use std::error::Error;
 
-use rxl_tests::netns::layout::Layout;
-use rxl_tests::netns::random::Random;
 use rxl_tests::netns::storm::driver::{Mix, Plan, run};
 use rxl_tests::netns::storm::tally::Doing;
 use rxl_tests::netns::victim::End;
+use storm_plan::plan;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Environment variable with the number of connections to move in the long test.
 const FAILOVERS: &str = "FT_FAILOVERS";
-
-fn plan(test: &str) -> Plan {
-    Plan {
-        layout: Layout {
-            storm: Some(env!("CARGO_BIN_EXE_storm-server").into()),
-            ..Layout::default()
-        },
-        clients: 100,
-        mix: Mix::All,
-        v6: false,
-        moves: 0,
-        failovers: 1,
-        ends: End::ALL.to_vec(),
-        pause_ms: 300,
-        seed: Random::announced(test).number(),
-    }
-}
 
 #[test]
 fn no_connection_is_lost_or_corrupted_whatever_it_does() -> Outcome {
@@ -57,5 +41,61 @@ fn no_connection_is_lost_or_corrupted_whatever_it_does() -> Outcome {
     ] {
         assert!(tally.caught.contains_key(&doing), "no {doing:?}: {tally}");
     }
+    Ok(())
+}
+
+#[test]
+fn hundred_failovers_in_a_row_on_the_same_connections() -> Outcome {
+    // Two downloads that last for most of the run, and two connections with one request after the other.
+    let plan = Plan {
+        clients: 4,
+        mix: Mix::Long(48 << 20),
+        failovers: 100,
+        pause_ms: 100,
+        ..plan("hundred_failovers_in_a_row_on_the_same_connections")
+    };
+
+    let tally = run(&plan)?;
+
+    println!("{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert_eq!((tally.connections, tally.failovers), (4, 100));
+    assert_eq!(tally.moved, 400);
+    Ok(())
+}
+
+#[test]
+fn failback_to_the_server_that_came_back() -> Outcome {
+    let plan = Plan {
+        clients: 20,
+        failovers: 10,
+        failback: true,
+        ends: vec![End::Killed],
+        ..plan("failback_to_the_server_that_came_back")
+    };
+
+    let tally = run(&plan)?;
+
+    println!("{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert!(tally.moved >= 150);
+    Ok(())
+}
+
+#[test]
+fn thousands_of_connections_are_moved_at_once() -> Outcome {
+    let plan = Plan {
+        clients: 2500,
+        mix: Mix::Still,
+        failovers: 4,
+        ..plan("thousands_of_connections_are_moved_at_once")
+    };
+
+    let tally = run(&plan)?;
+
+    println!("{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert_eq!(tally.connections, 2500);
+    assert_eq!(tally.moved, 4 * 2500);
     Ok(())
 }

@@ -4,11 +4,15 @@
 use std::path::PathBuf;
 
 use fttcp::control::{GroupSpec, Outbound};
+use fttcp::wire::MacAddr;
 
 use super::line::Fault;
 use super::service::Serves;
 use super::space::Space;
-use super::topology::Middle;
+use super::topology::{CLIENT, Middle};
+
+/// The MAC address of both servers.
+pub const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0x77, 2]);
 
 /// See the module's text. The default is the plain house with nginx.
 #[derive(Clone, Debug)]
@@ -19,7 +23,8 @@ pub struct Layout {
     pub line: Option<Fault>,
     /// MTU of every interface, in bytes; below 1280 there is no IPv6.
     pub mtu: Option<u32>,
-    /// The VLAN tag that both ends use; the logger sees tagged frames.
+    /// The VLAN tag that frames bear on their way through the logger. Lines at both sides put it in and take it out, as
+    /// switches do with the ports of a VLAN.
     pub vlan: Option<u16>,
     /// Congestion control of both ends, as the kernel names it.
     pub congestion: Option<String>,
@@ -53,6 +58,26 @@ impl Default for Layout {
 }
 
 impl Layout {
+    /// The line at the clients' side, if there is to be one.
+    #[must_use]
+    pub fn north_line(&self) -> Option<Fault> {
+        self.with_tag(self.line)
+    }
+
+    /// The line at each server's side, if there is to be one. It only sees to the tag.
+    #[must_use]
+    pub fn south_line(&self) -> Option<Fault> {
+        self.with_tag(None)
+    }
+
+    fn with_tag(&self, line: Option<Fault>) -> Option<Fault> {
+        let tag = self.vlan.map(|tag| Fault {
+            tag: Some(tag),
+            ..line.unwrap_or_default()
+        });
+        tag.or(line)
+    }
+
     /// Prepares an interface on the way between the ends.
     ///
     /// # Errors
@@ -71,33 +96,38 @@ impl Layout {
     pub fn prepare_end(
         &self,
         space: &Space,
-        mac: Option<&str>,
+        mac: Option<MacAddr>,
         [v4, v6]: [&str; 2],
     ) -> Result<(), String> {
-        if let Some(mac) = mac {
-            space.ip(&["link", "set", "eth0", "address", mac])?;
+        if let Some(MacAddr(bytes)) = mac {
+            let mac = bytes.map(|byte| format!("{byte:02x}")).join(":");
+            space.ip(&["link", "set", "eth0", "address", &mac])?;
         }
         self.prepare_path(space, "eth0")?;
         if self.line.is_some() {
             // A line loses frames as they are on a wire: no super-segment, which would be lost as a whole.
             space.ip(&["link", "set", "eth0", "gso_max_segs", "1"])?;
         }
-        let mut interface = "eth0".to_owned();
-        if let Some(vlan) = self.vlan {
-            let id = vlan.to_string();
-            interface = format!("eth0.{vlan}");
-            let link = ["link", "add", "link", "eth0", "name", &interface];
-            space.ip(&[link.as_slice(), &["type", "vlan", "id", &id]].concat())?;
-            space.ip(&["link", "set", &interface, "up"])?;
+        space.ip(&["address", "add", &format!("{v4}/24"), "dev", "eth0"])?;
+        if v4 != CLIENT {
+            // Whoever is not a neighbour is answered through the client.
+            space.ip(&["route", "add", "default", "via", CLIENT])?;
         }
-        space.ip(&["address", "add", &format!("{v4}/24"), "dev", &interface])?;
-        if self.mtu.is_none_or(|mtu| mtu >= 1280) {
+        let has_v6 = self.mtu.is_none_or(|mtu| mtu >= 1280);
+        if has_v6 {
             // Without asking around whether another has it: the standby does.
             let v6 = format!("{v6}/64");
-            space.ip(&["address", "add", &v6, "dev", &interface, "nodad"])?;
+            space.ip(&["address", "add", &v6, "dev", "eth0", "nodad"])?;
         }
         if let Some(congestion) = &self.congestion {
-            space.sysctl("net.ipv4.tcp_congestion_control", congestion)?;
+            // By route: a namespace may not change its default to one that is not allowed to everybody.
+            let route = ["route", "replace", "10.77.0.0/24", "dev", "eth0", "src", v4];
+            space.ip(&[route.as_slice(), &["congctl", congestion]].concat())?;
+            if has_v6 {
+                let route = ["-6", "route", "replace", "fd77::/64", "dev", "eth0"];
+                let kept = ["proto", "kernel", "metric", "256", "congctl", congestion];
+                space.ip(&[route.as_slice(), &kept].concat())?;
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use fttcp::datapath::DataPath;
 use fttcp::frame::{Offload, Output, PortId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::PipeFlags;
 
 use super::random::Random;
 use super::space::{Space, join};
@@ -32,6 +33,8 @@ pub struct Fault {
     pub twice: u64,
     /// The way's length.
     pub delay: Duration,
+    /// Frames that go in at the first end come out at the second with this VLAN tag, and without it on the way back.
+    pub tag: Option<u16>,
     /// What the chances come from.
     pub seed: u64,
 }
@@ -46,9 +49,32 @@ impl Fault {
             late_by: Duration::from_millis(2),
             twice: 5,
             delay: Duration::from_millis(1),
+            tag: None,
             seed,
         }
     }
+}
+
+/// Puts a VLAN tag (IEEE 802.1Q) into a frame.
+fn put_tag(frame: &mut Vec<u8>, offload: &mut Offload, tag: u16) {
+    let [high, low] = tag.to_be_bytes();
+    frame.splice(12..12, [0x81, 0, high, low]);
+    if let Some(partial) = &mut offload.partial_checksum {
+        partial.start += 4;
+    }
+}
+
+/// Takes it out; false: it is not there.
+fn take_tag(frame: &mut Vec<u8>, offload: &mut Offload, tag: u16) -> bool {
+    let [high, low] = tag.to_be_bytes();
+    if frame.get(12..16) != Some(&[0x81, 0, high, low]) {
+        return false;
+    }
+    frame.drain(12..16);
+    if let Some(partial) = &mut offload.partial_checksum {
+        partial.start -= 4;
+    }
+    true
 }
 
 /// What a line has done, both directions together.
@@ -177,7 +203,8 @@ impl Line {
         for interface in ["near", "far"] {
             space.ip(&["link", "set", interface, "mtu", "9000"])?;
         }
-        let (end, alive) = rustix::pipe::pipe().map_err(|error| format!("no pipe: {error}"))?;
+        let (end, alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| format!("no pipe: {error}"))?;
         let counts = Arc::new(Counts::default());
         let (theirs, fault) = (Arc::clone(&counts), *fault);
         let (ready, is_ready) = mpsc::channel();
@@ -251,8 +278,19 @@ fn carry(
             }
         }
         for (from, way) in ways.iter_mut().enumerate() {
-            path.receive(ports[from], |frame, offload, _| {
-                way.push(Instant::now(), (frame.to_vec(), offload));
+            path.receive(ports[from], |frame, mut offload, _| {
+                let mut frame = frame.to_vec();
+                let passes = match (fault.tag, from) {
+                    (None, _) => true,
+                    (Some(tag), 0) => {
+                        put_tag(&mut frame, &mut offload, tag);
+                        true
+                    }
+                    (Some(tag), _) => take_tag(&mut frame, &mut offload, tag),
+                };
+                if passes {
+                    way.push(Instant::now(), (frame, offload));
+                }
             });
             let now = Instant::now();
             while let Some((frame, offload)) = way.pop(now) {
@@ -311,6 +349,26 @@ mod tests {
         let overtaken = out.windows(2).filter(|pair| pair[0] > pair[1]).count();
         assert!(overtaken as u64 >= done.late / 2, "{overtaken}");
         assert_eq!(through(fault, 10_000), (out, done));
+    }
+
+    #[test]
+    fn tag_is_taken_out_as_it_was_put_in_and_a_frame_without_it_does_not_pass() {
+        let partial = fttcp::frame::PartialChecksum {
+            start: 34,
+            offset: 16,
+        };
+        let plain = Offload {
+            partial_checksum: Some(partial),
+            ..Offload::default()
+        };
+        let (mut frame, mut offload) = ((0..60).collect::<Vec<u8>>(), plain);
+        put_tag(&mut frame, &mut offload, 77);
+        assert_eq!(frame[11..17], [11, 0x81, 0, 0, 77, 12]);
+        assert_eq!(offload.partial_checksum.unwrap().start, 38);
+        assert!(!take_tag(&mut frame, &mut offload, 78));
+        assert!(take_tag(&mut frame, &mut offload, 77));
+        assert!(frame.iter().copied().eq(0..60));
+        assert_eq!(offload, plain);
     }
 
     #[test]

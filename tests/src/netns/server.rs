@@ -2,16 +2,14 @@
 //! One server: what a domain would be. A namespace behind an interface of the logger's, and the programs in it.
 
 use super::folder::Folder;
-use super::layout::Layout;
+use super::layout::{Layout, SERVER_MAC};
+use super::line::Line;
 use super::nginx::Nginx;
 use super::process::Running;
 use super::service::{Serves, Service};
 use super::space::{Space, join};
 use super::storm;
 use super::topology::{SERVER, SERVER6};
-
-/// The MAC address of both servers.
-const MAC: &str = "02:00:00:00:77:02";
 
 /// See the module's text.
 #[derive(Debug)]
@@ -20,6 +18,7 @@ pub(super) struct Server {
     nginx: Option<Nginx>,
     service: Option<Service>,
     storm: Option<Running>,
+    _line: Option<Line>,
     pub(super) space: Space,
     pub(super) vif: String,
 }
@@ -28,13 +27,18 @@ impl Server {
     /// A server behind the interface `vif` of `middle`, which is made. Nothing runs on it.
     pub(super) fn new(middle: &Space, vif: &str, layout: &Layout) -> Result<Self, String> {
         let space = Space::new(vif)?;
-        join((&space, "eth0"), (middle, vif))?;
+        let ends = ((&space, "eth0"), (middle, vif));
+        let line = match &layout.south_line() {
+            Some(line) => Some(Line::between(ends.0, ends.1, line)?),
+            None => join(ends.0, ends.1).map(|()| None)?,
+        };
         layout.prepare_path(middle, vif)?;
-        layout.prepare_end(&space, Some(MAC), [SERVER, SERVER6])?;
+        layout.prepare_end(&space, Some(SERVER_MAC), [SERVER, SERVER6])?;
         Ok(Self {
             nginx: None,
             service: None,
             storm: None,
+            _line: line,
             space,
             vif: vif.to_owned(),
         })

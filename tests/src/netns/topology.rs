@@ -95,7 +95,7 @@ impl Topology {
             .map_err(|error| format!("cannot make {}: {error}", folder.path().display()))?;
         let client = Space::new("client")?;
         let space = Space::new("logger")?;
-        let line = match &layout.line {
+        let line = match &layout.north_line() {
             Some(fault) => Some(Line::between((&client, "eth0"), (&space, NORTH), fault)?),
             None => join((&client, "eth0"), (&space, NORTH)).map(|()| None)?,
         };

@@ -41,6 +41,8 @@ pub struct Plan {
     pub moves: u64,
     /// ... and so many failovers are done.
     pub failovers: u64,
+    /// The dead server comes back behind an interface of the same name; otherwise another comes, with another name.
+    pub failback: bool,
     /// How servers end, one after the other by chance.
     pub ends: Vec<End>,
     /// Longest time from a new standby to the next end, in ms.
@@ -118,7 +120,10 @@ impl Storm {
             start: Instant::now(),
             shown: 0,
         };
-        let most = plan.clients as u64 * 8 / 10;
+        let most = match plan.mix {
+            Mix::All => plan.clients as u64 * 8 / 10,
+            Mix::Still | Mix::Long(_) => plan.clients as u64,
+        };
         storm.wait("clients to connect", |status| {
             status.counters.protected >= most
         })?;
@@ -159,7 +164,11 @@ impl Storm {
             if moved >= self.plan.moves && failovers >= self.plan.failovers {
                 return Ok(());
             }
-            self.topology.new_standby()?;
+            if self.plan.failback {
+                self.topology.renew_standby()?;
+            } else {
+                self.topology.new_standby()?;
+            }
         }
     }
 

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Attacks through the real path: what is protected stays whole, and the logger stays small.
+
+mod storm_plan;
+
+use std::error::Error;
+
+use rxl_tests::netns::attack::{Attack, flood};
+use rxl_tests::netns::storm::driver::{Mix, Plan, Storm};
+use rxl_tests::netns::topology::GROUP;
+use rxl_tests::netns::victim::End;
+use storm_plan::plan;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Environment variable with the number of connections that only ever send a SYN.
+const HALF_OPEN: &str = "FT_HALF_OPEN";
+/// So many without it: more than the logger tracks.
+const FEW: u64 = 200_000;
+/// What the logger may use for as many connections as it tracks, in KiB.
+const MEMORY: u64 = 300 << 10;
+
+#[test]
+fn flood_of_half_open_connections_costs_bounded_memory_and_harms_no_protected_one() -> Outcome {
+    let name = "flood_of_half_open_connections_costs_bounded_memory_and_harms_no_protected_one";
+    let half_open = std::env::var(HALF_OPEN).map_or(Ok(FEW), |text| text.parse())?;
+    let plan = Plan {
+        clients: 100,
+        mix: Mix::Still,
+        ..plan(name)
+    };
+    let mut storm = Storm::start(&plan)?;
+    let before = storm.topology().logger()?.hello()?.memory_kib;
+
+    flood(storm.topology(), half_open, plan.seed)?;
+
+    let memory = storm.topology().logger()?.hello()?.memory_kib;
+    let counters = storm.topology().logger()?.totals(GROUP)?.counters;
+    println!("resident: {before} KiB before, {memory} KiB after {half_open} SYNs; {counters:?}");
+    storm.fail_over(End::Killed)?;
+    let after = storm.topology().logger()?.hello()?.memory_kib;
+    let tally = storm.finish()?;
+    println!("resident after the failover: {after} KiB\n{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert!(memory < MEMORY && after < MEMORY, "{memory}, {after} KiB");
+    assert!(counters.frames >= half_open / 2, "{counters:?}");
+    assert!(tally.moved >= 100, "{tally}");
+    Ok(())
+}
+
+#[test]
+fn forged_segments_outside_the_window_change_nothing() -> Outcome {
+    let plan = Plan {
+        clients: 30,
+        failovers: 10,
+        ..plan("forged_segments_outside_the_window_change_nothing")
+    };
+    let storm = Storm::start(&plan)?;
+    let attack = Attack::forge(storm.topology(), 3, plan.seed)?;
+
+    let tally = storm.run();
+
+    let forged = attack.stop()?;
+    let tally = tally?;
+    println!("{forged:?}\n{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert!(
+        forged.resets > 1000 && forged.data > 1000 && forged.acks > 1000,
+        "{forged:?}"
+    );
+    assert!(tally.moved >= 200, "{tally}");
+    Ok(())
+}
+
+#[test]
+fn storm_of_acknowledgements_is_borne() -> Outcome {
+    let plan = Plan {
+        clients: 4,
+        mix: Mix::Long(8 << 20),
+        failovers: 5,
+        ..plan("storm_of_acknowledgements_is_borne")
+    };
+    let storm = Storm::start(&plan)?;
+    // A hundred times as many segments as there should be.
+    let attack = Attack::forge(storm.topology(), 30, plan.seed)?;
+
+    let tally = storm.run();
+
+    let forged = attack.stop()?;
+    let tally = tally?;
+    println!("{forged:?}\n{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert!(forged.acks > 20 * forged.seen, "{forged:?}");
+    assert!(tally.memory_kib < MEMORY, "{tally}");
+    Ok(())
+}

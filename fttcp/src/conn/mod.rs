@@ -315,7 +315,7 @@ impl Connection {
             account: Account::default(),
             generation: 0,
             offloaded: false,
-            calm: 0,
+            calm: offload::AT_FIRST,
             packets: 0,
             wake: None,
         }

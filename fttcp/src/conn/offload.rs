@@ -9,6 +9,10 @@ use crate::control::OnFull;
 use crate::flow::{FlowState, Record, RecordKind, SAMPLE_EVERY, flag};
 use crate::wire::SeqNumber;
 
+/// How many segments a client must have sent before the fast path gets its connection. A short one is over sooner than
+/// the trouble is worth, and the client's round trip is measured meanwhile.
+pub(super) const AT_FIRST: u8 = 4;
+
 /// How many ordinary segments must pass before a connection that the fast path gave back is given to it again.
 const CALM: u8 = 8;
 

@@ -20,6 +20,8 @@ pub(super) struct Forwarder {
     pub(super) datapath: DataPath,
     pub(super) engine: Engine,
     epoll: Rc<Epoll>,
+    /// Frames still wait at some port.
+    more: bool,
 }
 
 impl Forwarder {
@@ -40,6 +42,7 @@ impl Forwarder {
             datapath,
             engine: Engine::new(limits),
             epoll,
+            more: false,
         })
     }
 
@@ -109,13 +112,22 @@ impl Forwarder {
                 });
         match received {
             // What is left wakes the loop again, after the other ports have had their turn.
-            Received::More | Received::All => {}
+            Received::More => self.more = true,
+            Received::All => {}
             Received::Down => {
                 let interface = self.datapath.interface(port).unwrap_or_default();
                 log(format_args!(
                     "interface {interface} was set down; it is used again when it is up"
                 ));
             }
+        }
+    }
+
+    /// Lets the engine give connections to the fast path, unless frames still wait that would be overtaken.
+    pub(super) fn settle(&mut self) {
+        if !std::mem::take(&mut self.more) {
+            let now = self.clock.now();
+            self.engine.settle(now, self.datapath.ports());
         }
     }
 

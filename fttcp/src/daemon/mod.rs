@@ -165,6 +165,7 @@ impl Daemon {
                     Token::Records => {}
                 }
             }
+            self.forwarder.settle();
             self.forwarder.handle_timeout();
             self.forwarder.say_events();
         }

@@ -144,6 +144,8 @@ pub struct Engine {
     scratch: Vec<u8>,
     /// The connection of the frame at hand.
     touched: Option<usize>,
+    /// Connections that the fast path may perhaps have; see [`Engine::settle`].
+    ready: Vec<usize>,
     generations: u32,
 }
 
@@ -161,6 +163,7 @@ impl Engine {
             ports: Vec::new(),
             scratch: Vec::new(),
             touched: None,
+            ready: Vec::new(),
             generations: 0,
         }
     }
@@ -353,11 +356,8 @@ impl Engine {
         if let Some(group) = &mut self.groups[index] {
             group.counters.frames += 1;
         }
-        // Before the frame is sent: what answers it may come at once, and need not pass here.
-        if let Some(slot) = self.touched.take() {
-            self.try_offload(now, slot, out);
-        }
         out.transmit(to, frame, &offload);
+        self.ready.extend(self.touched.take());
     }
 
     /// Does what has become due by `now`.

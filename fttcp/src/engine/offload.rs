@@ -145,6 +145,16 @@ impl Engine {
         }
     }
 
+    /// Gives connections to the fast path. To be called when all frames are handled that have come: what comes later may
+    /// overtake those that still wait.
+    pub fn settle(&mut self, now: Time, out: &mut dyn Output) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for slot in ready.drain(..) {
+            self.try_offload(now, slot, out);
+        }
+        self.ready = ready;
+    }
+
     /// Gives a connection to the fast path, if it may have it.
     pub(super) fn try_offload(&mut self, now: Time, slot: usize, out: &mut dyn Output) {
         if !self.config.shortcut {

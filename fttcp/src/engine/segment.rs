@@ -125,8 +125,7 @@ impl Engine {
             _ => connection.on_server_segment(&mut segment, &mut cx),
         };
         self.table.schedule(slot);
-        // From the server's SYN on, the fast path may have it; later only the client's segments make it calm.
-        if role == Role::North || segment.head().flags.has(Flags::SYN) {
+        if self.config.shortcut && role == Role::North {
             self.touched = Some(slot);
         }
         verdict == Verdict::Forward

@@ -70,6 +70,7 @@ impl Logger {
         let now = self.clock(now);
         self.engine.handle_records(now, out);
         self.engine.handle_frame(now, port, frame, offload, out);
+        self.engine.settle(now, out);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {

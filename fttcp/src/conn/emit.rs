@@ -95,15 +95,17 @@ impl Connection {
         data: &'a [u8],
     ) -> SegmentRepr<'a> {
         let scale = self.scale_for_present();
-        let room = self.client.right.saturating_sub(ack);
-        let window = if ack < self.server.una || self.state == State::Recovering {
-            // What the client has acknowledged, the logger itself takes, and what a dead server had sent has to be said
-            // again, be it beyond a window that has closed: rounding must not withhold the last of it.
-            room.max(self.server.next().saturating_sub(ack))
-                .div_ceil(1 << scale)
+        // What the client has acknowledged, the logger itself takes, and what a dead server had sent has to be said
+        // again, be it beyond a window that has closed: rounding must not withhold the last of it. Nor may it offer
+        // more than the client does.
+        let needed = if self.state == State::Recovering {
+            self.server.next()
         } else {
-            room >> scale
+            self.server.una
         };
+        let room = self.client.right.max(needed).saturating_sub(ack);
+        let withheld = ack + (room >> scale << scale) < needed;
+        let window = (room >> scale) + u64::from(withheld);
         let timestamps = self.stamped().then(|| Timestamps {
             value: self.client.tsval.wrapping_add(self.peer_deltas().1),
             echo: self.map.map_or(0, |map| map.ts_last),

@@ -131,8 +131,9 @@ impl Group {
         self.solicited.clear();
     }
 
-    /// Whether the frame answers a question that only the logger asked.
-    pub(super) fn answers_solicitation(&self, frame: &[u8]) -> bool {
+    /// Whether the frame answers a question that only the logger asked. One answer is swallowed for each: later the
+    /// client asks itself.
+    pub(super) fn answers_solicitation(&mut self, frame: &[u8]) -> bool {
         const ARP_REPLY: [u8; 2] = [0, 2];
         const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
         let Ok(ethernet) = EthernetFrame::new_checked(frame) else {
@@ -149,7 +150,7 @@ impl Group {
                 .map(|ip| Ipv6Addr::from(ip).into()),
             _ => None,
         };
-        asker.is_some_and(|ip| self.solicited.contains(&(ethernet.dst(), ip)))
+        asker.is_some_and(|ip| self.solicited.remove(&(ethernet.dst(), ip)))
     }
 
     pub(super) fn has_solicited(&self) -> bool {

@@ -30,7 +30,7 @@ impl Engine {
             if self.take_fragment(now, index, role, frame, out).is_some() {
                 return false;
             }
-            let Some(group) = &self.groups[index] else {
+            let Some(group) = &mut self.groups[index] else {
                 return false;
             };
             let swallow =

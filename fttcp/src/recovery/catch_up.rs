@@ -42,6 +42,10 @@ impl Connection {
             self.ack_replacement(cx);
             return Verdict::Drop;
         }
+        if self.in_pause() {
+            // Its handshake is not complete: this is from an earlier attempt.
+            return Verdict::Drop;
+        }
         let caught_up = !self.sent.expects();
         let limit = self.window_limit;
         self.track_replacement_ack(&head, cx);
@@ -52,9 +56,10 @@ impl Connection {
             Verdict::Drop
         };
         let over = self.over();
+        let right = self.server.right;
         self.feed(cx);
         self.check_caught_up(cx);
-        if limit != self.window_limit {
+        if limit != self.window_limit || right != self.server.right {
             // The client has just been told more than this segment says.
             self.announce_again(segment);
         }

@@ -28,6 +28,12 @@ impl Connection {
         }
     }
 
+    /// The last segment of the handshake has still to leave.
+    pub(super) fn in_pause(&self) -> bool {
+        let phase = self.recovery.as_ref().map(|recovery| recovery.phase);
+        phase == Some(Phase::Pause)
+    }
+
     /// The last segment of the handshake leaves, and everything after it.
     pub(super) fn end_pause(&mut self, cx: &mut Context<'_>) {
         if let Some(recovery) = &mut self.recovery {

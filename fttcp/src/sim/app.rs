@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What runs at the ends: a small HTTP-like service, deterministic but for its `Date`, and a client with a script.
 
-use smoltcp::socket::tcp;
+use std::rc::Rc;
+
+use super::truth::{Truth, answer, date};
+use crate::frame::Time;
 
 /// One request of a client's script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +13,42 @@ pub struct Request {
     pub upload: usize,
     /// Bytes of response body.
     pub download: usize,
+    /// How long the client is idle before it, in microseconds.
+    pub pause_us: u64,
+}
+
+impl Request {
+    /// Without an idle time.
+    #[must_use]
+    pub const fn new(upload: usize, download: usize) -> Self {
+        Self {
+            upload,
+            download,
+            pause_us: 0,
+        }
+    }
+}
+
+/// Who ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// The client, when it has everything.
+    Client,
+    /// The client closes its direction right after the last request, and reads on.
+    Half,
+    /// The server, after its last response (`Connection: close`); the client then.
+    Server,
+    /// The server after its last response, and the client without waiting for that.
+    Both,
+}
+
+/// An end that reads slowly, so that its window closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slow {
+    /// So much at a time.
+    pub bytes: usize,
+    /// At most so often, in microseconds.
+    pub every_us: u64,
 }
 
 /// What a client does.
@@ -19,169 +58,243 @@ pub struct Script {
     pub requests: Vec<Request>,
     /// Bytes handed to TCP at a time, so that a request takes several segments.
     pub chunk: usize,
-    /// Close its direction right after the last request, and read on.
-    pub half_close: bool,
+    /// The end.
+    pub closing: Closing,
+    /// How the client reads; `None`: at once.
+    pub reads: Option<Slow>,
+    /// How the server reads.
+    pub server_reads: Option<Slow>,
 }
 
-impl Script {
-    fn request(&self, index: usize) -> Vec<u8> {
-        let Request { upload, download } = self.requests[index];
-        let mut bytes = format!(
-            "GET {download} HTTP/1.1\r\nNumber: {index}\r\nContent-Length: {upload}\r\n\r\n"
-        )
-        .into_bytes();
-        bytes.extend((0..upload).map(|n| pattern(index, n)));
-        bytes
+/// A connection of a TCP, as the program that uses it sees it.
+pub(super) trait Socket {
+    /// Hands over bytes; how many were taken.
+    fn send(&mut self, bytes: &[u8]) -> usize;
+    /// Takes at most so many bytes.
+    fn receive(&mut self, most: usize, into: &mut Vec<u8>);
+    /// Bytes that can be taken now.
+    fn unread(&self) -> usize;
+    /// The other end has closed, and everything before that was taken.
+    fn ended(&self) -> bool;
+    /// Sends no more, after what was handed over.
+    fn close(&mut self);
+}
+
+/// A program at an end.
+#[derive(Debug)]
+pub(super) enum App {
+    Client(Client),
+    Server(Server),
+}
+
+impl App {
+    pub(super) fn run(&mut self, now: Time, socket: &mut dyn Socket) {
+        match self {
+            Self::Client(client) => client.run(now, socket),
+            Self::Server(server) => server.run(now, socket),
+        }
+    }
+
+    /// When it wants to run though nothing comes.
+    pub(super) fn wake(&self) -> Option<Time> {
+        match self {
+            Self::Client(client) => [client.resume, client.reader.again]
+                .into_iter()
+                .flatten()
+                .min(),
+            Self::Server(server) => server.reader.again,
+        }
     }
 }
 
-fn pattern(salt: usize, n: usize) -> u8 {
-    let mixed = (n as u64 ^ (salt as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 56) as u8
+/// Reads, at the speed that the script says.
+#[derive(Debug)]
+struct Reader {
+    slow: Option<Slow>,
+    next: Time,
+    again: Option<Time>,
+}
+
+impl Reader {
+    const fn new(slow: Option<Slow>) -> Self {
+        Self {
+            slow,
+            next: Time(0),
+            again: None,
+        }
+    }
+
+    fn read(&mut self, now: Time, socket: &mut dyn Socket, into: &mut Vec<u8>) {
+        let Some(slow) = self.slow else {
+            socket.receive(usize::MAX, into);
+            return;
+        };
+        if now >= self.next && socket.unread() > 0 {
+            socket.receive(slow.bytes, into);
+            self.next = Time(now.0 + slow.every_us);
+        }
+        self.again = (socket.unread() > 0).then_some(self.next);
+    }
 }
 
 /// A client at work.
 #[derive(Debug)]
 pub(super) struct Client {
-    script: Script,
+    truth: Rc<Truth>,
+    script: Rc<Script>,
     index: usize,
-    unsent: Vec<u8>,
+    sent: usize,
+    closed: bool,
+    /// Hands over nothing before.
+    resume: Option<Time>,
+    reader: Reader,
     /// Everything received.
     pub(super) stream: Vec<u8>,
-    response_at: usize,
     pub(super) complete: bool,
 }
 
 impl Client {
-    pub(super) fn new(script: Script) -> Self {
-        let unsent = script.request(0);
+    /// Between two pieces of a request, so that it takes several segments.
+    const PACE_US: u64 = 200;
+
+    pub(super) fn new(script: &Rc<Script>, truth: &Rc<Truth>) -> Self {
         Self {
-            script,
+            truth: Rc::clone(truth),
+            script: Rc::clone(script),
             index: 0,
-            unsent,
+            sent: 0,
+            closed: false,
+            resume: None,
+            reader: Reader::new(script.reads),
             stream: Vec::new(),
-            response_at: 0,
             complete: false,
         }
     }
 
-    pub(super) fn run(&mut self, socket: &mut tcp::Socket<'_>) {
-        if !self.unsent.is_empty() && socket.can_send() {
-            let len = self.unsent.len().min(self.script.chunk);
-            if let Ok(sent) = socket.send_slice(&self.unsent[..len]) {
-                self.unsent.drain(..sent);
-            }
+    fn run(&mut self, now: Time, socket: &mut dyn Socket) {
+        self.reader.read(now, socket, &mut self.stream);
+        let requests = self.script.requests.len();
+        while self.index < requests && self.stream.len() >= self.truth.response_ends[self.index] {
+            self.index += 1;
+            let next = self.script.requests.get(self.index);
+            self.resume = next
+                .filter(|next| next.pause_us > 0)
+                .map(|next| Time(now.0 + next.pause_us));
         }
-        let last = self.index + 1 == self.script.requests.len();
-        if last && self.unsent.is_empty() && self.script.half_close && socket.may_send() {
+        self.complete = self.index == requests;
+        self.talk(now, socket);
+        let everything = self.sent == self.truth.requests.len();
+        let close = match self.script.closing {
+            Closing::Half => everything,
+            Closing::Client | Closing::Both => self.complete,
+            Closing::Server => self.complete && socket.ended(),
+        };
+        if close && !self.closed {
             socket.close();
+            self.closed = true;
         }
-        while socket.can_recv() {
-            let took = socket.recv(|bytes| (bytes.len(), bytes.to_vec()));
-            self.stream.extend(took.unwrap_or_default());
+    }
+
+    fn talk(&mut self, now: Time, socket: &mut dyn Socket) {
+        if self.resume.is_some_and(|resume| resume > now) {
+            return;
         }
-        if !self.complete && response_end(&self.stream[self.response_at..]).is_some() {
-            let end = response_end(&self.stream[self.response_at..]).unwrap_or(0);
-            self.response_at += end;
-            if last {
-                self.complete = true;
-                socket.close();
-            } else {
-                self.index += 1;
-                self.unsent = self.script.request(self.index);
+        self.resume = None;
+        let at = self.index.min(self.script.requests.len() - 1);
+        let end = self.truth.request_ends[at];
+        let to = end.min(self.sent + self.script.chunk);
+        if self.sent < to {
+            let taken = socket.send(&self.truth.requests[self.sent..to]);
+            self.sent += taken;
+            if taken > 0 && self.sent < end {
+                self.resume = Some(Time(now.0 + Self::PACE_US));
             }
         }
     }
-
-    /// More to hand to TCP without being asked by it.
-    pub(super) fn eager(&self) -> bool {
-        !self.unsent.is_empty()
-    }
 }
 
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(4)
-        .position(|at| at == b"\r\n\r\n")
-        .map(|at| at + 4)
-}
-
-fn content_length(head: &[u8]) -> usize {
-    let text = String::from_utf8_lossy(head);
-    text.split("\r\n")
-        .find_map(|line| line.strip_prefix("Content-Length: "))
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(0)
-}
-
-fn response_end(bytes: &[u8]) -> Option<usize> {
-    let head = head_end(bytes)?;
-    let end = head + content_length(&bytes[..head]);
-    (bytes.len() >= end).then_some(end)
+/// What a server's program is started with, for each connection.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) truth: Rc<Truth>,
+    /// Counted over all servers of a run; tells the `Date`.
+    pub(super) number: usize,
+    /// From this byte of the output on, it lies: for tests of divergence.
+    pub(super) lie_at: Option<usize>,
+    pub(super) reads: Option<Slow>,
 }
 
 /// A server's side of one connection.
 #[derive(Debug)]
 pub(super) struct Server {
-    date: String,
+    program: Program,
+    reader: Reader,
     request: Vec<u8>,
+    /// Where its connection may have begun in the client's stream, and how many bytes came since: a replay begins at
+    /// the start of a request.
+    starts: Vec<usize>,
+    got: usize,
     unsent: Vec<u8>,
-    /// From this byte of the output on, it lies: for tests of divergence.
-    lie_at: Option<usize>,
     sent: usize,
+    close: bool,
+    /// What the client never said, or not there.
+    pub(super) violation: Option<String>,
 }
 
 impl Server {
-    pub(super) fn new(date: &str, lie_at: Option<usize>) -> Self {
+    pub(super) fn new(program: &Program) -> Self {
         Self {
-            date: date.to_owned(),
+            reader: Reader::new(program.reads),
+            program: program.clone(),
             request: Vec::new(),
+            starts: std::iter::once(0)
+                .chain(program.truth.request_ends.iter().copied())
+                .collect(),
+            got: 0,
             unsent: Vec::new(),
-            lie_at,
             sent: 0,
+            close: false,
+            violation: None,
         }
     }
 
-    pub(super) fn run(&mut self, socket: &mut tcp::Socket<'_>) {
-        while socket.can_recv() {
-            let took = socket.recv(|bytes| (bytes.len(), bytes.to_vec()));
-            self.request.extend(took.unwrap_or_default());
+    fn run(&mut self, now: Time, socket: &mut dyn Socket) {
+        let known = self.request.len();
+        self.reader.read(now, socket, &mut self.request);
+        let new = &self.request[known..];
+        let (truth, got) = (&self.program.truth, self.got);
+        self.starts.retain(|start| {
+            let from = start + got;
+            truth.requests.get(from..from + new.len()) == Some(new)
+        });
+        if self.starts.is_empty() && self.violation.is_none() {
+            self.violation = Some(format!(
+                "server {} got {} bytes after {got} that the client did not send there",
+                self.program.number,
+                new.len(),
+            ));
         }
-        while let Some(end) = response_end(&self.request) {
+        self.got += new.len();
+        while let Some((end, close)) = whole_request(&self.request) {
             let request: Vec<u8> = self.request.drain(..end).collect();
-            self.answer(&request);
+            self.respond(&request);
+            self.close |= close;
         }
-        while !self.unsent.is_empty() && socket.can_send() {
-            let sent = socket.send_slice(&self.unsent).unwrap_or(0);
+        while !self.unsent.is_empty() {
+            let sent = socket.send(&self.unsent);
             if sent == 0 {
                 break;
             }
             self.unsent.drain(..sent);
         }
-        if self.unsent.is_empty() && !socket.may_recv() && socket.may_send() {
+        if self.unsent.is_empty() && (self.close || socket.ended()) {
             socket.close();
         }
     }
 
-    fn answer(&mut self, request: &[u8]) {
-        let text = String::from_utf8_lossy(request);
-        let size: usize = text
-            .split(' ')
-            .nth(1)
-            .and_then(|size| size.parse().ok())
-            .unwrap_or(0);
-        let seen: u64 = request.iter().fold(0, |sum, &byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let mut bytes = format!(
-            "HTTP/1.1 200 OK\r\nDate: {}\r\nX-Seen: {seen:016x}\r\nContent-Length: {size}\r\n\r\n",
-            self.date
-        )
-        .into_bytes();
-        // From the request alone: a server that is asked this first must say the same.
-        let salt = (seen & 0xff_ffff) as usize;
-        bytes.extend((0..size).map(|n| pattern(salt, n)));
-        if let Some(at) = self.lie_at
+    fn respond(&mut self, request: &[u8]) {
+        let mut bytes = answer(request, &date(self.program.number));
+        if let Some(at) = self.program.lie_at
             && let Some(byte) = bytes.get_mut(at.wrapping_sub(self.sent))
         {
             *byte ^= 0xff;
@@ -189,4 +302,14 @@ impl Server {
         self.sent += bytes.len();
         self.unsent.extend(bytes);
     }
+}
+
+/// Where the first request ends, if it is whole, and whether it asks for the connection's end.
+fn whole_request(bytes: &[u8]) -> Option<(usize, bool)> {
+    let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]);
+    let field = |name| text.split("\r\n").find_map(|line| line.strip_prefix(name));
+    let length: usize = field("Content-Length: ").and_then(|value| value.parse().ok())?;
+    let close = field("Connection: ") == Some("close");
+    (bytes.len() >= head + length).then_some((head + length, close))
 }

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -11,9 +11,8 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use crate::frame::Time;
-
-const MTU: usize = 1514;
+use crate::frame::{Offload, Time};
+use crate::wire::{Flags, Segment, SeqNumber, locate};
 
 thread_local! {
     /// smoltcp asks for timestamps through a bare function; each host sets this before it runs.
@@ -27,6 +26,7 @@ fn tsval() -> u32 {
 /// The wire's end: frames in, frames out.
 #[derive(Debug, Default)]
 struct Wire {
+    mtu: usize,
     incoming: VecDeque<Vec<u8>>,
     outgoing: VecDeque<Vec<u8>>,
 }
@@ -66,7 +66,7 @@ impl Device for Wire {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = MTU;
+        capabilities.max_transmission_unit = self.mtu;
         capabilities
     }
 }
@@ -80,6 +80,8 @@ pub(super) struct HostSpec {
     /// Send timestamps (RFC 7323); each host's clock has its own offset.
     pub(super) timestamps: bool,
     pub(super) buffer: usize,
+    /// Longest IP packet, in bytes.
+    pub(super) mtu: u16,
 }
 
 /// One host with its sockets.
@@ -97,7 +99,11 @@ fn instant(now: Time) -> Instant {
 
 impl Host {
     pub(super) fn new(spec: HostSpec, now: Time) -> Self {
-        let mut wire = Wire::default();
+        let mut wire = Wire {
+            // smoltcp counts the Ethernet header.
+            mtu: usize::from(spec.mtu) + 14,
+            ..Wire::default()
+        };
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(spec.mac)));
         config.random_seed = spec.seed;
         let mut interface = Interface::new(config, &mut wire, instant(now));
@@ -136,8 +142,34 @@ impl Host {
             .expect("a fresh socket can connect");
     }
 
-    pub(super) fn deliver(&mut self, frame: Vec<u8>) {
-        self.wire.incoming.push_back(frame);
+    pub(super) fn deliver(&mut self, mut frame: Vec<u8>) {
+        if self.challenge(&mut frame).is_none() {
+            self.wire.incoming.push_back(frame);
+        }
+    }
+
+    /// smoltcp says nothing to a SYN for a connection that it has (RFC 5961 section 4.2 asks for a challenge
+    /// acknowledgement). In its place come two acknowledgements so far from each other that it challenges one of them.
+    fn challenge(&mut self, frame: &mut [u8]) -> Option<()> {
+        let layout = locate(frame).ok()?;
+        let known = self.sockets.iter().any(|(_, socket)| {
+            let smoltcp::socket::Socket::Tcp(socket) = socket;
+            let remote = socket.remote_endpoint();
+            let same =
+                remote.is_some_and(|end| SocketAddr::new(end.addr.into(), end.port) == layout.src);
+            same && (socket.may_recv() || socket.may_send())
+        });
+        let mut segment = Segment::parse(frame, layout, &Offload::default()).ok()?;
+        let flags = segment.head().flags;
+        if !known || !flags.has(Flags::SYN) || flags.has(Flags::ACK) {
+            return None;
+        }
+        segment.set_flags(Flags::ACK);
+        for ack in [0, 1 << 31] {
+            segment.set_ack(SeqNumber(ack));
+            self.wire.incoming.push_back(segment.frame().to_vec());
+        }
+        Some(())
     }
 
     pub(super) fn run(&mut self, now: Time) {

@@ -4,7 +4,7 @@
 use crate::control::GroupSpec;
 use std::time::Duration;
 
-use crate::engine::{Engine, EngineConfig, Event, GroupPorts, Image};
+use crate::engine::{Engine, EngineConfig, EngineError, Event, GroupPorts, Image};
 use crate::frame::{Offload, Output, PortId, Time};
 
 /// What a process's clock shows when it takes over.
@@ -73,17 +73,37 @@ impl Logger {
         self.engine.settle(now, out);
     }
 
+    /// Takes what the fast path has copied out.
+    pub(super) fn handle_records(&mut self, now: Time, out: &mut impl Output) {
+        let now = self.clock(now);
+        self.engine.handle_records(now, out);
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
         let now = self.clock(now);
         self.engine.handle_records(now, out);
         self.engine.handle_timeout(now, out);
     }
 
-    pub(super) fn failover(&mut self, now: Time, group: &str, out: &mut impl Output) -> PortId {
+    pub(super) fn failover(
+        &mut self,
+        now: Time,
+        group: &str,
+        out: &mut impl Output,
+    ) -> Result<PortId, EngineError> {
         let now = self.clock(now);
+        self.engine.failover(now, 0, group, "simulated", out)
+    }
+
+    pub(super) fn add_standby(&mut self, group: &str, port: PortId) {
         self.engine
-            .failover(now, 0, group, "simulated", out)
-            .expect("there is a standby for each crash")
+            .add_standby(group, server_name(port), port)
+            .expect("the port of a dead server is free");
+    }
+
+    /// Memory that the engine uses for the bytes that it keeps, and its bound.
+    pub(super) fn memory(&self) -> (u64, u64) {
+        (self.engine.memory(), EngineConfig::default().memory_bytes)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
@@ -111,6 +131,11 @@ fn engine(shortcut: bool, doze_after: Duration) -> Engine {
         doze_after,
         ..EngineConfig::default()
     })
+}
+
+/// The name of a server's interface.
+pub(super) fn server_name(port: PortId) -> String {
+    format!("server{}", port.0 - 1)
 }
 
 /// The ports of the simulated interfaces: `north` and `server` with a number.

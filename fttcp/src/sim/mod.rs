@@ -1,49 +1,35 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! A seeded network with real TCP ends (smoltcp) and the engine in the middle. Everything that happens follows from
-//! the [`Scenario`]; a run counts its events, and a server can be crashed at any of them.
+//! A seeded network with real TCP ends and the engine in the middle. Everything that happens follows from the
+//! [`Scenario`]; a run counts its events, and a server can be crashed, and the logger restarted, at any of them.
+//!
+//! * `world`: the event loop. `faults`: crashes, restarts, standbys that join.
+//! * `logger`: the engine's process. `path`: the data path below it, with or without a fast path.
+//! * `end`: a host; `smol`: with smoltcp, `peer`: with a TCP of our own and odd habits. `app`: what runs on them.
+//! * `link`: loss, duplication, reordering, corruption, darkness, narrow ways.
+//! * `check`, `truth`: what must hold, seen from outside the engine.
 
 mod app;
 mod check;
+mod end;
+mod faults;
+mod frames;
 mod host;
+mod link;
 mod logger;
+mod path;
+mod peer;
 pub(crate) mod rng;
+mod smol;
+mod truth;
 mod world;
 
-pub use app::{Request, Script};
+pub use app::{Closing, Request, Script, Slow};
+pub use link::{Dark, Link, Narrow, Wire};
+pub use peer::Habits;
 pub use rng::Rng;
 pub use world::run;
 
 use crate::control::{GroupStatus, OnFull};
-
-/// How a link treats frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Least delay, in microseconds.
-    pub delay_us: u64,
-    /// Frames lost, in a thousand.
-    pub loss: u64,
-    /// Frames duplicated, in a thousand.
-    pub duplicate: u64,
-    /// Frames that are held up and so come out of order, in a thousand.
-    pub reorder: u64,
-}
-
-impl Link {
-    /// A link that loses nothing.
-    #[must_use]
-    pub const fn clean(delay_us: u64) -> Self {
-        Self {
-            delay_us,
-            loss: 0,
-            duplicate: 0,
-            reorder: 0,
-        }
-    }
-
-    const fn keeps_order(&self) -> bool {
-        self.reorder == 0 && self.duplicate == 0
-    }
-}
 
 /// How a server dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +40,8 @@ pub enum Death {
     Closes,
     /// The process dies with input unread: its kernel resets the connections.
     Resets,
+    /// The process hangs: its kernel goes on acknowledging. So is a server that is replaced while it runs.
+    Hangs,
 }
 
 /// A server's death.
@@ -67,6 +55,44 @@ pub struct Crash {
     pub detect_us: u64,
 }
 
+/// Which TCP an end has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// smoltcp's.
+    Smoltcp,
+    /// The scripted one, with its [`Habits`].
+    Scripted,
+}
+
+/// A host at an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndSpec {
+    /// Its TCP.
+    pub stack: Stack,
+    /// Bytes of each socket's buffers (more than 64 KiB needs window scaling).
+    pub buffer: usize,
+    /// Uses timestamps.
+    pub timestamps: bool,
+    /// Longest IP packet on its own link, in bytes; from it follows the segment size that it offers.
+    pub mtu: u16,
+    /// Of a scripted end.
+    pub habits: Habits,
+}
+
+impl EndSpec {
+    /// A usual host with this TCP.
+    #[must_use]
+    pub fn new(stack: Stack) -> Self {
+        Self {
+            stack,
+            buffer: 16 * 1024,
+            timestamps: true,
+            mtu: 1500,
+            habits: Habits::default(),
+        }
+    }
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -76,20 +102,23 @@ pub struct Scenario {
     pub connections: usize,
     /// What each client does.
     pub script: Script,
-    /// Between clients and engine.
-    pub client_link: Link,
-    /// Between engine and servers.
-    pub server_link: Link,
-    /// The servers' deaths, in order; there is a standby for each.
+    /// Between clients and logger.
+    pub client_link: Wire,
+    /// Between logger and servers.
+    pub server_link: Wire,
+    /// The servers' deaths, in order of taking over.
     pub crashes: Vec<Crash>,
     /// Before these events of the run (ascending) the logger's process ends and another goes on in its place.
     pub restarts: Vec<u64>,
-    /// The ends use timestamps.
-    pub timestamps: bool,
-    /// Bytes of socket buffers at clients and at each server in turn (more than 64 KiB needs window scaling).
-    pub client_buffer: usize,
-    /// See `client_buffer`; the last holds for all further servers.
-    pub server_buffers: Vec<usize>,
+    /// A dead server is made anew and joins as the last standby so long after it was given up, in microseconds; there
+    /// is one standby at first. `None`: there is a standby for each crash.
+    pub rejoin_us: Option<u64>,
+    /// The clients' host.
+    pub client: EndSpec,
+    /// The servers, in order of their beginning; the last holds for all further.
+    pub servers: Vec<EndSpec>,
+    /// IPv6, between scripted ends only.
+    pub v6: bool,
     /// The standbys' output differs from this byte on.
     pub lie_at: Option<usize>,
     /// Protect the service at all.
@@ -104,6 +133,8 @@ pub struct Scenario {
     pub on_full: OnFull,
     /// With a fast path whose records may take so many bytes.
     pub shortcut: Option<usize>,
+    /// Writes every frame that enters or leaves the logger into the log.
+    pub trace: bool,
 }
 
 impl Default for Scenario {
@@ -112,20 +143,20 @@ impl Default for Scenario {
             seed: 1,
             connections: 1,
             script: Script {
-                requests: vec![Request {
-                    upload: 3000,
-                    download: 40 * 1024,
-                }],
+                requests: vec![Request::new(3000, 40 * 1024)],
                 chunk: 1000,
-                half_close: false,
+                closing: Closing::Client,
+                reads: None,
+                server_reads: None,
             },
-            client_link: Link::clean(1000),
-            server_link: Link::clean(50),
+            client_link: Wire::clean(1000),
+            server_link: Wire::clean(50),
             crashes: Vec::new(),
             restarts: Vec::new(),
-            timestamps: true,
-            client_buffer: 16 * 1024,
-            server_buffers: vec![16 * 1024],
+            rejoin_us: None,
+            client: EndSpec::new(Stack::Smoltcp),
+            servers: vec![EndSpec::new(Stack::Smoltcp)],
+            v6: false,
             lie_at: None,
             protect: true,
             kind: "opaque",
@@ -133,6 +164,7 @@ impl Default for Scenario {
             doze_us: 5_000_000,
             on_full: OnFull::Unprotect,
             shortcut: None,
+            trace: false,
         }
     }
 }
@@ -150,12 +182,41 @@ pub struct Outcome {
     pub end_stalled: bool,
     /// What must not happen and did.
     pub violations: Vec<String>,
+    /// How many servers were started.
+    pub servers: usize,
     /// The engine's last word.
     pub status: GroupStatus,
     /// The engine's log.
     pub log: Vec<String>,
     /// Simulated time, in microseconds.
     pub took_us: u64,
+}
+
+impl Outcome {
+    /// What is wrong, of all that the fault-free run would have done: no violation, every client done, every stream the
+    /// same. `Ok(false)`: an end's defect cut the run short.
+    ///
+    /// # Errors
+    /// What is wrong, one entry each.
+    pub fn judge(&self, scenario: &Scenario) -> Result<bool, Vec<String>> {
+        let mut wrong = self.violations.clone();
+        if self.end_stalled && wrong.is_empty() {
+            return Ok(false);
+        }
+        if self.complete != scenario.connections {
+            let (done, all) = (self.complete, scenario.connections);
+            wrong.push(format!("{done} of {all} clients done"));
+        }
+        let truth = truth::Truth::new(&scenario.script);
+        for stream in &self.streams {
+            wrong.extend(truth.compare(stream, self.servers).err());
+        }
+        if wrong.is_empty() {
+            Ok(true)
+        } else {
+            Err(wrong)
+        }
+    }
 }
 
 #[cfg(test)]

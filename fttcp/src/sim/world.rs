@@ -3,333 +3,383 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
-use smoltcp::iface::SocketHandle;
-use smoltcp::socket::tcp;
+use super::app::{App, Client, Program, Script};
+use super::check::{Checker, Rules};
+use super::end::{End, Identity};
+use super::link::Link;
+use super::logger::{Logger, ports, server_name};
+use super::path::Sent;
+use super::truth::Truth;
+use super::{Outcome, Rng, Scenario, Stack};
+use crate::control::{GroupSpec, OnFull, ServiceSpec};
+use crate::flow::shortcut::Shortcut;
+use crate::frame::{PortId, Time};
+use crate::wire::MacAddr;
 
-use super::app::{Client, Server};
-use super::check::Checker;
-use super::host::{Host, HostSpec};
-use super::logger::{Logger, ports};
-use super::{Crash, Death, Link, Outcome, Rng, Scenario};
-use crate::control::{GroupSpec, ServiceSpec};
-use crate::flow::shortcut::{Outcome as Fate, Shortcut};
-use crate::flow::{FlowKey, FlowState, Record, Route};
-use crate::frame::{Offload, Output, PortId, Time};
-use crate::wire::{Segment, locate};
-
-const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const SERVICE_PORT: u16 = 80;
-const NORTH: PortId = PortId(0);
-const GROUP: &str = "web";
-/// A run that takes longer has hung.
-const MAX_TIME: Time = Time(300_000_000);
+pub(super) const NORTH: PortId = PortId(0);
+pub(super) const GROUP: &str = "web";
+const START: Time = Time(1_000_000);
+/// A run that takes longer, or has more events for each connection, has hung.
+const MAX_TIME: Time = Time(600_000_000);
+const MAX_EVENTS: u64 = 300_000;
 
 /// Where a frame is on its way to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
-    Engine(u32),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Engine(PortId),
     Client,
-    Server(usize),
+    /// The server on this port.
+    Server(PortId),
+    /// The engine is told of a server's death.
     Failover,
+    /// A dead server comes back on this port.
+    Rejoin(PortId),
 }
 
 type Queued = Reverse<(Time, u64, Target, Vec<u8>)>;
 
-struct World<'a> {
-    scenario: &'a Scenario,
-    now: Time,
-    rng: Rng,
-    queue: BinaryHeap<Queued>,
+/// A server's place: one port of the logger.
+pub(super) struct Place {
+    /// Made when something first reaches it.
+    pub(super) end: Option<End>,
+    /// Counted over all servers of the run.
+    pub(super) number: usize,
+    /// Nothing comes from it any more.
+    pub(super) silent: bool,
+    pub(super) wake: Option<Time>,
+}
+
+pub(super) struct World<'a> {
+    pub(super) scenario: &'a Scenario,
+    script: Rc<Script>,
+    pub(super) truth: Rc<Truth>,
+    pub(super) now: Time,
+    pub(super) rng: Rng,
+    pub(super) queue: BinaryHeap<Queued>,
     order: u64,
-    checker: Checker,
-    client: Host,
-    clients: Vec<(SocketHandle, Client)>,
-    servers: Vec<Host>,
-    apps: Vec<Vec<(SocketHandle, Server)>>,
-    silent: Vec<bool>,
+    /// The servers' links keep the order.
+    in_order: bool,
+    pub(super) checker: Checker,
+    client: End,
+    client_wake: Option<Time>,
+    /// Clients before this one are done.
+    done: usize,
+    /// By port, from port 1 on.
+    pub(super) places: Vec<Place>,
+    /// The ports of all servers in order of taking over; so many are dead, or dying; so many have been given up.
+    pub(super) line: Vec<PortId>,
+    pub(super) crashed: usize,
+    pub(super) failed: usize,
+    pub(super) active: PortId,
+    pub(super) started: usize,
+    violations: Vec<String>,
+    log: Vec<String>,
+    spare: Vec<(u64, Vec<u8>)>,
 }
 
-/// The data path: collects what is sent during one step, and forwards by itself if the scenario has it.
-#[derive(Default)]
-struct Sent {
-    frames: Vec<(PortId, Vec<u8>)>,
-    shortcut: Option<Shortcut>,
-}
-
-impl Sent {
-    /// A frame came in at `port`. Gives it back if the engine must see it.
-    fn receive(&mut self, port: PortId, mut frame: Vec<u8>) -> Option<(Vec<u8>, Offload)> {
-        let Some(shortcut) = &mut self.shortcut else {
-            return Some((frame, Offload::default()));
-        };
-        // The device verifies checksums, as most do.
-        let whole = locate(&frame)
-            .is_ok_and(|layout| Segment::parse(&mut frame, layout, &Offload::default()).is_ok());
-        let offload = Offload {
-            checksum_valid: whole,
-            ..Offload::default()
-        };
-        match shortcut.receive(port, &mut frame, &offload) {
-            Fate::Punt => return Some((frame, offload)),
-            Fate::Drop => {}
-            Fate::Forward(to) => self.frames.push((to, frame)),
-        }
-        None
+fn addresses(v6: bool) -> (IpAddr, IpAddr) {
+    if v6 {
+        let ip = |host| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host);
+        (ip(1).into(), ip(2).into())
+    } else {
+        let ip = |host| Ipv4Addr::new(10, 0, 0, host);
+        (ip(1).into(), ip(2).into())
     }
-}
-
-impl Output for Sent {
-    fn transmit(&mut self, port: PortId, frame: &[u8], _: &Offload) {
-        self.frames.push((port, frame.to_vec()));
-    }
-
-    fn route(&mut self, port: PortId, route: Route) {
-        if let Some(shortcut) = &mut self.shortcut {
-            shortcut.route(port, route);
-        }
-    }
-
-    fn services(&mut self, group: u32, ports: &[u16], outbound: bool) {
-        if let Some(shortcut) = &mut self.shortcut {
-            shortcut.services(group, ports, outbound);
-        }
-    }
-
-    fn offload(&mut self, key: &FlowKey, state: &FlowState) -> bool {
-        self.shortcut.as_mut().is_some_and(|shortcut| {
-            shortcut.offload(key, state);
-            true
-        })
-    }
-
-    fn peek(&mut self, key: &FlowKey) -> Option<FlowState> {
-        self.shortcut.as_ref()?.peek(key)
-    }
-
-    fn reclaim(&mut self, key: &FlowKey) -> Option<FlowState> {
-        self.shortcut.as_mut()?.reclaim(key)
-    }
-
-    fn records(&mut self, each: &mut dyn FnMut(&Record<'_>)) {
-        if let Some(shortcut) = &mut self.shortcut {
-            shortcut.records(each);
-        }
-    }
-}
-
-fn dates(server: usize) -> String {
-    format!("Sat, 21 Nov 2026 04:0{server}:00 GMT")
 }
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario) -> Self {
-        let now = Time(1_000_000);
         let mut rng = Rng::new(scenario.seed);
-        let mut client = Host::new(
-            HostSpec {
-                mac: [2, 0, 0, 0, 0, 1],
-                ip: CLIENT_IP,
-                seed: rng.bits(),
-                timestamps: scenario.timestamps,
-                buffer: scenario.client_buffer,
-            },
-            now,
-        );
-        let clients = (0..scenario.connections)
-            .map(|index| {
-                let handle = client.add_socket();
-                client.connect(handle, (SERVER_IP, SERVICE_PORT), 40_000 + index as u16);
-                (handle, Client::new(scenario.script.clone()))
-            })
-            .collect();
-        let mut servers = Vec::new();
-        let mut apps = Vec::new();
-        for index in 0..=scenario.crashes.len() {
-            let last = scenario.server_buffers.len() - 1;
-            let mut host = Host::new(
-                HostSpec {
-                    mac: [2, 0, 0, 0, 0, 2],
-                    ip: SERVER_IP,
-                    seed: rng.bits(),
-                    timestamps: scenario.timestamps,
-                    buffer: scenario.server_buffers[index.min(last)],
-                },
-                now,
-            );
-            let lie_at = scenario.lie_at.filter(|_| index > 0);
-            let sockets = (0..scenario.connections)
-                .map(|_| {
-                    let handle = host.add_socket();
-                    host.socket(handle)
-                        .listen(SERVICE_PORT)
-                        .expect("a fresh socket can listen");
-                    (handle, Server::new(&dates(index), lie_at))
-                })
-                .collect();
-            servers.push(host);
-            apps.push(sockets);
-        }
-        let in_order = scenario.server_link.keeps_order();
-        Self {
+        let script = Rc::new(scenario.script.clone());
+        let truth = Rc::new(Truth::new(&script));
+        let (client_ip, server_ip) = addresses(scenario.v6);
+        let identity = Identity {
+            mac: CLIENT_MAC,
+            ip: client_ip,
+        };
+        let apps = (0..scenario.connections).map(|_| App::Client(Client::new(&script, &truth)));
+        let to = (SocketAddr::new(server_ip, SERVICE_PORT), SERVER_MAC);
+        let client = End::client(&scenario.client, identity, to, apps, rng.bits(), START);
+        let standbys = match scenario.rejoin_us {
+            Some(_) => 1,
+            None => scenario.crashes.len() as u32,
+        };
+        let line: Vec<_> = (1..=1 + standbys).map(PortId).collect();
+        let link = &scenario.server_link;
+        let in_order = [link.to, link.from]
+            .iter()
+            .all(|link| link.reorder == 0 && link.duplicate == 0);
+        let rules = Rules {
+            in_order,
+            exact: scenario.on_full != OnFull::Hold,
+            window: scenario
+                .servers
+                .iter()
+                .all(|it| it.stack == Stack::Scripted),
+            truth: scenario.lie_at.is_none(),
+        };
+        let mut world = Self {
             scenario,
-            now,
+            script,
+            now: START,
             rng,
             queue: BinaryHeap::new(),
             order: 0,
-            checker: Checker::new(in_order, scenario.on_full != crate::control::OnFull::Hold),
+            in_order,
+            checker: Checker::new(&truth, rules),
+            truth,
             client,
-            clients,
-            silent: vec![false; servers.len()],
-            servers,
-            apps,
+            client_wake: None,
+            done: 0,
+            places: Vec::new(),
+            active: line[0],
+            line: line.clone(),
+            crashed: 0,
+            failed: 0,
+            started: 0,
+            violations: Vec::new(),
+            log: Vec::new(),
+            spare: Vec::new(),
+        };
+        for _ in line {
+            let number = world.next_number();
+            world.places.push(Place {
+                end: None,
+                number,
+                silent: false,
+                wake: None,
+            });
         }
+        world
     }
 
-    fn push(&mut self, delay: u64, to: Target, frame: Vec<u8>) {
+    pub(super) fn next_number(&mut self) -> usize {
+        self.started += 1;
+        self.started - 1
+    }
+
+    fn server(&self, number: usize) -> End {
+        let scenario = self.scenario;
+        let program = Program {
+            truth: Rc::clone(&self.truth),
+            number,
+            lie_at: scenario.lie_at.filter(|_| number > 0),
+            reads: self.script.server_reads,
+        };
+        let identity = Identity {
+            mac: SERVER_MAC,
+            ip: addresses(scenario.v6).1,
+        };
+        let spec = &scenario.servers[number.min(scenario.servers.len() - 1)];
+        let seed = Rng::new(scenario.seed ^ (number as u64 + 1) << 32).bits();
+        let serves = (&program, scenario.connections);
+        let mut end = End::server(spec, identity, SERVICE_PORT, serves, seed, self.now);
+        if let End::Scripted(peer) = &mut end {
+            peer.lenient = !self.in_order || !self.scenario.restarts.is_empty();
+        }
+        end
+    }
+
+    pub(super) fn push(&mut self, delay: u64, to: Target, frame: Vec<u8>) {
         self.order += 1;
         let at = Time(self.now.0 + delay);
         self.queue.push(Reverse((at, self.order, to, frame)));
     }
 
-    fn send(&mut self, link: Link, to: &Target, frame: &[u8]) {
-        let copies = 1 + u64::from(self.rng.permille(link.duplicate));
-        for _ in 0..copies {
-            if self.rng.permille(link.loss) {
-                continue;
-            }
-            let late = self.rng.permille(link.reorder);
-            let extra = if late {
-                self.rng.below(4 * link.delay_us)
+    /// Puts a frame on a link; `back`: where the sender is.
+    fn send(&mut self, link: Link, (to, back): (Target, Target), frame: Vec<u8>) {
+        let mut arrives = std::mem::take(&mut self.spare);
+        let at = self.now.0 - START.0;
+        if let Some(answer) = link.carry(&mut self.rng, at, frame, &mut arrives) {
+            self.push(2 * link.delay_us, back, answer);
+        }
+        for (delay, frame) in arrives.drain(..) {
+            self.push(delay, to, frame);
+        }
+        self.spare = arrives;
+    }
+
+    /// Takes what was sent. `passed`: the frame that came in was not right.
+    pub(super) fn take_sent(&mut self, sent: &mut Sent, passed: bool) {
+        let scenario = self.scenario;
+        for (port, mut frame) in sent.frames.drain(..) {
+            self.trace("out", port, &frame);
+            let back = Target::Engine(port);
+            if port == NORTH {
+                self.checker.sees_for_client(&mut frame, passed);
+                self.send(scenario.client_link.from, (Target::Client, back), frame);
             } else {
-                0
-            };
-            self.push(link.delay_us + extra, to.clone(), frame.to_vec());
+                let ports = (port, self.active);
+                self.checker.sees_for_server(&mut frame, ports, passed);
+                let to = Target::Server(port);
+                self.send(scenario.server_link.from, (to, back), frame);
+            }
         }
     }
 
-    fn engine_sent(&mut self, sent: &mut Sent) {
-        for (port, frame) in sent.frames.drain(..) {
-            if port == NORTH {
-                self.checker.sees_for_client(&frame);
-                self.send(self.scenario.client_link, &Target::Client, &frame);
-            } else {
-                let server = Target::Server(port.0 as usize - 1);
-                self.send(self.scenario.server_link, &server, &frame);
-            }
+    fn trace(&mut self, way: &str, port: PortId, frame: &[u8]) {
+        if self.scenario.trace {
+            let (now, port) = (self.now.0, port.0);
+            let line = format!("{now} {way} {port}: {}", super::frames::describe(frame));
+            self.log.push(line);
         }
     }
 
     fn run_client(&mut self) {
         self.client.run(self.now);
-        for (handle, client) in &mut self.clients {
-            client.run(self.client.sockets.get_mut(*handle));
-        }
-        self.client.run(self.now);
         while let Some(frame) = self.client.sent() {
-            self.send(self.scenario.client_link, &Target::Engine(NORTH.0), &frame);
+            let way = (Target::Engine(NORTH), Target::Client);
+            self.send(self.scenario.client_link.to, way, frame);
+        }
+        self.client_wake = self.client.next(self.now);
+    }
+
+    pub(super) fn run_server(&mut self, port: PortId) {
+        let place = &mut self.places[port.0 as usize - 1];
+        let Some(end) = place.end.as_mut().filter(|_| !place.silent) else {
+            return;
+        };
+        end.run(self.now);
+        place.wake = end.next(self.now);
+        let mut frames = Vec::new();
+        while let Some(frame) = end.sent() {
+            frames.push(frame);
+        }
+        for frame in frames {
+            let way = (Target::Engine(port), Target::Server(port));
+            self.send(self.scenario.server_link.to, way, frame);
         }
     }
 
-    fn run_server(&mut self, index: usize) {
-        if self.silent[index] {
+    fn reach_server(&mut self, port: PortId, frame: Vec<u8>) {
+        let at = port.0 as usize - 1;
+        if self.places[at].silent {
             return;
         }
-        let host = &mut self.servers[index];
-        host.run(self.now);
-        let lie_at = self.scenario.lie_at.filter(|_| index > 0);
-        for (handle, server) in &mut self.apps[index] {
-            if host.socket(*handle).state() == tcp::State::Closed {
-                // It may have been reset, and the listener is still there. A socket at the end, because smoltcp gives
-                // a repeated SYN to the first that wants it.
-                *handle = host.add_socket();
-                host.socket(*handle)
-                    .listen(SERVICE_PORT)
-                    .expect("a fresh socket can listen");
-                *server = Server::new(&dates(index), lie_at);
-            }
-            server.run(host.socket(*handle));
+        if self.places[at].end.is_none() {
+            self.places[at].end = Some(self.server(self.places[at].number));
         }
-        host.run(self.now);
-        while let Some(frame) = self.servers[index].sent() {
-            let port = Target::Engine(index as u32 + 1);
-            self.send(self.scenario.server_link, &port, &frame);
+        if let Some(end) = &mut self.places[at].end {
+            end.deliver(frame);
         }
+        self.run_server(port);
     }
 
-    fn crash(&mut self, index: usize, crash: Crash) {
-        match crash.death {
-            Death::Silent => {
-                self.silent[index] = true;
-                let port = Target::Engine(index as u32 + 1);
-                self.queue
-                    .retain(|Reverse((_, _, target, _))| *target != port);
-            }
-            Death::Closes | Death::Resets => {
-                for (handle, _) in &mut self.apps[index] {
-                    let socket = self.servers[index].socket(*handle);
-                    if crash.death == Death::Closes {
-                        socket.close();
-                    } else {
-                        socket.abort();
-                    }
-                }
-                self.apps[index].clear();
-                self.run_server(index);
-            }
+    fn all_done(&mut self) -> bool {
+        while self.done < self.scenario.connections && self.client.done(self.done) {
+            self.done += 1;
         }
-        self.push(crash.detect_us, Target::Failover, Vec::new());
-    }
-
-    fn client_done(&self, at: usize) -> bool {
-        let (handle, client) = &self.clients[at];
-        let state = self.client.sockets.get::<tcp::Socket<'_>>(*handle).state();
-        client.complete && matches!(state, tcp::State::TimeWait | tcp::State::Closed)
-    }
-
-    /// An end has something that its peer has not acknowledged, and no timer: a defect of smoltcp, by which no
-    /// connection can go on (a correct sender always retransmits or probes, RFC 9293 section 3.8).
-    fn end_stalled(&mut self) -> bool {
-        let now = self.now;
-        let silent = &self.silent;
-        let stuck = |host: &mut Host| host.next(now).is_none() && host.owes();
-        stuck(&mut self.client)
-            || self
-                .servers
-                .iter_mut()
-                .zip(silent)
-                .any(|(host, &silent)| !silent && stuck(host))
+        self.done == self.scenario.connections
     }
 
     /// When the next thing happens, other than a frame's arrival.
-    fn next_wake(&mut self, logger: &Logger) -> Option<Time> {
+    fn next_wake(&self, logger: &Logger) -> Option<Time> {
+        let servers = self.places.iter().filter(|place| !place.silent);
+        let servers = servers.filter_map(|place| place.wake).min();
+        let next = [self.client_wake, logger.next_timeout(), servers];
+        let next = next.into_iter().flatten().min();
+        next.map(|at| Time(at.0.max(self.now.0)))
+    }
+
+    fn arrival(&mut self, logger: &mut Logger, sent: &mut Sent, target: Target, frame: Vec<u8>) {
+        let mut passed = false;
+        match target {
+            Target::Engine(port) => {
+                self.trace("in", port, &frame);
+                let mut frame = frame;
+                passed = super::frames::is_wrong(&mut frame);
+                if port == NORTH {
+                    self.checker.sees_from_client(&mut frame);
+                }
+                if let Some((mut frame, offload)) = sent.receive(port, frame, !passed) {
+                    logger.handle_frame(self.now, port, &mut frame, offload, sent);
+                } else if std::mem::take(&mut sent.full) {
+                    logger.handle_records(self.now, sent);
+                }
+            }
+            Target::Client => {
+                self.client.deliver(frame);
+                self.run_client();
+            }
+            Target::Server(port) => self.reach_server(port, frame),
+            Target::Failover => self.fail_over(logger, sent),
+            Target::Rejoin(port) => self.rejoin(logger, port),
+        }
+        self.take_sent(sent, passed);
+    }
+
+    fn timers(&mut self, logger: &mut Logger, sent: &mut Sent) {
         let now = self.now;
-        let eager = self.clients.iter().any(|(handle, client)| {
-            let socket = self.client.sockets.get::<tcp::Socket<'_>>(*handle);
-            client.eager() && socket.can_send()
-        });
-        // A client with more to send hands it over a little later, so that it takes several segments.
-        let client = if eager { Some(Time(now.0 + 200)) } else { None };
-        let mut next = [client, self.client.next(now), logger.next_timeout()]
-            .into_iter()
-            .flatten()
-            .min();
-        for (index, server) in self.servers.iter_mut().enumerate() {
-            if !self.silent[index]
-                && let Some(at) = server.next(now)
-            {
-                next = Some(next.map_or(at, |next: Time| next.min(at)));
+        if logger.next_timeout().is_some_and(|at| at <= now) {
+            logger.handle_timeout(now, sent);
+            self.take_sent(sent, false);
+        }
+        if self.client_wake.is_some_and(|at| at <= now) {
+            self.run_client();
+        }
+        for port in 1..=self.places.len() as u32 {
+            let place = &self.places[port as usize - 1];
+            if !place.silent && place.wake.is_some_and(|at| at <= now) {
+                self.run_server(PortId(port));
             }
         }
-        next.map(|at| Time(at.0.max(now.0)))
+        // Nothing may ask to be woken at the same instant for ever.
+        self.now = Time(now.0 + 1);
+    }
+
+    /// What an end had to object to, before it is forgotten.
+    pub(super) fn note_violations(&mut self, port: PortId) {
+        let place = &mut self.places[port.0 as usize - 1];
+        if let Some(end) = &mut place.end {
+            self.violations.extend(end.violations());
+        }
+    }
+
+    fn check_memory(&mut self, logger: &Logger) {
+        let (used, bound) = logger.memory();
+        if used > bound && self.violations.is_empty() {
+            let what = format!("{used} bytes of memory are used, the bound is {bound}");
+            self.violations.push(what);
+        }
+    }
+
+    fn outcome(mut self, logger: &mut Logger, sent: &mut Sent, events: u64) -> Outcome {
+        for port in 1..=self.places.len() as u32 {
+            self.note_violations(PortId(port));
+        }
+        let clients = self.scenario.connections;
+        let complete = (0..clients).filter(|&at| self.client.done(at)).count();
+        let mut stalled = self.client.stalled(self.now);
+        for place in &mut self.places {
+            let end = place.end.as_mut().filter(|_| !place.silent);
+            stalled |= end.is_some_and(|end| end.stalled(self.now));
+        }
+        let mut violations = self.checker.violations;
+        violations.extend(self.violations);
+        violations.extend(self.client.violations());
+        let streams = self.client.clients();
+        Outcome {
+            events,
+            streams: streams.iter().map(|client| client.stream.clone()).collect(),
+            complete,
+            end_stalled: complete < clients && stalled,
+            violations,
+            servers: self.started,
+            status: logger.status(self.now, sent).remove(0),
+            log: self.log,
+            took_us: self.now.0,
+        }
     }
 }
 
-fn group(scenario: &Scenario) -> GroupSpec {
-    let count = scenario.crashes.len() as u32;
+fn group(scenario: &Scenario, line: &[PortId]) -> GroupSpec {
     let services = if scenario.protect {
         vec![ServiceSpec {
             mask: vec!["Date".to_owned()],
@@ -340,11 +390,12 @@ fn group(scenario: &Scenario) -> GroupSpec {
     } else {
         Vec::new()
     };
+    let names: Vec<_> = line.iter().map(|&port| server_name(port)).collect();
     GroupSpec {
         name: GROUP.to_owned(),
         north: "north".to_owned(),
-        active: "server0".to_owned(),
-        standbys: (1..=count).map(|n| format!("server{n}")).collect(),
+        active: names[0].clone(),
+        standbys: names[1..].to_vec(),
         services,
         ..GroupSpec::default()
     }
@@ -357,99 +408,43 @@ fn group(scenario: &Scenario) -> GroupSpec {
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
     let mut world = World::new(scenario);
-    let spec = group(scenario);
+    let spec = group(scenario, &world.line);
     let ports = ports(&spec);
     let mut sent = Sent {
-        frames: Vec::new(),
         shortcut: scenario.shortcut.map(Shortcut::new),
+        ..Sent::default()
     };
     let shortcut = scenario.shortcut.is_some();
     let doze = Duration::from_micros(scenario.doze_us);
     let mut logger = Logger::new(world.now, spec, ports, shortcut, doze, &mut sent);
     let mut restarts = scenario.restarts.iter().peekable();
-    let mut crashes = scenario.crashes.iter().enumerate();
-    let mut next_crash = crashes.next();
-    let (mut events, mut log) = (0u64, Vec::new());
+    let most_events = MAX_EVENTS * scenario.connections.max(1) as u64;
+    let mut events = 0;
     world.run_client();
-    while world.now < MAX_TIME {
-        if (0..world.clients.len()).all(|at| world.client_done(at)) {
-            break;
-        }
-        if let Some((index, &crash)) = next_crash
-            && events >= crash.at_event
-        {
-            world.crash(index, crash);
-            next_crash = crashes.next();
-        }
+    while world.now < MAX_TIME && events < most_events && !world.all_done() {
+        world.crash_if_due(events);
         if restarts.next_if(|&&at| events >= at).is_some() {
             logger.restart(world.now, &mut sent);
-            world.engine_sent(&mut sent);
+            world.take_sent(&mut sent, false);
         }
         let arrival = world.queue.peek().map(|Reverse((at, ..))| *at);
         let wake = world.next_wake(&logger);
         let Some(next) = [arrival, wake].into_iter().flatten().min() else {
             break;
         };
-        world.now = next;
+        world.now = next.max(world.now);
         if arrival == Some(next)
             && let Some(Reverse((_, _, target, frame))) = world.queue.pop()
         {
-            match target {
-                Target::Engine(port) => {
-                    if port == NORTH.0 {
-                        world.checker.sees_from_client(&frame);
-                    }
-                    let port = PortId(port);
-                    if let Some((mut frame, offload)) = sent.receive(port, frame) {
-                        logger.handle_frame(next, port, &mut frame, offload, &mut sent);
-                    }
-                }
-                Target::Client => {
-                    world.client.deliver(frame);
-                    world.run_client();
-                }
-                Target::Server(index) => {
-                    world.servers[index].deliver(frame);
-                    world.run_server(index);
-                }
-                Target::Failover => {
-                    let dead = logger.failover(next, GROUP, &mut sent);
-                    world.silent[dead.0 as usize - 1] = true;
-                    world.checker.failover();
-                }
-            }
+            world.arrival(&mut logger, &mut sent, target, frame);
         } else {
-            logger.handle_timeout(next, &mut sent);
-            world.run_client();
-            for index in 0..world.servers.len() {
-                world.run_server(index);
-            }
-            // Nothing may ask to be woken at the same instant for ever.
-            world.now = Time(world.now.0 + 1);
+            world.timers(&mut logger, &mut sent);
         }
-        world.engine_sent(&mut sent);
         while let Some(event) = logger.poll_event() {
-            log.push(format!("{} {event}", world.now.0));
+            world.log.push(format!("{} {event}", world.now.0));
         }
+        world.check_memory(&logger);
         events += 1;
     }
-    let complete = (0..world.clients.len())
-        .filter(|&at| world.client_done(at))
-        .count();
-    let end_stalled = complete < world.clients.len() && world.end_stalled();
-    let mut status = logger.status(world.now, &mut sent);
-    Outcome {
-        events,
-        streams: world
-            .clients
-            .into_iter()
-            .map(|(_, client)| client.stream)
-            .collect(),
-        complete,
-        end_stalled,
-        violations: world.checker.violations,
-        status: status.remove(0),
-        log,
-        took_us: world.now.0,
-    }
+    world.outcome(&mut logger, &mut sent, events)
 }

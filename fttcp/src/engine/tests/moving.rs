@@ -474,6 +474,8 @@ fn answer_to_the_loggers_own_arp_request_is_swallowed() {
     reply[20..22].copy_from_slice(&[0, 2]);
     reply[38..42].copy_from_slice(&[10, 0, 0, 1]);
     assert_eq!(bench.raw(STANDBY, reply.clone(), Offload::default()), []);
+    let asked_by_client = bench.raw(STANDBY, reply.clone(), Offload::default());
+    assert_eq!(asked_by_client.len(), 1, "the client asks later");
     reply[38..42].copy_from_slice(&[10, 0, 0, 7]);
     assert_eq!(
         bench.raw(STANDBY, reply.clone(), Offload::default()).len(),

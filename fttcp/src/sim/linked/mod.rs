@@ -58,6 +58,7 @@ impl Machine {
             seed,
             timestamps: true,
             buffer: 8 * 1024,
+            mtu: 1500,
         };
         Self {
             host: Host::new(spec, now),

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Runs with faults, compared with what a run without faults gives.
+//!
+//! * `every_event`: one base scenario, a fault at each of its events.
+//! * `seeds`: scenarios in which everything depends on a seed.
+//! * `many`: many connections, many failovers.
+//! * `control`: what the simulation itself must show.
+
+mod control;
+mod every_event;
+mod many;
+mod seeds;
+
+use super::*;
+
+/// Judges a run. False: it was cut short by a defect of smoltcp.
+#[track_caller]
+fn assert_same(scenario: &Scenario) -> bool {
+    let got = run(scenario);
+    match got.judge(scenario) {
+        Ok(whole) => whole,
+        Err(wrong) => panic!(
+            "{wrong:?}\nlog: {:#?}\nstatus: {:?}\nafter {} events and {} us of sim::run(&{scenario:?})",
+            got.log, got.status, got.events, got.took_us
+        ),
+    }
+}
+
+/// A run without faults.
+#[track_caller]
+fn clean(scenario: &Scenario) -> Outcome {
+    let outcome = run(scenario);
+    assert_eq!(outcome.judge(scenario), Ok(true), "{:#?}", outcome.log);
+    outcome
+}
+
+fn crash(at_event: u64, death: Death) -> Crash {
+    Crash {
+        at_event,
+        death,
+        detect_us: 2000,
+    }
+}
+
+/// Scripted ends on both sides.
+fn scripted(base: Scenario) -> Scenario {
+    Scenario {
+        client: EndSpec::new(Stack::Scripted),
+        servers: vec![EndSpec::new(Stack::Scripted)],
+        ..base
+    }
+}
+
+fn keep_alive() -> Scenario {
+    let buffer = |buffer| EndSpec {
+        buffer,
+        ..EndSpec::new(Stack::Smoltcp)
+    };
+    let base = Scenario::default();
+    Scenario {
+        script: Script {
+            requests: vec![
+                Request::new(10, 5000),
+                Request::new(6000, 300),
+                Request::new(0, 9000),
+            ],
+            chunk: 700,
+            ..base.script
+        },
+        client: buffer(128 * 1024),
+        servers: vec![buffer(256 * 1024), buffer(64 * 1024), buffer(4096)],
+        ..base
+    }
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Scenarios in which everything depends on a seed. One of them alone, by the name of its test:
+//! `FTTCP_SEED=17 cargo test -p fttcp --release lossy_smoltcp`, with its frames if `FTTCP_TRACE=1`; more of them:
+//! `FTTCP_SEEDS=100000` for each test.
+
+use super::*;
+
+/// Which TCPs are at the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// smoltcp at both.
+    Smoltcp,
+    /// Scripted at both.
+    Scripted,
+    /// One of each.
+    Mixed,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 3] = [Self::Smoltcp, Self::Scripted, Self::Mixed];
+}
+
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.below(from.len() as u64) as usize]
+}
+
+fn lossy(rng: &mut Rng, delay_us: u64) -> Link {
+    let often = |rng: &mut Rng, most| rng.below(most) * rng.below(2);
+    let dark = rng.permille(100).then(|| Dark {
+        from_us: rng.below(500_000),
+        for_us: rng.below(700_000),
+    });
+    Link {
+        delay_us,
+        loss: often(rng, 60),
+        duplicate: often(rng, 60),
+        reorder: often(rng, 150),
+        corrupt: often(rng, 60),
+        dark,
+        narrow: None,
+    }
+}
+
+fn script(rng: &mut Rng) -> Script {
+    let large = rng.permille(150);
+    let most = if large { 50_000 } else { 5_000 };
+    let requests = (0..=rng.below(4))
+        .map(|index| Request {
+            upload: rng.below(most) as usize * rng.below(2) as usize,
+            download: rng.below(most) as usize,
+            pause_us: if index > 0 && rng.permille(300) {
+                rng.below(3_000_000)
+            } else {
+                0
+            },
+        })
+        .collect();
+    let slow = |rng: &mut Rng| {
+        rng.permille(150).then(|| Slow {
+            bytes: 500 + rng.below(4000) as usize,
+            every_us: rng.below(60_000),
+        })
+    };
+    Script {
+        requests,
+        chunk: 100 + rng.below(5000) as usize,
+        closing: pick(
+            rng,
+            &[
+                Closing::Client,
+                Closing::Client,
+                Closing::Half,
+                Closing::Server,
+                Closing::Both,
+            ],
+        ),
+        reads: slow(rng),
+        server_reads: slow(rng),
+    }
+}
+
+fn habits(rng: &mut Rng, buffer: usize) -> Habits {
+    let sometimes = |rng: &mut Rng, often, most| {
+        let value = rng.below(most);
+        rng.permille(often).then_some(value)
+    };
+    let window = sometimes(rng, 50, 3000).map_or(usize::MAX, |window| 1 + window as usize);
+    // A step of the window must not be more than the window.
+    let most = buffer.min(window).ilog2().saturating_sub(2).clamp(1, 10);
+    Habits {
+        isn_before_wrap: sometimes(rng, 300, 20_000).map(|before| before as u32),
+        clock_before_wrap: sometimes(rng, 300, 1500).map(|before| before as u32),
+        scale: sometimes(rng, 800, u64::from(most)).map(|scale| scale as u8),
+        sack: rng.permille(700),
+        window,
+        segment: sometimes(rng, 200, 1400).map_or(usize::MAX, |most| 60 + most as usize),
+        ragged: sometimes(rng, 300, 1000).unwrap_or(0),
+        overlap: sometimes(rng, 300, 1000).unwrap_or(0),
+        urgent: sometimes(rng, 200, 300).unwrap_or(0),
+        ack_every: 1 + rng.below(6) as u32,
+        ack_delay_us: rng.below(200_000),
+        keep_alive_us: sometimes(rng, 200, 400_000).map(|every| 10_000 + every),
+    }
+}
+
+/// The logger's restarts: none, one, or one at each event for a while.
+fn restarts(rng: &mut Rng) -> Vec<u64> {
+    let first = rng.below(300);
+    match rng.below(10) {
+        0..2 => vec![first],
+        2 => (first..first + rng.below(50)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A scenario that differs with the seed in everything.
+pub(super) fn chance(family: Family, seed: u64) -> Scenario {
+    const DEATHS: [Death; 4] = [Death::Silent, Death::Closes, Death::Resets, Death::Hangs];
+    const BUFFERS: [usize; 4] = [4 * 1024, 16 * 1024, 64 * 1024, 128 * 1024];
+    let mut rng = Rng::new(seed);
+    let rng = &mut rng;
+    let mut at_event = 0;
+    let crashes = (0..rng.below(5))
+        .map(|_| {
+            at_event += rng.below(120);
+            Crash {
+                at_event,
+                death: pick(rng, &DEATHS),
+                detect_us: rng.below(20_000),
+            }
+        })
+        .collect();
+    let timestamps = rng.permille(700);
+    let stacks = match family {
+        Family::Smoltcp => (Stack::Smoltcp, Stack::Smoltcp),
+        Family::Scripted => (Stack::Scripted, Stack::Scripted),
+        Family::Mixed if seed.is_multiple_of(2) => (Stack::Smoltcp, Stack::Scripted),
+        Family::Mixed => (Stack::Scripted, Stack::Smoltcp),
+    };
+    let end = |rng: &mut Rng, stack| {
+        let buffer = pick(rng, &BUFFERS);
+        EndSpec {
+            stack,
+            buffer,
+            timestamps,
+            mtu: pick(rng, &[1500, 1500, 1500, 1300, 576]),
+            habits: habits(rng, buffer),
+        }
+    };
+    let client = end(rng, stacks.0);
+    // Servers that replace each other agree to the same options; their buffers, scales and segments differ. A tiny
+    // window behind a larger step of the first server's scale would be filled in vain.
+    let mut first = end(rng, stacks.1);
+    first.habits.window = usize::MAX;
+    let further = |rng: &mut Rng| {
+        let other = end(rng, stacks.1);
+        EndSpec {
+            habits: Habits {
+                scale: first.habits.scale.and(other.habits.scale.or(Some(0))),
+                sack: first.habits.sack,
+                window: usize::MAX,
+                ..other.habits.clone()
+            },
+            ..other
+        }
+    };
+    let servers: Vec<_> = (0..3).map(|_| further(rng)).collect();
+    let servers = std::iter::once(first.clone()).chain(servers).collect();
+    let (to, from) = (200 + rng.below(20_000), 200 + rng.below(20_000));
+    let from = if rng.permille(700) { to } else { from };
+    let client_link = Wire {
+        to: lossy(rng, to),
+        from: lossy(rng, from),
+    };
+    let server_link = if rng.permille(500) {
+        Wire::clean(50)
+    } else {
+        Wire {
+            to: lossy(rng, 100),
+            from: lossy(rng, 100),
+        }
+    };
+    // The fast path does not remember the head of a response that was overtaken on its way to the logger.
+    let whole = Link::clean(server_link.to.delay_us) == server_link.to;
+    let shortcut = (whole && rng.permille(600)).then_some(20_000);
+    let script = script(rng);
+    // With its log cut behind the last exchange, a replacement does not know that it is to close.
+    let waits = matches!(script.closing, Closing::Server | Closing::Both);
+    let held = !waits && rng.permille(200);
+    let kind = if held || !waits && rng.permille(300) {
+        "exchange"
+    } else {
+        "opaque"
+    };
+    Scenario {
+        seed,
+        connections: 1 + rng.below(3) as usize * usize::from(rng.permille(300)),
+        script,
+        client_link,
+        server_link,
+        crashes,
+        rejoin_us: rng.permille(300).then(|| rng.below(50_000)),
+        client,
+        servers,
+        trace: std::env::var_os("FTTCP_TRACE").is_some(),
+        kind,
+        // A request and an answer in one, at least.
+        buffer_bytes: if held { 60_000 } else { 1 << 20 },
+        on_full: if held {
+            OnFull::Hold
+        } else {
+            OnFull::Unprotect
+        },
+        shortcut,
+        // A pause of a round trip is long enough in half of the runs.
+        doze_us: if rng.permille(500) { 3000 } else { 5_000_000 },
+        restarts: restarts(rng),
+        v6: family == Family::Scripted && rng.permille(200),
+        ..Scenario::default()
+    }
+}
+
+/// Says how to run the seed again, if it fails.
+struct Replay(&'static str, u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self(test, seed) = self;
+            println!("replay: FTTCP_SEED={seed} cargo test -p fttcp --release {test}");
+        }
+    }
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+}
+
+/// Runs the seeds of a shard of so many: `seeds` of them in all shards together, fewer in a build for debugging.
+fn by_seed(test: &'static str, family: Family, (shard, shards): (u64, u64), seeds: u64) {
+    let seeds = if cfg!(debug_assertions) {
+        seeds / 50
+    } else {
+        seeds
+    };
+    let seeds = from_environment("FTTCP_SEEDS").unwrap_or(seeds);
+    let seeds = from_environment("FTTCP_SEED").map_or(0..seeds, |seed| seed..seed + 1);
+    let (mut whole, mut cut_short) = (0, 0);
+    for seed in seeds.filter(|seed| seed % shards == shard) {
+        let _replay = Replay(test, seed);
+        if assert_same(&chance(family, seed)) {
+            whole += 1;
+        } else {
+            cut_short += 1;
+        }
+    }
+    println!("{whole} runs compared, {cut_short} cut short by smoltcp");
+    assert!(
+        cut_short * 50 <= whole + 50,
+        "{cut_short} of {whole} runs cut short"
+    );
+    assert!(family != Family::Scripted || cut_short == 0);
+}
+
+#[test]
+fn lossy_smoltcp() {
+    by_seed("lossy_smoltcp", Family::Smoltcp, (0, 1), 2_000);
+}
+
+#[test]
+fn lossy_mixed() {
+    by_seed("lossy_mixed", Family::Mixed, (0, 1), 2_000);
+}
+
+#[test]
+fn lossy_scripted_even() {
+    by_seed("lossy_scripted", Family::Scripted, (0, 2), 2_000);
+}
+
+#[test]
+fn lossy_scripted_odd() {
+    by_seed("lossy_scripted", Family::Scripted, (1, 2), 2_000);
+}

@@ -266,7 +266,7 @@ fn by_seed(test: &'static str, family: Family, (shard, shards): (u64, u64), seed
 
 #[test]
 fn lossy_smoltcp() {
-    by_seed("lossy_smoltcp", Family::Smoltcp, (0, 1), 2_000);
+    by_seed("lossy_smoltcp", Family::Smoltcp, (0, 1), 20_000);
 }
 
 #[test]
@@ -276,10 +276,10 @@ fn lossy_mixed() {
 
 #[test]
 fn lossy_scripted_even() {
-    by_seed("lossy_scripted", Family::Scripted, (0, 2), 2_000);
+    by_seed("lossy_scripted", Family::Scripted, (0, 2), 18_000);
 }
 
 #[test]
 fn lossy_scripted_odd() {
-    by_seed("lossy_scripted", Family::Scripted, (1, 2), 2_000);
+    by_seed("lossy_scripted", Family::Scripted, (1, 2), 5_000);
 }

@@ -276,7 +276,7 @@ fn lossy_mixed() {
 
 #[test]
 fn lossy_scripted_even() {
-    by_seed("lossy_scripted", Family::Scripted, (0, 2), 18_000);
+    by_seed("lossy_scripted", Family::Scripted, (0, 2), 12_000);
 }
 
 #[test]

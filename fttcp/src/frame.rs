@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{FlowKey, FlowState, Record, Route};
+use crate::journal::Log;
 
 /// One network interface of the logger, numbered by the data path in the order of opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,12 @@ pub trait Output {
     /// Sends `frame` (a whole Ethernet frame) out of `port`. A frame that cannot be sent now is dropped and
     /// counted by the data path: TCP retransmits.
     fn transmit(&mut self, port: PortId, frame: &[u8], offload: &Offload);
+
+    /// Takes what the engine has for its journal. Records must be out of this process (written to a file) before the
+    /// next frame is sent.
+    fn log(&mut self, log: Log<'_>) {
+        let _ = log;
+    }
 
     /// Tells what is to become of the frames of `port` from now on.
     fn route(&mut self, port: PortId, route: Route) {

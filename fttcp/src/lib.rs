@@ -13,6 +13,7 @@ pub mod datapath;
 pub mod engine;
 pub mod flow;
 pub mod frame;
+pub mod journal;
 mod recovery;
 pub mod service;
 #[cfg(any(test, feature = "sim"))]

@@ -55,6 +55,14 @@ struct Cli {
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = bytes)]
     memory: u64,
 
+    /// Where to keep what another ftlogger needs to go on if this one dies, or none; default: beside the socket
+    #[arg(long, value_name = "PATH|none")]
+    journal: Option<PathBuf>,
+
+    /// When told to end, forget the connections: without it they wait in the journal for the next start
+    #[arg(long)]
+    forget: bool,
+
     #[command(flatten)]
     datapath: DataPathArgs,
 
@@ -121,7 +129,21 @@ fn main() -> ExitCode {
                 ..EngineConfig::default()
             };
             let datapath = cli.datapath.settings(&cli.socket);
-            serve(cli.socket, &cli.group, limits, datapath)
+            let journal = cli
+                .journal
+                .unwrap_or_else(|| cli.socket.with_extension("journal"));
+            let groups: Result<_, String> = cli.group.iter().map(|file| load(file)).collect();
+            groups.and_then(|groups| {
+                let options = daemon::Options {
+                    socket: cli.socket,
+                    groups,
+                    limits,
+                    datapath,
+                    journal: Some(journal).filter(|path| path.as_os_str() != "none"),
+                    forget: cli.forget,
+                };
+                daemon::run(options).map_err(|error| error.to_string())
+            })
         }
         Some(Command::Caps) => caps(&cli.datapath, &cli.socket),
         Some(Command::Status { json }) => status(&cli.socket, json),
@@ -158,25 +180,6 @@ fn ring(text: &str) -> Result<u32, String> {
     } else {
         Err("a ring's size is a power of two from 128K to 2G".to_owned())
     }
-}
-
-fn serve(
-    socket: PathBuf,
-    files: &[PathBuf],
-    limits: EngineConfig,
-    datapath: datapath::Settings,
-) -> Result<(), String> {
-    let groups = files
-        .iter()
-        .map(|file| load(file))
-        .collect::<Result<_, _>>()?;
-    daemon::run(daemon::Options {
-        socket,
-        groups,
-        limits,
-        datapath,
-    })
-    .map_err(|error| error.to_string())
 }
 
 fn load(file: &Path) -> Result<GroupSpec, String> {

@@ -1,12 +1,61 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What an image of a connection needs besides its bytes: another clock's times, and a check before it is used.
 
-use super::Connection;
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Connection, Sent};
 use crate::frame::Time;
+use crate::stable::StableBuffer;
 use crate::wire::OptionsRepr;
 
 /// No stream is that long; additions to such positions cannot overflow.
 pub(crate) const FAR: u64 = 1 << 60;
+
+/// A whole connection, to be written.
+#[derive(Serialize)]
+pub(crate) struct StoredRef<'a> {
+    fixed: &'a Connection,
+    active: Time,
+    log: &'a StableBuffer,
+    causes: &'a VecDeque<(u64, u64)>,
+    sent: &'a Sent,
+}
+
+impl<'a> From<&'a Connection> for StoredRef<'a> {
+    fn from(connection: &'a Connection) -> Self {
+        Self {
+            fixed: connection,
+            active: connection.active,
+            log: &connection.log,
+            causes: &connection.causes,
+            sent: &connection.sent,
+        }
+    }
+}
+
+/// A whole connection, as it was read.
+#[derive(Deserialize)]
+pub(crate) struct Stored {
+    fixed: Connection,
+    active: Time,
+    log: StableBuffer,
+    causes: VecDeque<(u64, u64)>,
+    sent: Sent,
+}
+
+impl From<Stored> for Connection {
+    fn from(stored: Stored) -> Self {
+        Self {
+            active: stored.active,
+            log: stored.log,
+            causes: stored.causes,
+            sent: stored.sent,
+            ..stored.fixed
+        }
+    }
+}
 
 impl Connection {
     /// Moves the connection's times to another clock, which shows `to` when the present one shows `from`.

@@ -18,6 +18,7 @@
 //! * `emit`: segments that the logger makes itself.
 //! * `window`: how much the client may send. `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
+//! * `journaled`: what changes, for the journal.
 //! * `sent`: what was sent, and whether a replacement says the same; `verify`: by a digest of every byte, `sketch`: by
 //!   parts; `canon`: what does not count.
 //!
@@ -33,6 +34,7 @@ mod from_server;
 mod full;
 mod icmp;
 mod image;
+mod journaled;
 mod kick;
 mod late;
 mod lifetime;
@@ -53,6 +55,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Ends;
 use crate::frame::Time;
+use crate::journal::Mark;
 use crate::recovery::Recovery;
 use crate::service::{self, Service};
 use crate::stable::{Account, StableBuffer};
@@ -62,7 +65,8 @@ pub(crate) use canon::Masks;
 pub(crate) use close::{Close, Hold};
 pub(crate) use context::{Context, Events, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
-pub(crate) use image::FAR;
+pub(crate) use image::{FAR, Stored, StoredRef};
+pub(crate) use journaled::{SentDelta, SentMark};
 pub(crate) use kick::Kick;
 pub(crate) use lifetime::Orphan;
 pub(crate) use outbound::{Adopted, Outbound};
@@ -194,11 +198,15 @@ pub(crate) struct Connection {
     pub(crate) path: Path,
     pub(crate) client: ClientSide,
     pub(crate) server: ServerSide,
+    /// In images and the journal apart from the rest, as all that may be large.
+    #[serde(skip)]
     pub(crate) log: StableBuffer,
     /// From this client position on, the client had seen (acknowledged) this much of the server's stream: a replay
     /// keeps to the same order of cause and effect.
+    #[serde(skip)]
     pub(crate) causes: VecDeque<(u64, u64)>,
     pub(crate) urgent: Urgent,
+    #[serde(skip, default = "Sent::sampled")]
     pub(crate) sent: Sent,
     /// Where a replay of the server's stream begins; that of the client's begins with the log.
     pub(crate) replay_from: u64,
@@ -229,7 +237,11 @@ pub(crate) struct Connection {
     /// The client's first round trip, in microseconds; 0: not known.
     pub(crate) round_trip_us: u32,
     pub(crate) kick: Option<Kick>,
+    #[serde(skip)]
     pub(crate) active: Time,
+    /// What of it is in the journal.
+    #[serde(skip)]
+    pub(crate) mark: Mark,
     /// Its part of the memory that all connections share; kept by the table.
     #[serde(skip)]
     pub(crate) account: Account,
@@ -312,6 +324,7 @@ impl Connection {
             round_trip_us: 0,
             kick: None,
             active: cx.now,
+            mark: Mark::default(),
             account: Account::default(),
             generation: 0,
             offloaded: false,

@@ -29,9 +29,9 @@ pub(crate) enum Sent {
 /// Every byte counts.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Full {
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
     /// Bytes passed on beyond a gap in the server's stream, not hashed yet.
-    ahead: Pieces,
+    pub(super) ahead: Pieces,
     /// What a dead server had sent, until its replacement has said it all again.
     expected: Option<Expected>,
 }
@@ -39,12 +39,12 @@ pub(crate) struct Full {
 /// Parts count.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sampled {
-    sketch: Sketch,
+    pub(super) sketch: Sketch,
     /// True bytes of the masked values that the client may have seen in part.
     values: VecDeque<Value>,
     retelling: Option<Retelling>,
     /// The service's plug-in was shown what stands below.
-    shown: u64,
+    pub(super) shown: u64,
 }
 
 impl Sent {

@@ -74,9 +74,27 @@ pub(crate) struct Sketch {
     start: u64,
     end: u64,
     capture_to: u64,
+    /// Counts changes of `ranges` and `samples`.
+    #[serde(skip)]
+    changes: u32,
 }
 
 impl Sketch {
+    /// Changes when more than the two ends does.
+    pub(crate) const fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// How far the stream is, and up to where it is captured.
+    pub(crate) const fn ends(&self) -> (u64, u64) {
+        (self.end, self.capture_to)
+    }
+
+    pub(crate) const fn set_ends(&mut self, (end, capture_to): (u64, u64)) {
+        self.end = end;
+        self.capture_to = capture_to;
+    }
+
     /// Whether the parts fit together.
     pub(crate) fn is_sound(&self) -> bool {
         let mut before = 0;
@@ -157,6 +175,7 @@ impl Sketch {
     }
 
     fn push_sample(&mut self, number: u64, bytes: [u8; SAMPLE]) {
+        self.changes = self.changes.wrapping_add(1);
         if self.samples.len() == flow::SAMPLES {
             self.samples.pop_front();
         }
@@ -188,6 +207,7 @@ impl Sketch {
                 Some(range) => range.at.min(end),
                 None => end,
             };
+            self.changes = self.changes.wrapping_add(1);
             let (now, rest) = data.split_at((limit - at) as usize);
             let before = index
                 .checked_sub(1)

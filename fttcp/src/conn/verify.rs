@@ -60,6 +60,20 @@ pub(crate) struct Verifier {
     values: VecDeque<Value>,
 }
 
+/// What a piece of the stream changes in a [`Verifier`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct VerifierDelta {
+    canon: Canonicaliser,
+    end: u64,
+    digest: u64,
+    #[serde(with = "crate::bytes")]
+    tail: Vec<u8>,
+    borders: Vec<(u64, u64)>,
+    #[serde(with = "crate::bytes")]
+    head: Vec<u8>,
+    values: VecDeque<Value>,
+}
+
 impl Verifier {
     /// `block`: distance of the borders. It must not exceed the smallest segment that the server sends when it has
     /// lost its congestion window, or a held segment could wait for ever for the border after it.
@@ -184,6 +198,32 @@ impl Verifier {
             && self.canon.is_sound()
             && self.values.iter().all(Value::is_sound)
             && self.borders.iter().all(|&(at, _)| at <= self.end)
+    }
+
+    /// What has changed since the stream ended at `end`.
+    pub(crate) fn since(&self, end: u64) -> VerifierDelta {
+        let passed = self.borders.partition_point(|&(at, _)| at <= end);
+        let known = (end.saturating_sub(self.start) as usize).min(self.head.len());
+        VerifierDelta {
+            canon: self.canon.clone(),
+            end: self.end,
+            digest: self.digest,
+            tail: self.tail.clone(),
+            borders: self.borders.range(passed..).copied().collect(),
+            head: self.head[known..].to_vec(),
+            values: self.values.clone(),
+        }
+    }
+
+    /// Takes over what has changed.
+    pub(crate) fn apply(&mut self, delta: VerifierDelta) {
+        self.canon = delta.canon;
+        self.end = delta.end;
+        self.digest = delta.digest;
+        self.tail = delta.tail;
+        self.borders.extend(delta.borders);
+        self.head.extend(delta.head);
+        self.values = delta.values;
     }
 
     /// Forgets what is not needed once the client has acknowledged everything below `una`.

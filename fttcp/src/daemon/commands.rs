@@ -27,6 +27,8 @@ impl Forwarder {
             Request::Failover { group, reason } => self.failover(&group, &reason),
         };
         self.announce();
+        let now = self.clock.now();
+        self.engine.sync_journal(now, self.datapath.ports());
         match done {
             Ok(()) => Reply::Done,
             Err(message) => {

@@ -12,6 +12,7 @@ use crate::control::{FastTotals, PortStatus};
 use crate::datapath::{DataPath, OpenError, Received, Settings};
 use crate::engine::{Engine, EngineConfig};
 use crate::frame::{Output, PortId};
+use crate::journal::file::JournalFile;
 
 /// The part of the daemon that forwards frames and that requests act on.
 #[derive(Debug)]
@@ -44,6 +45,15 @@ impl Forwarder {
             epoll,
             more: false,
         })
+    }
+
+    /// What a logger before us left in the fast path and this one does not know is not protected any more.
+    pub(super) fn drop_leftovers(&mut self) {
+        for key in self.datapath.connections() {
+            if !self.engine.knows(&key) {
+                self.datapath.ports().reclaim(&key);
+            }
+        }
     }
 
     /// Opens an interface and waits for its frames.
@@ -172,8 +182,16 @@ impl Forwarder {
         }
     }
 
-    /// Ends in order: nothing is left at the interfaces.
-    pub(super) fn shut_down(&mut self) {
+    /// Ends in order: nothing is left at the interfaces. Unless all is to be forgotten, another process can go on.
+    pub(super) fn shut_down(&mut self, forget: bool) {
+        let now = self.clock.now();
+        let ports = self.datapath.ports();
+        if forget {
+            ports.journal().map(JournalFile::remove);
+        } else {
+            self.engine.take_back_all(now, ports);
+            self.engine.sync_journal(now, ports);
+        }
         if let Some(totals) = self.datapath.fast_totals() {
             log(FastLine(totals));
         }
@@ -182,6 +200,12 @@ impl Forwarder {
 
     /// Logs what the engine has to say.
     pub(super) fn say_events(&mut self) {
+        let journal = self.datapath.ports().journal();
+        if let Some(error) = journal.and_then(JournalFile::take_failure) {
+            self.engine.stop_journal();
+            log(format_args!("{error}"));
+            log("from now on, connections do not survive the end of this process");
+        }
         while let Some(event) = self.engine.poll_event() {
             log(event);
         }

@@ -10,6 +10,7 @@ mod clock;
 mod commands;
 mod epoll;
 mod forwarder;
+mod restore;
 mod server;
 
 use std::io;
@@ -22,6 +23,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::control::GroupSpec;
 use crate::datapath::Settings;
 use crate::engine::EngineConfig;
+use crate::journal::file::FileError;
 use clock::log;
 use epoll::{Epoll, Token};
 use forwarder::Forwarder;
@@ -38,6 +40,10 @@ pub struct Options {
     pub limits: EngineConfig,
     /// Which data path, and how.
     pub datapath: Settings,
+    /// Where the journal is kept; `None`: connections do not survive the end of the process.
+    pub journal: Option<PathBuf>,
+    /// When told to end, remove the journal.
+    pub forget: bool,
 }
 
 /// Why the daemon ended.
@@ -57,6 +63,9 @@ pub enum DaemonError {
         /// Where it listens.
         path: PathBuf,
     },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] FileError),
     /// A group from the command line could not be set up.
     #[error("group {name}: {message}")]
     Group {
@@ -85,8 +94,23 @@ const NICE: i32 = -15;
 /// is logged and does not end it.
 pub fn run(options: Options) -> Result<(), DaemonError> {
     let mut daemon = Daemon::new(&options.socket, options.limits, &options.datapath)?;
+    daemon.forget = options.forget;
+    if let Some(path) = &options.journal {
+        daemon.forwarder.restore(path)?;
+    }
     for spec in options.groups {
         let name = spec.name.clone();
+        if !daemon
+            .forwarder
+            .engine
+            .status(Some(&name), false)
+            .is_empty()
+        {
+            log(format_args!(
+                "group {name}: the journal had it; its file is not used"
+            ));
+            continue;
+        }
         daemon
             .forwarder
             .protect(spec)
@@ -94,6 +118,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     }
     daemon.forwarder.forget_strangers();
     daemon.forwarder.announce();
+    daemon.forwarder.start_journal();
     raise_priority();
     daemon.forwarder.say_data_path();
     log(format_args!("listening at {}", options.socket.display()));
@@ -112,6 +137,7 @@ struct Daemon {
     _signals: UnixStream,
     server: Server,
     forwarder: Forwarder,
+    forget: bool,
 }
 
 impl Daemon {
@@ -136,6 +162,7 @@ impl Daemon {
             epoll,
             _signals: signals,
             server,
+            forget: false,
         })
     }
 
@@ -153,7 +180,7 @@ impl Daemon {
                 match token {
                     Token::Signal => {
                         self.forwarder.say_totals();
-                        self.forwarder.shut_down();
+                        self.forwarder.shut_down(self.forget);
                         log("ending, as a signal asked");
                         return Ok(());
                     }

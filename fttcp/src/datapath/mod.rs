@@ -25,6 +25,8 @@ use std::time::Duration;
 use crate::control::{FastTotals, PortStatus};
 use crate::flow::{FlowKey, FlowState, Record, Route};
 use crate::frame::{Offload, Output, PortId};
+use crate::journal::Log;
+use crate::journal::file::JournalFile;
 use fast::FastPath;
 use links::Links;
 use packet_socket::{Batch, PacketSocket};
@@ -49,6 +51,7 @@ pub struct Ports {
     open: BTreeMap<PortId, Port>,
     opened: u32,
     fast: Option<FastPath>,
+    journal: Option<JournalFile>,
 }
 
 #[derive(Debug)]
@@ -149,6 +152,13 @@ impl DataPath {
         };
         self.ports.open.insert(id, port);
         Ok(id)
+    }
+
+    /// A port without an interface, for one that does not exist any more: what is sent there is lost.
+    pub fn reserve(&mut self) -> PortId {
+        let id = PortId(self.ports.opened);
+        self.ports.opened += 1;
+        id
     }
 
     /// Closes an interface; its totals, or `None` if it was not open.
@@ -309,6 +319,16 @@ impl DataPath {
 }
 
 impl Ports {
+    /// From now on, what the engine has for the journal is written to this one.
+    pub fn set_journal(&mut self, journal: JournalFile) {
+        self.journal = Some(journal);
+    }
+
+    /// The journal that is written.
+    pub const fn journal(&mut self) -> Option<&mut JournalFile> {
+        self.journal.as_mut()
+    }
+
     fn find(&self, interface: &str) -> Option<PortId> {
         let found = self
             .open
@@ -325,6 +345,12 @@ impl Ports {
 }
 
 impl Output for Ports {
+    fn log(&mut self, log: Log<'_>) {
+        if let Some(journal) = &mut self.journal {
+            journal.log(log);
+        }
+    }
+
     fn transmit(&mut self, port: PortId, frame: &[u8], offload: &Offload) {
         let Some(port) = self.open.get_mut(&port) else {
             return;

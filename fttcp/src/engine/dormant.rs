@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, SocketAddrV4};
 
 use super::table::Key;
-use crate::conn::{Connection, State};
+use crate::conn::{Connection, State, Stored, StoredRef};
 use crate::frame::Time;
 use crate::stable::Account;
 
@@ -33,6 +33,8 @@ pub(super) struct Dormant {
     generation: u32,
     protected: bool,
     pub(super) offloaded: bool,
+    /// The journal that has all of it; 0: none.
+    pub(super) journal: u32,
 }
 
 impl Dormant {
@@ -44,11 +46,14 @@ impl Dormant {
             && connection.hold.is_none()
             && connection.outbound.is_none()
             && (connection.protected || connection.map.is_none())
-            && !connection.log.has_gap();
+            && !connection.log.has_gap()
+            && !connection.mark.touched;
         if !quiet {
             return None;
         }
-        let image = postcard::to_allocvec(connection).ok()?.into_boxed_slice();
+        let image = postcard::to_allocvec(&StoredRef::from(connection))
+            .ok()?
+            .into_boxed_slice();
         let name = match (key.client, key.server, u32::try_from(key.group)) {
             (SocketAddr::V4(client), SocketAddr::V4(server), Ok(group)) => Name::V4 {
                 group,
@@ -66,6 +71,7 @@ impl Dormant {
             generation: connection.generation,
             protected: connection.protected,
             offloaded: connection.offloaded,
+            journal: connection.mark.generation,
             image,
         })
     }
@@ -87,7 +93,10 @@ impl Dormant {
 
     /// The connection as it was. `None`: not what [`Dormant::new`] made.
     pub(super) fn connection(&self) -> Option<Connection> {
-        let mut connection: Connection = postcard::from_bytes(&self.image).ok()?;
+        let stored: Stored = postcard::from_bytes(&self.image).ok()?;
+        let mut connection = Connection::from(stored);
+        // What the journal has of it is not remembered in full: it is written whole when it changes.
+        connection.mark.generation = if self.journal == 0 { 0 } else { u32::MAX };
         connection.account = self.account;
         connection.wake = Some(self.wake);
         Some(connection)

@@ -28,6 +28,20 @@ impl Engine {
         reason: &str,
         out: &mut impl Output,
     ) -> Result<PortId, EngineError> {
+        self.regrouped();
+        self.journaled(now, out, |engine, out| {
+            engine.fail_over(now, wall_ms, group, reason, out)
+        })
+    }
+
+    fn fail_over(
+        &mut self,
+        now: Time,
+        wall_ms: u64,
+        group: &str,
+        reason: &str,
+        out: &mut dyn Output,
+    ) -> Result<PortId, EngineError> {
         let index = self.find(group)?;
         self.cut(now, index, out)?;
         let Some(state) = &mut self.groups[index] else {

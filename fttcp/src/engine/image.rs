@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::Key;
 use super::{Engine, EngineError, GroupPorts};
-use crate::conn::{Connection, Progress, State};
+use crate::conn::{Connection, Progress, State, Stored, StoredRef};
 use crate::control::{Counters, GroupSpec};
 use crate::frame::{Output, Time};
 use crate::wire::MacAddr;
@@ -66,14 +66,14 @@ pub struct Imported {
 struct Written<'a> {
     taken: Time,
     groups: Vec<(u32, GroupImage)>,
-    connections: Vec<(u32, &'a Connection)>,
+    connections: Vec<(u32, StoredRef<'a>)>,
 }
 
 #[derive(Deserialize)]
 struct Read {
     taken: Time,
     groups: Vec<(u32, GroupImage)>,
-    connections: Vec<(u32, Connection)>,
+    connections: Vec<(u32, Stored)>,
 }
 
 impl Image {
@@ -88,16 +88,27 @@ impl Image {
             return Err(ImageError::Version { found });
         }
         let read: Read = postcard::from_bytes(rest).map_err(damaged)?;
-        if !read.connections.iter().all(|(_, it)| it.is_sound()) {
-            return Err(ImageError::Damaged(
-                "a connection contradicts itself".to_owned(),
-            ));
-        }
-        Ok(Self {
+        let mut image = Self {
             taken: read.taken,
             groups: read.groups.into_iter().collect(),
-            connections: read.connections.into_iter().collect(),
-        })
+            connections: BTreeMap::new(),
+        };
+        for (slot, stored) in read.connections {
+            let connection = Connection::from(stored);
+            if !connection.is_sound() {
+                let text = format!("connection {slot} contradicts itself");
+                return Err(ImageError::Damaged(text));
+            }
+            image.connections.insert(slot, connection);
+        }
+        Ok(image)
+    }
+}
+
+impl Image {
+    /// The groups, as they were set up.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupSpec> {
+        self.groups.values().map(|group| &group.spec)
     }
 }
 
@@ -114,7 +125,7 @@ impl Engine {
                 .collect(),
             connections: connections
                 .iter()
-                .map(|(slot, connection)| (*slot as u32, &**connection))
+                .map(|(slot, connection)| (*slot as u32, (&**connection).into()))
                 .collect(),
         };
         // Made of numbers, bytes and strings, of which none is without a form.

@@ -15,6 +15,7 @@ mod icmp;
 mod image;
 mod offload;
 mod outbound;
+mod recorder;
 mod segment;
 mod status;
 mod table;
@@ -28,9 +29,11 @@ use crate::frame::{Offload, Output, PortId, Time};
 use crate::service;
 use fragments::Fragments;
 use group::{Group, Role};
+use recorder::Recorder;
 use table::Table;
 
 pub use event::{Ends, Event};
+pub(crate) use image::{GroupImage, VERSION as IMAGE_VERSION};
 pub use image::{Image, ImageError, Imported};
 
 /// Limits of an engine.
@@ -48,6 +51,8 @@ pub struct EngineConfig {
     /// Most connections that are half-open, or only passed on, at once. Beyond it the oldest of them is forgotten: a
     /// flood of SYNs costs this much memory, and takes none from established connections.
     pub max_half_open: usize,
+    /// A new journal is begun when the present one is this many bytes larger than twice what it was in the beginning.
+    pub journal_slack: u64,
     /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
     pub max_events: usize,
 }
@@ -60,6 +65,7 @@ impl Default for EngineConfig {
             memory_bytes: 256 << 20,
             doze_after: Duration::from_secs(5),
             max_half_open: 1 << 14,
+            journal_slack: 1 << 20,
             max_events: 1024,
         }
     }
@@ -140,6 +146,7 @@ pub struct Engine {
     /// Half-open connections and those only passed on, oldest first: slot and generation. Also some that are so no more.
     evictable: VecDeque<(u32, u32)>,
     fragments: Fragments,
+    recorder: Option<Box<Recorder>>,
     events: Events,
     scratch: Vec<u8>,
     /// The connection of the frame at hand.
@@ -161,6 +168,7 @@ impl Engine {
             config,
             groups: Vec::new(),
             ports: Vec::new(),
+            recorder: None,
             scratch: Vec::new(),
             touched: None,
             ready: Vec::new(),
@@ -255,6 +263,7 @@ impl Engine {
             self.ports.push((port, index, role));
         }
         self.groups[index] = Some(Group::new(spec, ports, self.config.shortcut));
+        self.regrouped();
         Ok(index)
     }
 
@@ -284,6 +293,7 @@ impl Engine {
         for north in [false, true] {
             self.fragments.forget(index, north);
         }
+        self.regrouped();
         Ok(closed)
     }
 
@@ -305,6 +315,7 @@ impl Engine {
             self.ports.retain(|&(other, ..)| other != port);
             self.ports.push((port, index, Role::Standby));
         }
+        self.regrouped();
         Ok(())
     }
 
@@ -322,7 +333,8 @@ impl Engine {
             .position(|&other| other == port)?;
         group.ports.standbys.remove(place);
         group.spec.standbys.remove(place);
-        Some(&group.spec.name)
+        self.regrouped();
+        Some(&self.groups[index].as_ref()?.spec.name)
     }
 
     /// Takes one frame that came in on `port`: sends it on, sends others, or drops it.
@@ -350,7 +362,11 @@ impl Engine {
                 return;
             }
         };
-        if !group.services.is_empty() && !self.protect(now, index, role, frame, &offload, out) {
+        let passes = group.services.is_empty()
+            || self.journaled(now, out, |engine, out| {
+                engine.protect(now, index, role, frame, &offload, out)
+            });
+        if !passes {
             return;
         }
         if let Some(group) = &mut self.groups[index] {
@@ -362,6 +378,10 @@ impl Engine {
 
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
+        self.journaled(now, out, |engine, out| engine.do_due(now, out));
+    }
+
+    fn do_due(&mut self, now: Time, out: &mut dyn Output) {
         self.expire_fragments(now);
         while let Some(slot) = {
             let groups = &self.groups;
@@ -396,7 +416,8 @@ impl Engine {
     /// When [`Engine::handle_timeout`] is to be called next; `None`: nothing is waiting.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        let waiting = [self.table.next_wake(), self.fragments.deadline()];
+        let recorder = self.recorder.as_ref().and_then(|recorder| recorder.due());
+        let waiting = [self.table.next_wake(), self.fragments.deadline(), recorder];
         waiting.into_iter().flatten().min()
     }
 

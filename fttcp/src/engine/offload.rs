@@ -73,6 +73,10 @@ impl Engine {
     /// Takes what the fast path has copied out. To be called when there is something, at the latest every few
     /// milliseconds, and before frames are handled that came in meanwhile.
     pub fn handle_records(&mut self, now: Time, out: &mut dyn Output) {
+        self.journaled(now, out, |engine, out| engine.take_records(now, out));
+    }
+
+    fn take_records(&mut self, now: Time, out: &mut dyn Output) {
         let mut stale = Vec::new();
         let Self {
             table,
@@ -100,12 +104,35 @@ impl Engine {
             if was && !connection.protected {
                 stale.push(slot);
             }
+            table.touch(slot);
+            table.urgent();
         });
         // What is not protected any more need not be copied out.
         for slot in stale {
             self.take_back(now, slot, out);
             self.try_offload(now, slot, out);
         }
+    }
+
+    /// Whether a connection that the fast path has is known here.
+    #[must_use]
+    pub fn knows(&self, key: &FlowKey) -> bool {
+        let found = self.table.find(&Key {
+            group: key.group as usize,
+            client: key.client,
+            server: key.server,
+        });
+        found.is_some()
+    }
+
+    /// Takes back every connection that the fast path has: it is going to end.
+    pub fn take_back_all(&mut self, now: Time, out: &mut impl Output) {
+        self.journaled(now, out, |engine, out| {
+            for slot in 0..engine.table.slots_end() {
+                engine.take_back(now, slot, out);
+                engine.table.touch(slot);
+            }
+        });
     }
 
     /// Takes a connection back if the fast path has it.

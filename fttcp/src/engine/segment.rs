@@ -53,6 +53,15 @@ impl Engine {
         let Ok(mut segment) = Segment::parse(frame, layout, offload) else {
             return true;
         };
+        let flags = segment.head().flags;
+        let told = [Flags::SYN, Flags::FIN, Flags::RST];
+        // A server's word on its window and its clock must not be forgotten either: the client has it.
+        if role != Role::North
+            || !segment.payload().is_empty()
+            || told.into_iter().any(|flag| flags.has(flag))
+        {
+            self.table.urgent();
+        }
         let Some(service) = service else {
             return self.outbound(now, key, role, &mut segment, out);
         };

@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use super::dormant::Dormant;
 use crate::conn::{Connection, State};
 use crate::frame::Time;
+use crate::journal::Mark;
 use crate::stable::Budget;
 
 /// A connection's name: the same two ends may exist in two groups.
@@ -65,9 +66,83 @@ pub(super) struct Table {
     budget: Budget,
     /// After so long a silence a connection is put to sleep.
     doze: Duration,
+    journal: Option<Changes>,
+}
+
+/// What the journal has to be told.
+#[derive(Debug, Default)]
+struct Changes {
+    touched: Vec<usize>,
+    gone: Vec<usize>,
+    /// A change of these must be written before the next frame is sent.
+    urgent: bool,
 }
 
 impl Table {
+    /// From now on, changes are noted for the journal; it has nothing of any connection.
+    pub(super) fn start_journal(&mut self) {
+        self.journal = Some(Changes::default());
+        for slot in &mut self.slots {
+            match slot {
+                Slot::Empty => {}
+                Slot::Awake(connection) => connection.mark = Mark::default(),
+                Slot::Dormant(dormant) => dormant.journal = 0,
+            }
+        }
+    }
+
+    pub(super) fn stop_journal(&mut self) {
+        self.journal = None;
+    }
+
+    /// What this turn changes must be in the journal before its frame leaves.
+    pub(super) fn urgent(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.urgent = true;
+        }
+    }
+
+    pub(super) fn take_urgent(&mut self) -> bool {
+        let journal = self.journal.as_mut();
+        journal.is_some_and(|journal| std::mem::take(&mut journal.urgent))
+    }
+
+    /// A slot whose connection may have changed.
+    pub(super) fn next_touched(&mut self) -> Option<usize> {
+        self.journal.as_mut()?.touched.pop()
+    }
+
+    pub(super) fn has_touched(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| !journal.touched.is_empty())
+    }
+
+    /// A slot whose connection was forgotten.
+    pub(super) fn next_gone(&mut self) -> Option<usize> {
+        self.journal.as_mut()?.gone.pop()
+    }
+
+    /// A connection, without giving it a turn.
+    pub(super) fn peek(&mut self, slot: usize) -> Option<&mut Connection> {
+        match self.slots.get_mut(slot)? {
+            Slot::Awake(connection) => Some(connection),
+            Slot::Empty | Slot::Dormant(_) => None,
+        }
+    }
+
+    /// A connection that sleeps.
+    pub(super) fn dormant(&mut self, slot: usize) -> Option<&mut Dormant> {
+        match self.slots.get_mut(slot)? {
+            Slot::Dormant(dormant) => Some(dormant),
+            Slot::Empty | Slot::Awake(_) => None,
+        }
+    }
+
+    /// After the last slot.
+    pub(super) const fn slots_end(&self) -> usize {
+        self.slots.len()
+    }
+
     /// A table without connections, whose connections may use so much memory for the bytes that they keep.
     /// `doze`: after so long a silence one is kept as its image.
     pub(super) fn new(memory: u64, doze: Duration) -> Self {
@@ -81,6 +156,7 @@ impl Table {
             half_open: VecDeque::new(),
             budget: Budget::new(memory),
             doze,
+            journal: None,
         }
     }
 
@@ -145,7 +221,7 @@ impl Table {
         if let Some(slot) = self.find(&key) {
             let new = Slot::Awake(Box::new(connection));
             let old = std::mem::replace(&mut self.slots[slot], new);
-            self.give_back(old);
+            self.give_back(slot, old);
             return slot;
         }
         let slot = self.insert_nameless(connection);
@@ -154,8 +230,16 @@ impl Table {
     }
 
     /// What the connection that was here held is free again.
-    fn give_back(&mut self, slot: Slot) {
-        match slot {
+    fn give_back(&mut self, slot: usize, old: Slot) {
+        let written = match &old {
+            Slot::Empty => false,
+            Slot::Awake(connection) => connection.mark.generation != 0,
+            Slot::Dormant(dormant) => dormant.journal != 0,
+        };
+        if let Some(journal) = self.journal.as_mut().filter(|_| written) {
+            journal.gone.push(slot);
+        }
+        match old {
             Slot::Empty => {}
             Slot::Awake(mut connection) => self.budget.settle(&mut connection.account, 0),
             Slot::Dormant(mut dormant) => self.budget.settle(&mut dormant.account, 0),
@@ -236,7 +320,7 @@ impl Table {
                 self.south.remove(&south);
             }
         }
-        self.give_back(connection);
+        self.give_back(slot, connection);
         self.free.push(slot as u32);
     }
 
@@ -371,9 +455,21 @@ impl Table {
         })
     }
 
+    /// The connection may have changed in what the journal keeps.
+    pub(super) fn touch(&mut self, slot: usize) {
+        if let Some(journal) = &mut self.journal
+            && let Some(Slot::Awake(connection)) = self.slots.get_mut(slot)
+            && !connection.mark.touched
+        {
+            connection.mark.touched = true;
+            journal.touched.push(slot);
+        }
+    }
+
     /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,
     /// never late.
     pub(super) fn schedule(&mut self, slot: usize) {
+        self.touch(slot);
         if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
             let holds = connection.memory();
             self.budget.settle(&mut connection.account, holds);

@@ -48,7 +48,9 @@ impl Connection {
         }
         let caught_up = !self.sent.expects();
         let limit = self.window_limit;
-        self.track_replacement_ack(&head, cx);
+        if !self.track_replacement_ack(&head, cx) {
+            return Verdict::Drop;
+        }
         let verdict = if caught_up {
             self.pass_from_server(segment, cx)
         } else {

@@ -5,7 +5,7 @@
 use super::{Phase, RTO};
 use crate::conn::{Connection, Context, Mapping};
 use crate::service::Restart;
-use crate::wire::{Flags, Head, SegmentRepr, SeqNumber};
+use crate::wire::{Flags, Head, OptionsRepr, SegmentRepr, SeqNumber};
 
 impl Connection {
     /// Sends the client's SYN to the replacement.
@@ -16,6 +16,34 @@ impl Connection {
             recovery.told_mss = told_mss;
         }
         cx.send_south(&self.syn(true));
+    }
+
+    /// Asks the replacement where an earlier attempt stands, in which its own numbers began at `isn`. A segment from
+    /// before the window is answered with the acknowledgement that a reset must agree with (RFC 9293 section 3.10.7.4);
+    /// a SYN is not, by every TCP.
+    pub(super) fn probe_earlier(&mut self, isn: SeqNumber, cx: &mut Context<'_>) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.retry = Some(cx.now.after(recovery.rto));
+        }
+        let syn = self.syn(true);
+        cx.send_south(&SegmentRepr {
+            flags: Flags::ACK,
+            ack: isn + 1,
+            options: OptionsRepr {
+                timestamps: syn.options.timestamps,
+                ..OptionsRepr::default()
+            },
+            ..syn
+        });
+    }
+
+    /// Nothing has come of the handshake so far.
+    pub(super) fn ask_again_for_opening(&mut self, cx: &mut Context<'_>) {
+        self.send_syn(cx);
+        let earlier = self.recovery.as_ref().and_then(|recovery| recovery.probing);
+        if let Some(isn) = earlier {
+            self.probe_earlier(isn, cx);
+        }
     }
 
     /// A segment of the replacement came during the handshake.
@@ -32,6 +60,10 @@ impl Connection {
                 ack: SeqNumber(0),
                 ..self.syn(true)
             });
+            let recovery = self.recovery.as_mut();
+            if recovery.is_some_and(|recovery| recovery.probing.take().is_some()) {
+                self.send_syn(cx);
+            }
             return;
         }
         if !head.flags.has(Flags::ACK)
@@ -67,6 +99,7 @@ impl Connection {
             recovery.rto = RTO;
             recovery.fed_una = start;
             recovery.fed_next = start;
+            recovery.fed_most = start;
             recovery.fed_right = right;
             recovery.causes_met = 0;
             recovery.held.clear();

@@ -26,7 +26,7 @@ use crate::conn::{Connection, Context, Divergence, FromClient, State};
 use crate::engine::Event;
 use crate::frame::Time;
 use crate::stable::Pieces;
-use crate::wire::Flags;
+use crate::wire::{Flags, SeqNumber};
 
 /// How long a connection waits for its replacement to make progress.
 const GIVE_UP: Duration = Duration::from_secs(30);
@@ -78,6 +78,12 @@ pub(crate) struct Recovery {
     /// It was taken for the one that the replacement opens, but the replacement has not said anything yet that shows
     /// it.
     provisional: bool,
+    /// The replacement is asked where an earlier attempt stands, in which its numbers began here.
+    probing: Option<SeqNumber>,
+    /// The process before this one had begun on the same replacement, which may still speak of that.
+    resumed: bool,
+    /// The highest client position that was ever sent to it in this attempt.
+    fed_most: u64,
 }
 
 impl Recovery {
@@ -109,17 +115,19 @@ impl Connection {
             cx.counters.swallowed_closes += 1;
         }
         self.failovers += 1;
-        self.begin_recovery(cx);
+        self.begin_recovery(None, cx);
     }
 
     /// The connection comes from an image, and was being moved: begins again, on the same replacement. What that has
-    /// of an earlier attempt, the handshake resets.
+    /// of an earlier attempt, is asked where it stands, and reset.
     pub(crate) fn resume_recovery(&mut self, cx: &mut Context<'_>) {
         self.hold = None;
-        self.begin_recovery(cx);
+        let earlier = self.map.map(|map| map.isn);
+        self.begin_recovery(earlier, cx);
     }
 
-    fn begin_recovery(&mut self, cx: &mut Context<'_>) {
+    /// `earlier`: the replacement's initial sequence number in an earlier attempt.
+    fn begin_recovery(&mut self, earlier: Option<SeqNumber>, cx: &mut Context<'_>) {
         self.sent.expect_again();
         self.recovery = Some(Box::new(Recovery {
             phase: Phase::Handshake,
@@ -140,6 +148,9 @@ impl Connection {
             told_mss: u16::MAX,
             refused: false,
             provisional: false,
+            probing: earlier,
+            resumed: earlier.is_some(),
+            fed_most: self.log.start(),
         }));
         self.map = None;
         self.state = State::Recovering;
@@ -151,7 +162,10 @@ impl Connection {
         if self.stable() > self.client.acked {
             self.ack_client(cx);
         }
-        self.send_syn(cx);
+        match earlier {
+            Some(isn) => self.probe_earlier(isn, cx),
+            None => self.send_syn(cx),
+        }
     }
 
     /// A client's segment came, and was tracked and logged.
@@ -208,7 +222,7 @@ impl Connection {
             }
             match recovery.phase {
                 Phase::Handshake if self.outbound.is_some() => self.repeat_answer(cx),
-                Phase::Handshake => self.send_syn(cx),
+                Phase::Handshake => self.ask_again_for_opening(cx),
                 Phase::Pause => self.end_pause(cx),
                 Phase::Replay => self.feed_again(cx),
             }

@@ -57,6 +57,7 @@ impl Connection {
                 cx.send_south(&self.for_server(Flags::FIN, recovery.fed_next, ack, &[]));
                 recovery.fed_next += 1;
             }
+            recovery.fed_most = recovery.fed_most.max(recovery.fed_next);
             // What the peer says first, it says to anyone: the choice is made.
             recovery.provisional &= recovery.fed_next == 0;
             // A replacement that has not said a word may not know the connection yet: with SYN cookies, it does so only
@@ -88,16 +89,21 @@ impl Connection {
         self.feed(cx);
     }
 
-    /// Takes the replacement's acknowledgement and window.
-    pub(super) fn track_replacement_ack(&mut self, head: &Head, cx: &Context<'_>) {
+    /// Takes the replacement's acknowledgement and window. False: it acknowledges what it was not sent, so that it is
+    /// no segment of this connection (RFC 9293 section 3.10.7.4).
+    pub(super) fn track_replacement_ack(&mut self, head: &Head, cx: &Context<'_>) -> bool {
         let (scale, isn) = (self.present_scale(), self.present_client_isn());
         let Some(recovery) = &mut self.recovery else {
-            return;
+            return false;
         };
         let ack = head.ack.position(isn, recovery.fed_una);
         let Ok(ack) = u64::try_from(ack) else {
-            return;
+            return true;
         };
+        if recovery.resumed && ack > recovery.fed_most {
+            // Not of this attempt: an earlier one had come further.
+            return false;
+        }
         recovery.fed_right = recovery
             .fed_right
             .max(ack + (u64::from(head.window) << scale));
@@ -108,6 +114,7 @@ impl Connection {
             recovery.rto = super::RTO;
             recovery.progressed(cx.now);
         }
+        true
     }
 
     fn replacement_mss(&self) -> usize {

@@ -5,10 +5,15 @@ use crate::control::GroupSpec;
 use std::time::Duration;
 
 use crate::engine::{Engine, EngineConfig, EngineError, Event, GroupPorts, Image};
+use crate::flow::{FlowKey, FlowState, Record, Route};
 use crate::frame::{Offload, Output, PortId, Time};
+use crate::journal::{self, Log, Replay};
 
 /// What a process's clock shows when it takes over.
 const BOOT: Time = Time(5000);
+
+/// Small, so that journals are begun often.
+const JOURNAL_SLACK: u64 = 2000;
 
 /// See the module's text.
 pub(super) struct Logger {
@@ -16,6 +21,74 @@ pub(super) struct Logger {
     started: Time,
     shortcut: bool,
     doze: Duration,
+    journal: Option<Files>,
+}
+
+/// The journal, and the one that it continues.
+#[derive(Debug, Default)]
+struct Files {
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+/// Frames go on, records into the files.
+struct Split<'a, O> {
+    out: &'a mut O,
+    files: Option<&'a mut Files>,
+}
+
+impl<O: Output> Output for Split<'_, O> {
+    fn transmit(&mut self, port: PortId, frame: &[u8], offload: &Offload) {
+        self.out.transmit(port, frame, offload);
+    }
+
+    fn route(&mut self, port: PortId, route: Route) {
+        self.out.route(port, route);
+    }
+
+    fn services(&mut self, group: u32, ports: &[u16], outbound: bool) {
+        self.out.services(group, ports, outbound);
+    }
+
+    fn offload(&mut self, key: &FlowKey, state: &FlowState) -> bool {
+        self.out.offload(key, state)
+    }
+
+    fn peek(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.out.peek(key)
+    }
+
+    fn reclaim(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.out.reclaim(key)
+    }
+
+    fn records(&mut self, each: &mut dyn FnMut(&Record<'_>)) {
+        self.out.records(each);
+    }
+
+    fn log(&mut self, log: Log<'_>) {
+        let Some(files) = &mut self.files else {
+            return;
+        };
+        match log {
+            Log::Begin => {
+                assert!(files.old.is_empty(), "the new journal was not complete");
+                files.old = std::mem::replace(&mut files.new, journal::header().to_vec());
+            }
+            Log::Records(records) => files.new.extend_from_slice(records),
+            Log::Complete => files.old.clear(),
+        }
+    }
+}
+
+impl Files {
+    fn read(&self) -> Image {
+        let mut replay = Replay::new();
+        for file in [&self.old, &self.new] {
+            replay.read(file).expect("a journal is whole");
+        }
+        replay.finish().expect("a journal is sound")
+    }
 }
 
 impl Logger {
@@ -25,6 +98,7 @@ impl Logger {
         ports: GroupPorts,
         shortcut: bool,
         doze: Duration,
+        journal: bool,
         out: &mut impl Output,
     ) -> Self {
         let mut engine = engine(shortcut, doze);
@@ -32,12 +106,26 @@ impl Logger {
             .add_group(spec, ports)
             .expect("a fresh engine takes a group");
         engine.announce(out);
-        Self {
+        let mut logger = Self {
             engine,
             started: now,
             shortcut,
             doze,
+            journal: None,
+        };
+        if journal {
+            logger.start_journal(now, out);
         }
+        logger
+    }
+
+    fn start_journal(&mut self, now: Time, out: &mut impl Output) {
+        let now = self.clock(now);
+        let mut split = Split {
+            out,
+            files: Some(self.journal.insert(Files::default())),
+        };
+        self.engine.start_journal(now, &mut split);
     }
 
     fn clock(&self, now: Time) -> Time {
@@ -48,15 +136,21 @@ impl Logger {
     pub(super) fn restart(&mut self, now: Time, out: &mut impl Output) {
         let left = self.engine.export(self.clock(now));
         let image = Image::parse(&left).expect("an engine understands itself");
+        let image = self.journal.as_ref().map_or(image, Files::read);
+        let journal = self.journal.is_some();
         *self = Self {
             engine: engine(self.shortcut, self.doze),
             started: now,
             shortcut: self.shortcut,
             doze: self.doze,
+            journal: None,
         };
         self.engine
             .import(self.clock(now), image, |spec| Some(ports(spec)), out)
             .expect("a fresh engine takes in an image");
+        if journal {
+            self.start_journal(now, out);
+        }
     }
 
     pub(super) fn handle_frame(
@@ -68,21 +162,27 @@ impl Logger {
         out: &mut impl Output,
     ) {
         let now = self.clock(now);
-        self.engine.handle_records(now, out);
-        self.engine.handle_frame(now, port, frame, offload, out);
-        self.engine.settle(now, out);
+        let files = self.journal.as_mut();
+        let mut split = Split { out, files };
+        self.engine.handle_records(now, &mut split);
+        self.engine
+            .handle_frame(now, port, frame, offload, &mut split);
+        self.engine.settle(now, &mut split);
     }
 
     /// Takes what the fast path has copied out.
     pub(super) fn handle_records(&mut self, now: Time, out: &mut impl Output) {
         let now = self.clock(now);
-        self.engine.handle_records(now, out);
+        let files = self.journal.as_mut();
+        self.engine.handle_records(now, &mut Split { out, files });
     }
 
     pub(super) fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
         let now = self.clock(now);
-        self.engine.handle_records(now, out);
-        self.engine.handle_timeout(now, out);
+        let files = self.journal.as_mut();
+        let mut split = Split { out, files };
+        self.engine.handle_records(now, &mut split);
+        self.engine.handle_timeout(now, &mut split);
     }
 
     pub(super) fn failover(
@@ -92,7 +192,9 @@ impl Logger {
         out: &mut impl Output,
     ) -> Result<PortId, EngineError> {
         let now = self.clock(now);
-        self.engine.failover(now, 0, group, "simulated", out)
+        let files = self.journal.as_mut();
+        let mut split = Split { out, files };
+        self.engine.failover(now, 0, group, "simulated", &mut split)
     }
 
     pub(super) fn add_standby(&mut self, group: &str, port: PortId) {
@@ -129,6 +231,7 @@ fn engine(shortcut: bool, doze_after: Duration) -> Engine {
     Engine::new(EngineConfig {
         shortcut,
         doze_after,
+        journal_slack: JOURNAL_SLACK,
         ..EngineConfig::default()
     })
 }

@@ -110,6 +110,8 @@ pub struct Scenario {
     pub crashes: Vec<Crash>,
     /// Before these events of the run (ascending) the logger's process ends and another goes on in its place.
     pub restarts: Vec<u64>,
+    /// What goes over to the next process is what stands in the journal, as after a kill; else an image is taken.
+    pub journal: bool,
     /// A dead server is made anew and joins as the last standby so long after it was given up, in microseconds; there
     /// is one standby at first. `None`: there is a standby for each crash.
     pub rejoin_us: Option<u64>,
@@ -153,6 +155,7 @@ impl Default for Scenario {
             server_link: Wire::clean(50),
             crashes: Vec::new(),
             restarts: Vec::new(),
+            journal: false,
             rejoin_us: None,
             client: EndSpec::new(Stack::Smoltcp),
             servers: vec![EndSpec::new(Stack::Smoltcp)],

@@ -414,9 +414,9 @@ pub fn run(scenario: &Scenario) -> Outcome {
         shortcut: scenario.shortcut.map(Shortcut::new),
         ..Sent::default()
     };
-    let shortcut = scenario.shortcut.is_some();
     let doze = Duration::from_micros(scenario.doze_us);
-    let mut logger = Logger::new(world.now, spec, ports, shortcut, doze, &mut sent);
+    let (shortcut, journal) = (scenario.shortcut.is_some(), scenario.journal);
+    let mut logger = Logger::new(world.now, spec, ports, shortcut, doze, journal, &mut sent);
     let mut restarts = scenario.restarts.iter().peekable();
     let most_events = MAX_EVENTS * scenario.connections.max(1) as u64;
     let mut events = 0;

@@ -174,6 +174,31 @@ impl StableBuffer {
         }
     }
 
+    /// Bytes beyond a gap that were logged since the last call.
+    pub(crate) fn take_added(&mut self) -> Vec<(u64, usize)> {
+        let beyond = self.beyond.as_mut();
+        beyond.map_or_else(Vec::new, |beyond| beyond.take_added())
+    }
+
+    /// Where the log begins, where its contiguous prefix ends, and whether there is a gap.
+    pub(crate) const fn extent(&self) -> (u64, u64, bool) {
+        (self.start, self.stable(), self.beyond.is_some())
+    }
+
+    /// Forgets what a log of this extent does not hold. False: it holds bytes that are not here.
+    pub(crate) fn conform(&mut self, (start, stable, gap): (u64, u64, bool)) -> bool {
+        if start > self.stable() {
+            self.clear();
+            self.start = start;
+        } else {
+            self.truncate(start);
+        }
+        if !gap {
+            self.beyond = None;
+        }
+        self.extent() == (start, stable, gap)
+    }
+
     /// Forgets everything but where the prefix ended.
     pub(crate) fn clear(&mut self) {
         self.truncate(self.stable());

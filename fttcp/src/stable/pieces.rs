@@ -18,6 +18,9 @@ const PIECE: usize = 96;
 pub(crate) struct Pieces {
     pieces: BTreeMap<u64, Vec<u8>>,
     bytes: usize,
+    /// Where bytes have been added since [`Pieces::take_added`].
+    #[serde(skip)]
+    added: Vec<(u64, usize)>,
 }
 
 impl Pieces {
@@ -34,6 +37,11 @@ impl Pieces {
             apart
         });
         apart && self.bytes == self.pieces.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Where bytes have been added since the last call, as positions and lengths.
+    pub(crate) fn take_added(&mut self) -> Vec<(u64, usize)> {
+        std::mem::take(&mut self.added)
     }
 
     /// Bytes kept.
@@ -79,6 +87,10 @@ impl Pieces {
     /// Adds bytes to where nothing is.
     fn add(&mut self, at: u64, data: &[u8]) {
         self.bytes += data.len();
+        match self.added.last_mut() {
+            Some((start, len)) if *start + *len as u64 == at => *len += data.len(),
+            _ => self.added.push((at, data.len())),
+        }
         if let Some((&start, bytes)) = self.pieces.range_mut(..at).next_back()
             && start + bytes.len() as u64 == at
         {
@@ -98,6 +110,9 @@ impl Pieces {
             }
             let (at, mut bytes) = first.remove_entry();
             self.bytes -= bytes.len();
+            if self.pieces.is_empty() {
+                self.added = Vec::new();
+            }
             let stale = (known - at) as usize;
             if stale < bytes.len() {
                 bytes.drain(..stale);

@@ -115,6 +115,16 @@ impl Logger {
         self.process.log()
     }
 
+    /// Kills its process as the kernel would; its log up to then.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn kill(mut self) -> Result<String, String> {
+        self.process.signal(Signal::KILL)?;
+        self.process.wait()?;
+        Ok(self.log())
+    }
+
     /// Ends it as an operator would; its log after that.
     ///
     /// # Errors

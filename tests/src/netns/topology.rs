@@ -233,6 +233,33 @@ impl Topology {
             .ok_or_else(|| "no logger here".to_owned())
     }
 
+    /// Kills the logger's process; its log.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn kill_logger(&mut self) -> Result<String, String> {
+        self.logger.take().ok_or("no logger here")?.kill()
+    }
+
+    /// Starts the logger again where one has been.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_logger(&mut self) -> Result<(), String> {
+        self.logger = Some(Logger::start(
+            &self.middle,
+            self.folder.path(),
+            &self.layout.logger,
+        )?);
+        Ok(())
+    }
+
+    /// The folder in which the logger keeps its socket and its journal.
+    #[must_use]
+    pub fn logger_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Ends the logger as an operator would; its log.
     ///
     /// # Errors

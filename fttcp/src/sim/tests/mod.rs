@@ -3,11 +3,13 @@
 //!
 //! * `every_event`: one base scenario, a fault at each of its events.
 //! * `seeds`: scenarios in which everything depends on a seed.
+//! * `journal`: the logger goes on from its journal.
 //! * `many`: many connections, many failovers.
 //! * `control`: what the simulation itself must show.
 
 mod control;
 mod every_event;
+mod journal;
 mod many;
 mod seeds;
 

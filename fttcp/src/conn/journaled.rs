@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! From a connection to the records that tell its changes since the last ones.
+
+use serde::{Deserialize, Serialize};
+
+use super::verify::VerifierDelta;
+use super::{Connection, Sent, StoredRef};
+use crate::journal::{Kind, Mark, State, Writer};
+
+/// What of a [`Sent`] is in the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SentMark {
+    /// A replacement was saying everything again, which is not written: it begins again after a restart.
+    expects: bool,
+    /// Where the stream begins and ended.
+    start: u64,
+    end: u64,
+    /// Up to where it is captured, and up to where the plug-in was shown it (sampled).
+    captured: (u64, u64),
+    /// How often the sketch had changed (sampled), or how many bytes lay beyond a gap (full).
+    changes: u32,
+}
+
+/// A change of a [`Sent`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum SentDelta {
+    Full(VerifierDelta),
+    /// The ends of the sketch, and up to where the plug-in was shown the stream.
+    Sampled((u64, u64), u64),
+}
+
+impl Connection {
+    /// Writes what has changed; all of it, if the journal of this generation does not have the connection yet.
+    pub(crate) fn journal(&mut self, slot: u32, generation: u32, writer: &mut Writer) {
+        self.mark.touched = false;
+        if self.mark.generation != generation {
+            writer.put(Kind::Connection, &(slot, StoredRef::from(&*self)), &[]);
+            self.log.take_added();
+            self.mark = Mark {
+                generation,
+                sent: self.sent.mark(),
+                ..self.mark
+            };
+            self.note_written();
+            // What State would say, so that it is not said again.
+            let mut nowhere = Writer::default();
+            self.mark.digest = nowhere.put(Kind::State, &State::new(slot, self), &[]);
+            return;
+        }
+        self.journal_bytes(slot, writer);
+        self.journal_sent(slot, writer);
+        let state = State::new(slot, self);
+        let again = state.causes.added.is_empty() && state.causes.kept;
+        let known = if again { self.mark.digest } else { 0 };
+        self.mark.digest = writer.put_new(Kind::State, &state, known);
+        self.note_written();
+    }
+
+    fn note_written(&mut self) {
+        self.mark.logged = self.log.stable();
+        let last = self.causes.back().map_or(0, |&(at, _)| at);
+        self.mark.causes = (self.causes.len(), last);
+    }
+
+    fn journal_bytes(&mut self, slot: u32, writer: &mut Writer) {
+        let from = self.mark.logged.max(self.log.extent().0);
+        let new = self.log.read(from, usize::MAX);
+        if !new.is_empty() {
+            writer.put(Kind::Client, &(slot, from), new);
+        }
+        for (at, len) in self.log.take_added() {
+            for (at, bytes) in self.log.logged(at, len) {
+                writer.put(Kind::Client, &(slot, at), bytes);
+            }
+        }
+    }
+
+    fn journal_sent(&mut self, slot: u32, writer: &mut Writer) {
+        let (before, now) = (self.mark.sent, self.sent.mark());
+        self.mark.sent = now;
+        if now == before || (now.expects && before.expects) {
+            return;
+        }
+        match self.sent.delta(&before, &now) {
+            Some(delta) => writer.put(Kind::SentDelta, &(slot, delta), &[]),
+            None => writer.put(Kind::Sent, &(slot, &self.sent), &[]),
+        };
+    }
+}
+
+impl Sent {
+    fn mark(&self) -> SentMark {
+        let (captured, changes) = match self {
+            Self::Full(full) => ((0, 0), full.ahead.len() as u32),
+            Self::Sampled(sampled) => {
+                let (_, capture_to) = sampled.sketch.ends();
+                ((capture_to, sampled.shown), sampled.sketch.changes())
+            }
+        };
+        SentMark {
+            expects: self.expects(),
+            start: self.start(),
+            end: self.end(),
+            captured,
+            changes,
+        }
+    }
+
+    /// What has changed between the two; `None`: too much, or in too rare a way.
+    fn delta(&self, before: &SentMark, now: &SentMark) -> Option<SentDelta> {
+        if now.expects
+            || before.expects
+            || now.changes != before.changes
+            || now.start != before.start
+            || now.end < before.end
+        {
+            return None;
+        }
+        match self {
+            Self::Full(full) => {
+                (now.changes == 0).then(|| SentDelta::Full(full.verifier.since(before.end)))
+            }
+            Self::Sampled(sampled) => {
+                Some(SentDelta::Sampled(sampled.sketch.ends(), sampled.shown))
+            }
+        }
+    }
+
+    /// Takes over what has changed. False: it is a change of something else.
+    pub(crate) fn apply(&mut self, delta: SentDelta) -> bool {
+        match (self, delta) {
+            (Self::Full(full), SentDelta::Full(delta)) => full.verifier.apply(delta),
+            (Self::Sampled(sampled), SentDelta::Sampled(ends, shown)) => {
+                sampled.sketch.set_ends(ends);
+                sampled.shown = shown;
+            }
+            _ => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The journal's files: PATH, PATH.old while PATH only continues it, PATH.new until the first one is complete, and
+//! PATH.lock, held as long as the process lives.
+//!
+//! Records are written with write(2): once that returns, they survive the process. Nothing waits for a disk; the
+//! files belong on a tmpfs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{JournalError, Log, Replay, frame};
+use crate::engine::Image;
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Another process has it.
+    #[error("journal {path} belongs to another ftlogger that runs; give this one another --journal", path = path.display())]
+    InUse {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// What stands in it cannot be restored.
+    #[error("journal {path} cannot be restored: {source}; remove it to start without the connections in it", path = path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: JournalError,
+    },
+    /// The file system refused.
+    #[error("cannot {action} journal {path}: {source}; --journal none does without", path = path.display())]
+    Failed {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The files of a running logger's journal.
+#[derive(Debug)]
+pub struct JournalFile {
+    path: PathBuf,
+    _lock: File,
+    file: Option<File>,
+    /// The first journal of this process is being written, beside what the process before has left.
+    first: bool,
+    failed: bool,
+    failure: Option<FileError>,
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Only its owner may read it: it holds what clients have sent.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl JournalFile {
+    /// Takes possession of the journal at `path`, and reads what a process before has left there; `None`: nothing.
+    ///
+    /// # Errors
+    /// It belongs to a running process, cannot be read, or is damaged.
+    pub fn open(path: &Path) -> Result<(Self, Option<Image>), FileError> {
+        let failed = |action| {
+            let path = path.to_owned();
+            move |source| FileError::Failed {
+                action,
+                path,
+                source,
+            }
+        };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
+        }
+        let lock = create(&beside(path, ".lock")).map_err(failed("lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| FileError::InUse {
+            path: path.to_owned(),
+        })?;
+        let mut replay = Replay::new();
+        let mut found = false;
+        for path in [beside(path, ".old"), path.to_owned()] {
+            if let Some(bytes) = read(&path).map_err(failed("read"))? {
+                found = true;
+                replay
+                    .read(&bytes)
+                    .map_err(|source| FileError::Unusable { path, source })?;
+            }
+        }
+        let image = replay.finish().map_err(|source| FileError::Unusable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let journal = Self {
+            path: path.to_owned(),
+            _lock: lock,
+            file: None,
+            first: true,
+            failed: false,
+            failure: None,
+        };
+        Ok((journal, found.then_some(image)))
+    }
+
+    /// Does what the engine asks for. After a failure nothing more is written, and nothing is left that would be
+    /// taken for the present state.
+    pub fn log(&mut self, log: Log<'_>) {
+        if self.failed {
+            return;
+        }
+        let done = match log {
+            Log::Begin => self.begin(),
+            Log::Records(records) => self.append(records),
+            Log::Complete => self.complete(),
+        };
+        if let Err(source) = done {
+            self.remove();
+            self.failed = true;
+            self.failure = Some(FileError::Failed {
+                action: "write",
+                path: self.path.clone(),
+                source,
+            });
+        }
+    }
+
+    /// Why nothing is written any more; told once.
+    pub fn take_failure(&mut self) -> Option<FileError> {
+        self.failure.take()
+    }
+
+    /// Leaves nothing to restore.
+    pub fn remove(&mut self) {
+        self.file = None;
+        for suffix in ["", ".old", ".new"] {
+            let _ = fs::remove_file(beside(&self.path, suffix));
+        }
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let path = if self.first {
+            beside(&self.path, ".new")
+        } else {
+            fs::rename(&self.path, beside(&self.path, ".old"))?;
+            self.path.clone()
+        };
+        let mut file = create(&path)?;
+        file.write_all(&frame::header())?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        self.file
+            .as_mut()
+            .map_or(Ok(()), |file| file.write_all(records))
+    }
+
+    fn complete(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.first) {
+            fs::rename(beside(&self.path, ".new"), &self.path)?;
+        }
+        match fs::remove_file(beside(&self.path, ".old")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Time;
+    use crate::journal::{Kind, Writer};
+
+    fn path(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("ftl-journal-{}", std::process::id()));
+        folder.join(name)
+    }
+
+    fn tick(time: u64) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.put(Kind::Tick, &Time(time), &[]);
+        writer.bytes().to_vec()
+    }
+
+    fn taken(path: &Path) -> Option<Time> {
+        let (_, image) = JournalFile::open(path).unwrap();
+        image.map(|image| image.taken)
+    }
+
+    #[test]
+    fn journal_is_whole_at_every_step_of_being_replaced() {
+        let path = path("steps");
+        let (mut journal, image) = JournalFile::open(&path).unwrap();
+        assert!(image.is_none());
+        let second = JournalFile::open(&path).unwrap_err().to_string();
+        assert!(second.contains("runs"), "{second}");
+        let steps: [(Log<'_>, Option<u64>); 6] = [
+            (Log::Begin, None),
+            (Log::Records(&tick(1)), None),
+            (Log::Complete, Some(1)),
+            (Log::Begin, Some(1)),
+            (Log::Records(&tick(2)), Some(2)),
+            (Log::Complete, Some(2)),
+        ];
+        for (step, known) in steps {
+            journal.log(step);
+            // As another process would find it: the lock is that of the descriptor.
+            let mut replay = Replay::new();
+            let mut found = false;
+            for suffix in [".old", ""] {
+                if let Some(bytes) = read(&beside(&path, suffix)).unwrap() {
+                    found = true;
+                    replay.read(&bytes).unwrap();
+                }
+            }
+            let image = replay.finish().unwrap();
+            assert_eq!(found.then_some(image.taken), known.map(Time), "{step:?}");
+        }
+        drop(journal);
+        assert_eq!(taken(&path), Some(Time(2)));
+        let (mut journal, _) = JournalFile::open(&path).unwrap();
+        journal.remove();
+        drop(journal);
+        assert_eq!(taken(&path), None);
+    }
+
+    #[test]
+    fn damaged_journal_says_which_and_what_to_do() {
+        let path = path("damaged");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"not a journal at all").unwrap();
+        let error = JournalFile::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("damaged") && error.contains("remove it"),
+            "{error}"
+        );
+    }
+}

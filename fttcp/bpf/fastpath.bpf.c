@@ -353,6 +353,11 @@ static __always_inline int tcp(struct __sk_buff *skb, const struct port *port, s
 		count(RING_FULL);
 		return TC_ACT_SHOT;
 	default:
+		/* Without user space no one would renumber it: to pass it on as it is would harm the connection. */
+		if (flow->flags & FLAG_MAPPED && !attended(settings())) {
+			count(UNATTENDED);
+			return TC_ACT_SHOT;
+		}
 		return punt(skb, port);
 	}
 }

@@ -13,6 +13,9 @@ use crate::control::Outbound;
 use crate::flow::{FlowKey, Route, Side, flag};
 use crate::frame::{Offload, Output, PortId, Time};
 
+/// How often records are asked for that must come, each time without waiting: far longer than it takes to write one.
+const PATIENCE: u32 = 100_000;
+
 /// For what a record changes nothing is sent.
 struct Nowhere;
 
@@ -143,6 +146,18 @@ impl Engine {
         connection.offloaded = false;
         let state = out.reclaim(&flow_key(connection));
         self.handle_records(now, out);
+        // A record that another processor is still writing, of whatever connection, keeps back those behind it.
+        for _ in 0..PATIENCE {
+            let behind = |connection: &mut Connection| {
+                let copied = state.as_ref().map_or(0, |state| state.client_pos);
+                connection.protected && connection.log.stable() < copied
+            };
+            if !self.table.get(slot).is_some_and(behind) {
+                break;
+            }
+            std::hint::spin_loop();
+            self.handle_records(now, out);
+        }
         let (Some(state), Some(connection)) = (state, self.table.get(slot)) else {
             return;
         };

@@ -220,7 +220,8 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 	if (logged && before(flow->client_next, segment->ack))
 		goto punt;
 	if (len && flow->flags & FLAG_CAPTURING && !before(seq, flow->capture_to)) {
-		flow->flags &= ~FLAG_CAPTURING;
+		if (!before(flow->server_una, flow->capture_to))
+			flow->flags &= ~FLAG_CAPTURING;
 	} else if (len && flow->flags & FLAG_CAPTURING) {
 		record->kind = 2;
 		record->len = (before(end, flow->capture_to) ? end : flow->capture_to) - seq;

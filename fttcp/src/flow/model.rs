@@ -184,7 +184,10 @@ fn from_server(
     }
     let capturing = len > 0 && state.flags & flag::CAPTURING != 0;
     if capturing && !before(seq, state.capture_to) {
-        state.flags &= !flag::CAPTURING;
+        // What was overtaken may still come, until the client has all of it.
+        if !before(state.server_una, state.capture_to) {
+            state.flags &= !flag::CAPTURING;
+        }
     } else if capturing {
         let to = if before(end, state.capture_to) {
             end

@@ -30,6 +30,9 @@ use crate::wire::{Flags, SeqNumber};
 
 /// How long a connection waits for its replacement to make progress.
 const GIVE_UP: Duration = Duration::from_secs(30);
+/// How long a client may take to fill a gap in its stream. What lies beyond may then be given up (RFC 2018 section 8): it was
+/// not acknowledged, and a client whose timer has run out sends it again. Forged data is never followed by the rest.
+const GAP: Duration = Duration::from_secs(3);
 /// First retransmission time-out of the logger's own segments, and the longest.
 const RTO: Duration = Duration::from_millis(200);
 const MAX_RTO: Duration = Duration::from_secs(1);
@@ -71,6 +74,8 @@ pub(crate) struct Recovery {
     /// The replacement's stream ended before everything was said again. It may be dying too: unless its death is
     /// told by this time, the streams differ.
     ended_early: Option<Time>,
+    /// Everything is done but for a gap in what the client has sent. At this time what lies beyond it is given up.
+    gap_until: Option<Time>,
     /// MSS in the SYN that the replacement was sent.
     told_mss: u16,
     /// A client segment was dropped, which TCP repeats only when its timer runs out.
@@ -89,7 +94,12 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// When something is due.
     pub(crate) fn deadline(&self) -> Time {
-        let timers = [self.retry, self.ended_early, self.custody.deadline()];
+        let timers = [
+            self.retry,
+            self.ended_early,
+            self.gap_until,
+            self.custody.deadline(),
+        ];
         timers.into_iter().flatten().fold(self.give_up, Time::min)
     }
 
@@ -145,6 +155,7 @@ impl Connection {
             causes_met: 0,
             discarded: 0,
             ended_early: None,
+            gap_until: None,
             told_mss: u16::MAX,
             refused: false,
             provisional: false,
@@ -193,6 +204,12 @@ impl Connection {
         let Some(recovery) = &mut self.recovery else {
             return;
         };
+        if recovery.gap_until.is_some_and(|until| until <= cx.now) {
+            recovery.gap_until = None;
+            self.log.forget_beyond();
+            self.check_caught_up(cx);
+            return;
+        }
         if recovery.give_up <= cx.now {
             if self.opened_in_silence(cx) {
                 return;
@@ -237,10 +254,16 @@ impl Connection {
                 && !self.sent.expects()
                 && recovery.fed_una == stable
                 && recovery.custody.settled(self.server.una)
-                && !self.log.has_gap()
                 && !recovery.provisional
         });
         if !done {
+            return;
+        }
+        if self.log.has_gap() {
+            // The client, told by the dead server that these have come, does not send them again by itself.
+            if let Some(recovery) = &mut self.recovery {
+                recovery.gap_until.get_or_insert(cx.now.after(GAP));
+            }
             return;
         }
         if self.over() {

@@ -67,6 +67,11 @@ impl StableBuffer {
         self.prefix.capacity() + self.beyond.as_ref().map_or(0, |beyond| beyond.cost())
     }
 
+    /// Gives up the ranges beyond a gap.
+    pub(crate) fn forget_beyond(&mut self) {
+        self.beyond = None;
+    }
+
     /// Whether ranges beyond a gap are held.
     #[must_use]
     pub(crate) fn has_gap(&self) -> bool {

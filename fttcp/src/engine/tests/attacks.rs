@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What strangers may send: floods, storms, injections. Each costs a bounded part of memory and a bounded answer.
 
+use super::moving::{NEW_HEAD, adopt, orphan};
 use super::*;
 
 const LIMIT: usize = 100;
@@ -167,4 +168,22 @@ fn a_connection_that_sleeps_is_the_same_when_it_wakes() {
     let seen = bench.fail_over();
     assert!(seen.iter().any(|it| it.head.flags == Flags::SYN));
     assert_eq!(bench.state(), "recovering");
+}
+
+#[test]
+fn attack_forged_data_beyond_a_gap_does_not_hold_a_failover_up() {
+    let mut bench = Bench::new();
+    orphan(&mut bench, 7, 0);
+    let forged = Say::new(bench.c(1000), bench.s(0), PUSH)
+        .stamp(104, 7005)
+        .data(b"forged");
+    bench.say(NORTH, &forged);
+    adopt(&mut bench, 5, 40, 7);
+    let ack = bench.c(3);
+    let said = Say::new(6, ack, PUSH).stamp(41, 103).data(NEW_HEAD);
+    bench.say(STANDBY, &said);
+    assert_eq!(bench.state(), "recovering", "what fills the gap may come");
+    bench.wait(Duration::from_secs(3));
+    assert_eq!(bench.state(), "established");
+    assert_eq!(bench.counters().recovered, 1);
 }

@@ -5,10 +5,10 @@ use super::*;
 use crate::wire::{TcpOption, TcpPacket};
 
 pub(super) const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: 10:00\r\n\r\n";
-const NEW_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: 22:22\r\n\r\n";
+pub(super) const NEW_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: 22:22\r\n\r\n";
 
 /// Request and response are through, the response acknowledged up to `una`; then the server dies. Gives what is sent.
-fn orphan(bench: &mut Bench, scale: u8, una: u32) -> Vec<Seen> {
+pub(super) fn orphan(bench: &mut Bench, scale: u8, una: u32) -> Vec<Seen> {
     bench.open(scale);
     bench.say(
         NORTH,

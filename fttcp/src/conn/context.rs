@@ -9,6 +9,7 @@ use super::Masks;
 use crate::control::{Counters, FailoverStatus, OnFull, ServiceSpec, Verify};
 use crate::engine::Event;
 use crate::frame::{Offload, Output, PortId, Time};
+use crate::stable::Store;
 use crate::wire::{SegmentRepr, TooBigRepr};
 
 /// A service of a group, made ready for use.
@@ -92,6 +93,8 @@ pub(crate) struct Context<'a> {
     pub(crate) scratch: &'a mut Vec<u8>,
     /// The data path can forward connections by itself.
     pub(crate) shortcut: bool,
+    /// Where long logs go.
+    pub(crate) spill: Option<&'a Store>,
 }
 
 impl Context<'_> {

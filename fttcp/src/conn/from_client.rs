@@ -3,6 +3,7 @@
 
 use super::clock::newer;
 use super::{Connection, Context, State, Verdict};
+use crate::stable::Unreadable;
 use crate::wire::{Flags, Segment, SeqNumber};
 
 /// How far beyond the announced window a segment's data may reach and still be logged: window probes, and what a
@@ -58,8 +59,9 @@ impl Connection {
         if flags.has(Flags::RST) {
             return self.client_reset(segment, cx);
         }
-        if brought.conflict {
-            self.correct(segment);
+        if brought.conflict && self.correct(segment).is_err() {
+            self.unreadable(cx);
+            return Verdict::Drop;
         }
         match self.state {
             State::Recovering if !self.over() => {
@@ -193,7 +195,12 @@ impl Connection {
         let (at, data) = (at.max(0).unsigned_abs(), &data[skip.min(data.len())..]);
         let keep_alive = data.len() == 1 && end == stable;
         if (at < stable || self.log.has_gap()) && !keep_alive {
-            brought.conflict = self.log.contradicts(at, data);
+            let Ok(conflict) = self.log.contradicts(at, data) else {
+                brought.withheld = true;
+                self.unreadable(cx);
+                return;
+            };
+            brought.conflict = conflict;
             cx.counters.conflicts += u64::from(brought.conflict);
         }
         if data.is_empty() || end <= stable {
@@ -237,7 +244,7 @@ impl Connection {
 
     /// Puts the bytes that came first in the place of those that the segment says: the server may not have got them,
     /// and would then keep others than those that are logged.
-    fn correct(&self, segment: &mut Segment<'_>) {
+    fn correct(&self, segment: &mut Segment<'_>) -> Result<(), Unreadable> {
         let head = segment.head();
         let at = head.seq.position(self.client.isn, self.log.stable());
         let skip = at.min(0).unsigned_abs() as usize;
@@ -246,6 +253,11 @@ impl Connection {
         for (start, bytes) in self.log.logged(at, len) {
             segment.set_payload((start - at) as usize + skip, bytes);
         }
+        let (start, bytes) = self.log.fetch_spilled(at, len)?;
+        if !bytes.is_empty() {
+            segment.set_payload((start - at) as usize + skip, &bytes);
+        }
+        Ok(())
     }
 
     /// What the client sends from `at` on, it sends knowing the server's stream up to what it has acknowledged.

@@ -5,6 +5,9 @@
 //! does not fit is never passed on as if it were logged: either the connection's protection ends first
 //! (`unprotect`), or its life does (`reset`), or the byte is neither passed on nor acknowledged (`hold`), and the client
 //! sends it again.
+//!
+//! A service may have more (`spill_bytes`): then the beginning of a long log leaves memory for a file, and only what the
+//! file does not take fills the buffer.
 
 use super::{Connection, Context, State};
 use crate::control::OnFull;
@@ -32,6 +35,9 @@ impl Lack {
 pub(super) const BOOKKEEPING: u64 = 8;
 /// What one entry of `causes` costs.
 const CAUSE: usize = size_of::<(u64, u64)>();
+/// Most bytes of a log in memory, and the part of its buffer, if the rest can be spilled.
+const IN_MEMORY: usize = 256 << 10;
+const IN_BUFFER: usize = 2;
 
 impl Connection {
     /// Memory used for the bytes that it keeps, and for their order.
@@ -44,7 +50,12 @@ impl Connection {
     }
 
     /// Logs a client's bytes within both bounds.
-    pub(super) fn log_bytes(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> Result<(), Lack> {
+    pub(super) fn log_bytes(
+        &mut self,
+        at: u64,
+        data: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Lack> {
         let buffer = cx.service.spec.buffer_bytes as usize;
         let buffer = match cx.service.spec.on_full {
             // What was promised must fit.
@@ -52,6 +63,7 @@ impl Connection {
             OnFull::Unprotect | OnFull::Reset => buffer.saturating_sub(self.causes.len() * CAUSE),
         };
         let memory = self.log.cost() + self.account.room as usize;
+        self.spill(data.len(), cx);
         let full = self.log.insert(at, data, buffer.min(memory));
         full.map_err(|_| {
             if buffer <= memory {
@@ -60,6 +72,33 @@ impl Connection {
                 Lack::Memory
             }
         })
+    }
+
+    /// Makes room in memory for so many more bytes of the log, if its service has a spill file.
+    pub(crate) fn spill(&mut self, more: usize, cx: &mut Context<'_>) {
+        let spec = &cx.service.spec;
+        let Some(store) = cx.spill.filter(|_| spec.spill_bytes > 0) else {
+            return;
+        };
+        let mut keep = IN_MEMORY.min(spec.buffer_bytes as usize / IN_BUFFER);
+        if (self.account.room as usize) < more {
+            keep = 0;
+        }
+        let kept = self
+            .log
+            .spill(keep.saturating_sub(more), spec.spill_bytes, store);
+        cx.counters.spill_full += u64::from(kept.is_err());
+    }
+
+    /// Logged bytes are lost, because the spill file could not be read: a replay is not possible any more.
+    pub(crate) fn unreadable(&mut self, cx: &mut Context<'_>) {
+        const REASON: &str = "the logger could not read its spill file";
+        cx.counters.spill_unreadable += 1;
+        if self.state == State::Recovering {
+            self.lose(REASON, cx);
+        } else {
+            self.unprotect(REASON, cx);
+        }
     }
 
     /// Whether there is room for one more cause. Where the buffer may not be full, the order of cause and effect is given

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::verify::VerifierDelta;
 use super::{Connection, Sent, StoredRef};
 use crate::journal::{Kind, Mark, State, Writer};
+use crate::stable::Unreadable;
 
 /// What of a [`Sent`] is in the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,10 @@ impl Connection {
     pub(crate) fn journal(&mut self, slot: u32, generation: u32, writer: &mut Writer) {
         self.mark.touched = false;
         if self.mark.generation != generation {
+            if !self.log.is_readable() {
+                self.leave_journal(slot, writer);
+                return;
+            }
             writer.put(Kind::Connection, &(slot, StoredRef::from(&*self)), &[]);
             self.log.take_added();
             self.mark = Mark {
@@ -47,7 +52,10 @@ impl Connection {
             self.mark.digest = nowhere.put(Kind::State, &State::new(slot, self), &[]);
             return;
         }
-        self.journal_bytes(slot, writer);
+        if self.journal_bytes(slot, writer).is_err() {
+            self.leave_journal(slot, writer);
+            return;
+        }
         self.journal_sent(slot, writer);
         let state = State::new(slot, self);
         let again = state.causes.added.is_empty() && state.causes.kept;
@@ -62,17 +70,25 @@ impl Connection {
         self.mark.causes = (self.causes.len(), last);
     }
 
-    fn journal_bytes(&mut self, slot: u32, writer: &mut Writer) {
-        let from = self.mark.logged.max(self.log.extent().0);
-        let new = self.log.read(from, usize::MAX);
-        if !new.is_empty() {
-            writer.put(Kind::Client, &(slot, from), new);
+    /// The spill file cannot be read: who goes on from the journal cannot have the connection.
+    fn leave_journal(&mut self, slot: u32, writer: &mut Writer) {
+        writer.put(Kind::Gone, &slot, &[]);
+        self.mark.generation = 0;
+    }
+
+    fn journal_bytes(&mut self, slot: u32, writer: &mut Writer) -> Result<(), Unreadable> {
+        let mut from = self.mark.logged.max(self.log.start());
+        while from < self.log.stable() {
+            let new = self.log.fetch(from, usize::MAX)?;
+            writer.put(Kind::Client, &(slot, from), &new);
+            from += new.len() as u64;
         }
         for (at, len) in self.log.take_added() {
             for (at, bytes) in self.log.logged(at, len) {
                 writer.put(Kind::Client, &(slot, at), bytes);
             }
         }
+        Ok(())
     }
 
     fn journal_sent(&mut self, slot: u32, writer: &mut Writer) {

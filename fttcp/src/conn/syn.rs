@@ -86,7 +86,7 @@ impl Connection {
 
     /// Logs what a SYN carries: a server may take it, or wait until the client sends it again. If there is no room,
     /// the server's answer decides.
-    pub(crate) fn log_syn_data(&mut self, segment: &Segment<'_>, cx: &Context<'_>) {
+    pub(crate) fn log_syn_data(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) {
         let data = segment.payload();
         if self.protected && !data.is_empty() {
             let _ = self.log_bytes(0, data, cx);

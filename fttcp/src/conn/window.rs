@@ -44,7 +44,12 @@ impl Connection {
             let bound = u64::from(cx.service.spec.buffer_bytes);
             let rounding = 1 << self.server_scale();
             let room = bound.saturating_sub(bound / BOOKKEEPING + rounding);
-            self.window_limit = self.log.start() + room;
+            // A chunk that was cut in its middle, and one that is not full, take room for nothing.
+            let spill = cx.spill.map_or(0, |store| {
+                let chunks = 2 * store.chunk_bytes() as u64;
+                cx.service.spec.spill_bytes.saturating_sub(chunks)
+            });
+            self.window_limit = self.log.start() + room + spill;
         }
         before != self.window_limit
     }

@@ -160,6 +160,10 @@ pub struct ServiceSpec {
     /// Most client bytes logged for one connection.
     #[serde(default = "default_buffer")]
     pub buffer_bytes: u32,
+    /// Most bytes of a connection's log in the logger's spill file (`ftlogger --spill`), beside those in memory, which
+    /// `buffer_bytes` then bounds. 0: none.
+    #[serde(default)]
+    pub spill_bytes: u64,
     /// What becomes of a connection whose buffer is full.
     #[serde(default)]
     pub on_full: OnFull,
@@ -197,6 +201,7 @@ impl ServiceSpec {
             kind: kind.to_owned(),
             mask: Vec::new(),
             buffer_bytes: default_buffer(),
+            spill_bytes: 0,
             on_full: OnFull::default(),
             fin_hold_ms: default_hold(),
             verify: Verify::default(),
@@ -318,6 +323,13 @@ pub struct Counters {
     pub logged_bytes: u64,
     /// Memory used now for bytes that are kept: logged, beyond gaps, regenerated and not yet passed on.
     pub memory_bytes: u64,
+    /// Bytes that logs take in the spill file now.
+    pub spilled_bytes: u64,
+    /// Times that the spill file did not take a part of a log, because it was full or failed.
+    pub spill_full: u64,
+    /// Connections that lost their protection, or were lost while they were moved, because the spill file could not be
+    /// read.
+    pub spill_unreadable: u64,
     /// Times that bytes could not be logged because their connection's buffer was full.
     pub full_buffers: u64,
     /// Times that bytes could not be logged because the memory of all connections was used up.

@@ -47,7 +47,8 @@ impl Dormant {
             && connection.outbound.is_none()
             && (connection.protected || connection.map.is_none())
             && !connection.log.has_gap()
-            && !connection.mark.touched;
+            && !connection.mark.touched
+            && connection.log.spilled() == 0;
         if !quiet {
             return None;
         }

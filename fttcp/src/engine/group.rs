@@ -9,6 +9,7 @@ use super::outbound::Opening;
 use crate::conn::{Context, Events, Masks, Path, Progress, ProtectedService};
 use crate::control::{Counters, GroupSpec, Outbound};
 use crate::frame::{Output, Time};
+use crate::stable::Store;
 use crate::wire::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
 
 /// What a port is to its group.
@@ -32,6 +33,8 @@ pub(super) struct Group {
     pub(super) solicited: HashSet<(MacAddr, IpAddr)>,
     /// The data path can forward connections by itself.
     shortcut: bool,
+    /// Where long logs go.
+    pub(super) spill: Option<Store>,
 }
 
 impl Group {
@@ -55,6 +58,7 @@ impl Group {
             opening: Opening::default(),
             solicited: HashSet::new(),
             shortcut,
+            spill: None,
         }
     }
 
@@ -101,6 +105,7 @@ impl Group {
             events,
             scratch,
             shortcut: self.shortcut,
+            spill: self.spill.as_ref(),
         }
     }
 

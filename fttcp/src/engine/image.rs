@@ -18,7 +18,7 @@ use crate::frame::{Output, Time};
 use crate::wire::MacAddr;
 
 /// Raised whenever the layout of anything in an image changes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// A group in an image.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,11 +113,13 @@ impl Image {
 }
 
 impl Engine {
-    /// Everything that the engine knows, as bytes. The engine goes on as before.
+    /// Everything that the engine knows, as bytes; logs with what is in the spill file. A connection whose log cannot be
+    /// read from there is left out. The engine goes on as before.
     #[must_use]
     pub fn export(&self, now: Time) -> Vec<u8> {
         let groups = (0..).zip(&self.groups);
-        let connections: Vec<_> = self.table.slots().collect();
+        let mut connections: Vec<_> = self.table.slots().collect();
+        connections.retain(|(_, it)| it.log.is_readable());
         let written = Written {
             taken: now,
             groups: groups
@@ -237,6 +239,7 @@ impl Engine {
         };
         let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
         self.table.rename(slot, |connection| {
+            connection.spill(0, &mut cx);
             if recovering {
                 connection.resume_recovery(&mut cx);
             }

@@ -27,11 +27,13 @@ use crate::conn::Events;
 use crate::control::{GroupSpec, OnFull, Outbound};
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::service;
+use crate::stable::Store;
 use fragments::Fragments;
 use group::{Group, Role};
 use recorder::Recorder;
 use table::Table;
 
+pub use crate::stable::{Chunk, Spill, Unreadable};
 pub use event::{Ends, Event};
 pub(crate) use image::{GroupImage, VERSION as IMAGE_VERSION};
 pub use image::{Image, ImageError, Imported};
@@ -124,6 +126,19 @@ pub enum EngineError {
         /// The plug-in.
         kind: String,
     },
+    /// The service asks for a spill file, but there is none, or its buffer is too small for chunks of it.
+    #[error("group {group}: port {port}: spill_bytes cannot be used: {}", match .least {
+        None => "the logger has no spill file; start it with --spill DIR, or leave spill_bytes out".to_owned(),
+        Some(least) => format!("buffer_bytes must be at least {least}"),
+    })]
+    CannotSpill {
+        /// The group.
+        group: String,
+        /// The service's TCP port.
+        port: u16,
+        /// Least `buffer_bytes`; `None`: there is no spill file.
+        least: Option<u64>,
+    },
     /// The number of standby ports is not that of the spec.
     #[error("group {group}: {interfaces} standby interfaces but {ports} ports")]
     PortCount {
@@ -154,6 +169,7 @@ pub struct Engine {
     /// Connections that the fast path may perhaps have; see [`Engine::settle`].
     ready: Vec<usize>,
     generations: u32,
+    spill: Option<Store>,
 }
 
 impl Engine {
@@ -173,7 +189,14 @@ impl Engine {
             touched: None,
             ready: Vec::new(),
             generations: 0,
+            spill: None,
         }
+    }
+
+    /// Long logs of services that ask for it (`ServiceSpec::spill_bytes`) go to `spill`. To be called once, before any
+    /// group is added.
+    pub fn set_spill(&mut self, spill: Box<dyn Spill>) {
+        self.spill = Some(Store::new(spill));
     }
 
     fn find(&self, name: &str) -> Result<usize, EngineError> {
@@ -202,7 +225,27 @@ impl Engine {
     /// # Errors
     /// The name or a port is taken, a plug-in is unknown, or the ports do not match the spec.
     pub fn add_group(&mut self, spec: GroupSpec, ports: GroupPorts) -> Result<(), EngineError> {
+        self.check_spill(&spec)?;
         self.place_group(None, spec, ports).map(drop)
+    }
+
+    /// Whether what a group's services ask of the spill file can be done. Groups of an image are taken in without it: a
+    /// restart with other options must not end their connections.
+    fn check_spill(&self, spec: &GroupSpec) -> Result<(), EngineError> {
+        let outbound = (spec.outbound != Outbound::Pass).then_some(&spec.outbound_service);
+        let mut asking = spec.services.iter().chain(outbound);
+        let least = self.spill.as_ref().map(|it| 2 * it.chunk_bytes() as u64);
+        let refused = asking.find(|service| {
+            let fits = least.is_some_and(|least| u64::from(service.buffer_bytes) >= least);
+            service.spill_bytes > 0 && !fits
+        });
+        refused.map_or(Ok(()), |service| {
+            Err(EngineError::CannotSpill {
+                group: spec.name.clone(),
+                port: service.port,
+                least,
+            })
+        })
     }
 
     /// Adds a group, under the number `wanted` if that is free. Returns its number.
@@ -262,7 +305,9 @@ impl Engine {
             self.ports.retain(|&(other, ..)| other != port);
             self.ports.push((port, index, role));
         }
-        self.groups[index] = Some(Group::new(spec, ports, self.config.shortcut));
+        let mut group = Group::new(spec, ports, self.config.shortcut);
+        group.spill = self.spill.clone();
+        self.groups[index] = Some(group);
         self.regrouped();
         Ok(index)
     }

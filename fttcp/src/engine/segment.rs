@@ -108,7 +108,7 @@ impl Engine {
             let slot = self.table.insert(key, connection);
             self.evictable.push_back((slot as u32, self.generations));
             if let Some(connection) = self.table.get(slot) {
-                connection.log_syn_data(&segment, &cx);
+                connection.log_syn_data(&segment, &mut cx);
             }
             self.table.note_half_open(slot);
             self.table.schedule(slot);

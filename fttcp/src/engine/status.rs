@@ -40,6 +40,7 @@ impl Engine {
                 status.counters.protected += u64::from(connection.protected && open);
                 status.counters.logged_bytes += connection.log.len() as u64;
                 status.counters.memory_bytes += connection.memory() as u64;
+                status.counters.spilled_bytes += connection.log.spilled();
             }
             if connections {
                 let all = self.table.slots().filter(|(_, it)| it.group == index);

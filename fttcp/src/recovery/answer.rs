@@ -152,8 +152,7 @@ impl Connection {
             return false;
         }
         let right = u64::from(head.window) << self.present_scale();
-        self.begin_replay(right, cx);
-        true
+        self.begin_replay(right, cx)
     }
 
     /// The replacement has not shown yet which connection it means.

@@ -5,6 +5,7 @@
 use super::{Phase, RTO};
 use crate::conn::{Connection, Context, Mapping};
 use crate::service::Restart;
+use crate::stable::Unreadable;
 use crate::wire::{Flags, Head, OptionsRepr, SegmentRepr, SeqNumber};
 
 impl Connection {
@@ -79,14 +80,19 @@ impl Connection {
         }
         self.map_to(head);
         let right = self.log.start() + u64::from(head.window);
-        self.begin_replay(right, cx);
-        self.complete_handshake(cx);
+        if self.begin_replay(right, cx) {
+            self.complete_handshake(cx);
+        }
     }
 
-    /// The handshake is done; `right`: the right edge of the replacement's receive window.
-    pub(super) fn begin_replay(&mut self, right: u64, cx: &mut Context<'_>) {
+    /// The handshake is done; `right`: the right edge of the replacement's receive window. False: the log cannot be
+    /// read, and the connection is lost.
+    pub(super) fn begin_replay(&mut self, right: u64, cx: &mut Context<'_>) -> bool {
         self.sent.expect_again();
-        self.rewind_plugin();
+        if self.rewind_plugin().is_err() {
+            self.unreadable(cx);
+            return false;
+        }
         if let Some(progress) = &mut cx.progress
             && progress.status.first_handshake_us.is_none()
         {
@@ -110,18 +116,22 @@ impl Connection {
             recovery.discarded = 0;
             recovery.progressed(cx.now);
         }
+        true
     }
 
     /// The plug-in sees both streams again, from where the replay begins.
-    fn rewind_plugin(&mut self) {
+    fn rewind_plugin(&mut self) -> Result<(), Unreadable> {
         let (client, server) = (self.log.start(), self.replay_from);
         if let Some(plugin) = &mut self.plugin {
             plugin.rewind(Restart { client, server });
-            let logged = self.log.read(client, usize::MAX);
-            if !logged.is_empty() {
-                plugin.client_bytes(client, logged);
+            let mut at = client;
+            while at < self.log.stable() {
+                let logged = self.log.fetch(at, usize::MAX)?;
+                plugin.client_bytes(at, &logged);
+                at += logged.len() as u64;
             }
         }
+        Ok(())
     }
 
     pub(super) fn map_to(&mut self, head: &Head) {

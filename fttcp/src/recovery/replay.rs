@@ -13,6 +13,7 @@ impl Connection {
         let Some(mut recovery) = self.recovery.take() else {
             return;
         };
+        let mut unreadable = false;
         if recovery.phase == Phase::Replay {
             let regenerated = self.sent.end() + u64::from(recovery.fin_seen);
             while let Some(&(_, seen)) = self.causes.get(recovery.causes_met)
@@ -33,7 +34,10 @@ impl Connection {
                 let mark = self.urgent.after(at).unwrap_or(u64::MAX);
                 // Urgent data ends its segment: that has room for one mark.
                 let room = (data_end.min(mark) - at).min(mss as u64) as usize;
-                let data = self.log.read(at, room);
+                let Ok(data) = self.log.fetch(at, room) else {
+                    unreadable = true;
+                    break;
+                };
                 let end = at + data.len() as u64;
                 let mut flags = if end == data_end {
                     Flags::PSH
@@ -43,7 +47,7 @@ impl Connection {
                 if end == mark {
                     flags = flags.with(Flags::URG);
                 }
-                let segment = self.for_server(flags, at, ack, data);
+                let segment = self.for_server(flags, at, ack, &data);
                 cx.send_south(&SegmentRepr {
                     urgent: if end == mark { data.len() as u16 } else { 0 },
                     ..segment
@@ -73,6 +77,9 @@ impl Connection {
             }
         }
         self.recovery = Some(recovery);
+        if unreadable {
+            self.unreadable(cx);
+        }
     }
 
     /// The retransmission timer: goes back to what is not acknowledged; probes a closed window with one byte.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The logger's process: the engine with a clock of its own, which begins anew with each process.
 
-use crate::control::GroupSpec;
 use std::time::Duration;
 
+use super::{MemorySpill, SpillPlan};
+use crate::control::GroupSpec;
 use crate::engine::{Engine, EngineConfig, EngineError, Event, GroupPorts, Image};
 use crate::flow::{FlowKey, FlowState, Record, Route};
 use crate::frame::{Offload, Output, PortId, Time};
@@ -19,9 +20,17 @@ const JOURNAL_SLACK: u64 = 2000;
 pub(super) struct Logger {
     engine: Engine,
     started: Time,
-    shortcut: bool,
-    doze: Duration,
+    settings: Settings,
     journal: Option<Files>,
+}
+
+/// With what each process is started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) shortcut: bool,
+    pub(super) doze: Duration,
+    pub(super) journal: bool,
+    pub(super) spill: Option<SpillPlan>,
 }
 
 /// The journal, and the one that it continues.
@@ -96,12 +105,10 @@ impl Logger {
         now: Time,
         spec: GroupSpec,
         ports: GroupPorts,
-        shortcut: bool,
-        doze: Duration,
-        journal: bool,
+        settings: Settings,
         out: &mut impl Output,
     ) -> Self {
-        let mut engine = engine(shortcut, doze);
+        let mut engine = engine(settings);
         engine
             .add_group(spec, ports)
             .expect("a fresh engine takes a group");
@@ -109,11 +116,10 @@ impl Logger {
         let mut logger = Self {
             engine,
             started: now,
-            shortcut,
-            doze,
+            settings,
             journal: None,
         };
-        if journal {
+        if settings.journal {
             logger.start_journal(now, out);
         }
         logger
@@ -139,10 +145,9 @@ impl Logger {
         let image = self.journal.as_ref().map_or(image, Files::read);
         let journal = self.journal.is_some();
         *self = Self {
-            engine: engine(self.shortcut, self.doze),
+            engine: engine(self.settings),
             started: now,
-            shortcut: self.shortcut,
-            doze: self.doze,
+            settings: self.settings,
             journal: None,
         };
         self.engine
@@ -227,13 +232,17 @@ impl Logger {
     }
 }
 
-fn engine(shortcut: bool, doze_after: Duration) -> Engine {
-    Engine::new(EngineConfig {
-        shortcut,
-        doze_after,
+fn engine(settings: Settings) -> Engine {
+    let mut engine = Engine::new(EngineConfig {
+        shortcut: settings.shortcut,
+        doze_after: settings.doze,
         journal_slack: JOURNAL_SLACK,
         ..EngineConfig::default()
-    })
+    });
+    if let Some(plan) = settings.spill {
+        engine.set_spill(Box::new(MemorySpill::new(plan)));
+    }
+    engine
 }
 
 /// The name of a server's interface.

@@ -20,6 +20,7 @@ mod path;
 mod peer;
 pub(crate) mod rng;
 mod smol;
+mod spill;
 mod truth;
 mod world;
 
@@ -27,6 +28,7 @@ pub use app::{Closing, Request, Script, Slow};
 pub use link::{Dark, Link, Narrow, Wire};
 pub use peer::Habits;
 pub use rng::Rng;
+pub use spill::{MemorySpill, SpillPlan};
 pub use world::run;
 
 use crate::control::{GroupStatus, OnFull};
@@ -129,6 +131,8 @@ pub struct Scenario {
     pub kind: &'static str,
     /// Most client bytes logged for one connection.
     pub buffer_bytes: u32,
+    /// Where more of it goes.
+    pub spill: Option<SpillPlan>,
     /// After so long a silence the logger puts a connection to sleep, in microseconds.
     pub doze_us: u64,
     /// What a full buffer does.
@@ -164,6 +168,7 @@ impl Default for Scenario {
             protect: true,
             kind: "opaque",
             buffer_bytes: 1 << 20,
+            spill: None,
             doze_us: 5_000_000,
             on_full: OnFull::Unprotect,
             shortcut: None,

@@ -11,7 +11,7 @@ use super::app::{App, Client, Program, Script};
 use super::check::{Checker, Rules};
 use super::end::{End, Identity};
 use super::link::Link;
-use super::logger::{Logger, ports, server_name};
+use super::logger::{Logger, Settings, ports, server_name};
 use super::path::Sent;
 use super::truth::Truth;
 use super::{Outcome, Rng, Scenario, Stack};
@@ -384,6 +384,7 @@ fn group(scenario: &Scenario, line: &[PortId]) -> GroupSpec {
         vec![ServiceSpec {
             mask: vec!["Date".to_owned()],
             buffer_bytes: scenario.buffer_bytes,
+            spill_bytes: scenario.spill.map_or(0, |_| 1 << 30),
             on_full: scenario.on_full,
             ..ServiceSpec::new(SERVICE_PORT, scenario.kind)
         }]
@@ -414,9 +415,13 @@ pub fn run(scenario: &Scenario) -> Outcome {
         shortcut: scenario.shortcut.map(Shortcut::new),
         ..Sent::default()
     };
-    let doze = Duration::from_micros(scenario.doze_us);
-    let (shortcut, journal) = (scenario.shortcut.is_some(), scenario.journal);
-    let mut logger = Logger::new(world.now, spec, ports, shortcut, doze, journal, &mut sent);
+    let settings = Settings {
+        shortcut: scenario.shortcut.is_some(),
+        doze: Duration::from_micros(scenario.doze_us),
+        journal: scenario.journal,
+        spill: scenario.spill,
+    };
+    let mut logger = Logger::new(world.now, spec, ports, settings, &mut sent);
     let mut restarts = scenario.restarts.iter().peekable();
     let most_events = MAX_EVENTS * scenario.connections.max(1) as u64;
     let mut events = 0;

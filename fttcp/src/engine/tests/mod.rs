@@ -11,6 +11,7 @@ mod hold;
 mod inverse;
 mod moving;
 mod outbound;
+mod spill;
 mod traps_handshake;
 mod traps_icmp;
 mod traps_ip;
@@ -137,7 +138,10 @@ impl Bench {
     }
 
     fn configured(config: EngineConfig, services: Vec<ServiceSpec>) -> Self {
-        let mut engine = Engine::new(config);
+        Self::over(Engine::new(config), services)
+    }
+
+    fn over(mut engine: Engine, services: Vec<ServiceSpec>) -> Self {
         let spec = GroupSpec {
             name: "web".to_owned(),
             north: "eth0".to_owned(),

@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn crash_everywhere(base: &Scenario, death: Death) {
+pub(super) fn crash_everywhere(base: &Scenario, death: Death) {
     let fault_free = clean(base);
     assert!(fault_free.events > 50, "only {} events", fault_free.events);
     for at_event in 0..fault_free.events {

@@ -206,6 +206,7 @@ pub(super) fn chance(family: Family, seed: u64) -> Scenario {
         kind,
         // A request and an answer in one, at least.
         buffer_bytes: if held { 60_000 } else { 1 << 20 },
+        spill: None,
         on_full: if held {
             OnFull::Hold
         } else {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use fttcp::control::client::Client;
 use fttcp::control::{self, GroupSpec, GroupStatus, Reply, Request};
+use fttcp::daemon::SpillOptions;
 use fttcp::datapath::{Choice, FastSettings};
 use fttcp::engine::EngineConfig;
 use fttcp::{daemon, datapath};
@@ -64,10 +65,32 @@ struct Cli {
     forget: bool,
 
     #[command(flatten)]
+    spill: SpillArgs,
+
+    #[command(flatten)]
     datapath: DataPathArgs,
 
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+#[derive(Args)]
+struct SpillArgs {
+    /// Keep a file without a name in DIR for logs that are too long for memory, of services with spill_bytes
+    #[arg(long, value_name = "DIR")]
+    spill: Option<PathBuf>,
+
+    /// Most bytes of that file: a number of bytes, or with K, M or G
+    #[arg(long, value_name = "BYTES", default_value = "4G", value_parser = bytes, requires = "spill")]
+    spill_bytes: u64,
+}
+
+impl SpillArgs {
+    fn options(self) -> Option<SpillOptions> {
+        let bytes = self.spill_bytes;
+        self.spill
+            .map(|directory| SpillOptions { directory, bytes })
+    }
 }
 
 #[derive(Args)]
@@ -138,6 +161,7 @@ fn main() -> ExitCode {
                     socket: cli.socket,
                     groups,
                     limits,
+                    spill: cli.spill.options(),
                     datapath,
                     journal: Some(journal).filter(|path| path.as_os_str() != "none"),
                     forget: cli.forget,
@@ -263,6 +287,10 @@ fn show(group: &GroupStatus) {
         counters.full_reset,
         counters.full_held,
         counters.windows_held
+    );
+    println!(
+        "  spilled      {} bytes now; {} times the file took no more, {} connections whose bytes could not be read",
+        counters.spilled_bytes, counters.spill_full, counters.spill_unreadable
     );
     println!(
         "  frames       {} forwarded, {} dropped",

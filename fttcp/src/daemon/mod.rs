@@ -12,6 +12,7 @@ mod epoll;
 mod forwarder;
 mod restore;
 mod server;
+mod spill;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -28,6 +29,9 @@ use clock::log;
 use epoll::{Epoll, Token};
 use forwarder::Forwarder;
 use server::Server;
+use spill::SpillFile;
+
+pub use spill::SpillOptions;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct Options {
     pub groups: Vec<GroupSpec>,
     /// Limits of the engine.
     pub limits: EngineConfig,
+    /// Where logs go that are too long for memory, if anywhere.
+    pub spill: Option<SpillOptions>,
     /// Which data path, and how.
     pub datapath: Settings,
     /// Where the journal is kept; `None`: connections do not survive the end of the process.
@@ -74,6 +80,14 @@ pub enum DaemonError {
         /// What failed, on which object, why.
         message: String,
     },
+    /// The spill file could not be made.
+    #[error("cannot make a spill file in {directory}: {source}; --spill needs a directory of a file system that knows O_TMPFILE, such as ext4, xfs, btrfs or tmpfs", directory = directory.display())]
+    Spill {
+        /// Where.
+        directory: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The kernel refused something that the event loop needs.
     #[error("cannot {action}: {source}")]
     System {
@@ -94,6 +108,13 @@ const NICE: i32 = -15;
 /// is logged and does not end it.
 pub fn run(options: Options) -> Result<(), DaemonError> {
     let mut daemon = Daemon::new(&options.socket, options.limits, &options.datapath)?;
+    if let Some(spill) = &options.spill {
+        let file = SpillFile::open(spill).map_err(|source| DaemonError::Spill {
+            directory: spill.directory.clone(),
+            source,
+        })?;
+        daemon.forwarder.engine.set_spill(Box::new(file));
+    }
     daemon.forget = options.forget;
     if let Some(path) = &options.journal {
         daemon.forwarder.restore(path)?;

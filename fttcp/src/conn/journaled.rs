@@ -35,11 +35,15 @@ impl Connection {
     pub(crate) fn journal(&mut self, slot: u32, generation: u32, writer: &mut Writer) {
         self.mark.touched = false;
         if self.mark.generation != generation {
-            if !self.log.is_readable() {
+            let image = (slot, StoredRef::from(&*self));
+            if self.log.spilled() == 0 {
+                writer.put(Kind::Connection, &image, &[]);
+            } else if let Ok(bytes) = postcard::to_allocvec(&image) {
+                writer.put(Kind::Connection, &(), &bytes);
+            } else {
                 self.leave_journal(slot, writer);
                 return;
             }
-            writer.put(Kind::Connection, &(slot, StoredRef::from(&*self)), &[]);
             self.log.take_added();
             self.mark = Mark {
                 generation,

@@ -62,13 +62,7 @@ pub struct Imported {
     pub connections: usize,
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
-    taken: Time,
-    groups: Vec<(u32, GroupImage)>,
-    connections: Vec<(u32, StoredRef<'a>)>,
-}
-
+/// What [`Engine::export`] writes after the version.
 #[derive(Deserialize)]
 struct Read {
     taken: Time,
@@ -118,20 +112,22 @@ impl Engine {
     #[must_use]
     pub fn export(&self, now: Time) -> Vec<u8> {
         let groups = (0..).zip(&self.groups);
-        let mut connections: Vec<_> = self.table.slots().collect();
-        connections.retain(|(_, it)| it.log.is_readable());
-        let written = Written {
-            taken: now,
-            groups: groups
-                .filter_map(|(index, _)| Some((index, self.group_image(index as usize)?)))
-                .collect(),
-            connections: connections
-                .iter()
-                .map(|(slot, connection)| (*slot as u32, (&**connection).into()))
-                .collect(),
-        };
-        // Made of numbers, bytes and strings, of which none is without a form.
-        postcard::to_allocvec(&(VERSION, written)).unwrap_or_default()
+        let groups: Vec<(u32, GroupImage)> = groups
+            .filter_map(|(index, _)| Some((index, self.group_image(index as usize)?)))
+            .collect();
+        let images: Vec<Vec<u8>> = self
+            .table
+            .slots()
+            .filter_map(|(slot, it)| {
+                postcard::to_allocvec(&(slot as u32, StoredRef::from(&*it))).ok()
+            })
+            .collect();
+        // A struct is its fields one after the other, and a list its length and then its items. All else than logs is
+        // made of numbers, bytes and strings, of which none is without a form.
+        let head = (VERSION, now, groups, images.len());
+        let mut bytes = postcard::to_allocvec(&head).unwrap_or_default();
+        bytes.extend(images.into_iter().flatten());
+        bytes
     }
 
     pub(super) fn group_image(&self, index: usize) -> Option<GroupImage> {

@@ -234,18 +234,6 @@ impl StableBuffer {
         }
     }
 
-    /// Whether all of it can be read. Costs as much as reading it.
-    pub(crate) fn is_readable(&self) -> bool {
-        let mut at = self.start();
-        while at < self.from {
-            match self.fetch(at, usize::MAX) {
-                Ok(bytes) => at += bytes.len() as u64,
-                Err(Unreadable) => return false,
-            }
-        }
-        true
-    }
-
     /// What is logged of the `len` bytes from `at` on and is not in memory, with its position.
     ///
     /// # Errors

@@ -153,15 +153,19 @@ static __always_inline int punt(struct __sk_buff *skb, const struct port *port)
 
 /* ---- Records ---- */
 
+/* Hides from the compiler where a value comes from, lest it checks one copy of it and uses another. */
+#define BOUNDED(value) asm volatile("" : "+r"(value))
+
 /* Copies `record.len` bytes from `from` on behind `record` into the ring, in the smallest of some sizes: a
  * reservation's size must be known to the verifier. User space is woken when much is unread, not by each record. */
 #define KEEP_IN(SIZE)                                                                      \
-	if (len <= (SIZE) - sizeof(struct record)) {                                       \
+	BOUNDED(more);                                                                     \
+	if (more < (SIZE) - sizeof(struct record)) {                                       \
 		struct record *room = bpf_ringbuf_reserve(&ring, (SIZE), 0);               \
 		if (!room)                                                                 \
 			return false;                                                      \
 		*room = *record;                                                           \
-		if (bpf_skb_load_bytes(skb, from, room + 1, len)) {                        \
+		if (bpf_skb_load_bytes(skb, from, room + 1, more + 1)) {                   \
 			bpf_ringbuf_discard(room, BPF_RB_NO_WAKEUP);                       \
 			return false;                                                      \
 		}                                                                          \
@@ -171,11 +175,12 @@ static __always_inline int punt(struct __sk_buff *skb, const struct port *port)
 
 static __noinline bool keep(struct __sk_buff *skb, const struct record *record, __u32 from)
 {
-	__u32 len = record->len;
+	/* One less: Linux 6.1 does not conclude from "not 0" that it is at least 1. Of nothing it becomes too much. */
+	__u64 more = (__u64)record->len - 1;
 	struct control *control = settings();
 	__u64 wake = BPF_RB_NO_WAKEUP;
 
-	if (!len || !control)
+	if (!control)
 		return false;
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= control->wake_at)
 		wake = BPF_RB_FORCE_WAKEUP;
@@ -195,6 +200,7 @@ static __noinline bool keep(struct __sk_buff *skb, const struct record *record, 
 static __always_inline bool rewrite(struct __sk_buff *skb, struct segment *segment, const struct change *change)
 {
 	__u32 header[15], len = segment->header_len & 0x3c;
+	__u64 size;
 	__s64 diff;
 
 	__builtin_memcpy(header, segment->header, sizeof(header));
@@ -212,10 +218,13 @@ static __always_inline bool rewrite(struct __sk_buff *skb, struct segment *segme
 			if (edge >= first && edge * 4 < len)
 				header[edge] = bpf_htonl(bpf_ntohl(header[edge]) - change->sack);
 	}
-	if (len < 20)
+	/* 64 bits wide, or what is compared is a copy with its upper half cleared. */
+	size = (((__u64)len - 20) & 0x3c) + 20;
+	BOUNDED(size);
+	if (size > 60)
 		return false;
-	diff = bpf_csum_diff(segment->header, len, header, len, 0);
-	if (diff < 0 || bpf_skb_store_bytes(skb, segment->l4, header, len, 0))
+	diff = bpf_csum_diff(segment->header, size, header, size, 0);
+	if (diff < 0 || bpf_skb_store_bytes(skb, segment->l4, header, size, 0))
 		return false;
 	return !bpf_l4_csum_replace(skb, segment->l4 + 16, 0, diff, 0);
 }
@@ -328,9 +337,11 @@ static __always_inline int tcp(struct __sk_buff *skb, const struct port *port, s
 		return punt(skb, port);
 	segment->header_len = len;
 	if (len > 20) {
-		__u32 options = (len - 20) & 0x3c;
+		__u32 options = len - 20;
 
-		if (!options || bpf_skb_load_bytes(skb, segment->l4 + 20, &segment->header[5], options))
+		/* Kept in one register, so that the verifier of Linux 6.1 knows the bounds where they are used. */
+		BOUNDED(options);
+		if (options < 4 || options > 40 || bpf_skb_load_bytes(skb, segment->l4 + 20, &segment->header[5], options))
 			return punt(skb, port);
 	}
 	pseudo = (__u64)bpf_htonl(total) + bpf_htonl(IPPROTO_TCP_);

@@ -105,6 +105,13 @@ impl fmt::Debug for FastPath {
     }
 }
 
+/// What the kernel's verifier said last: which rule the program breaks. The whole is thousands of lines.
+fn last_words(error: &io::Error, log: &str) -> String {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(12)..];
+    format!("{error}; its verifier said last:\n{}", last.join("\n"))
+}
+
 const MAPS: [&str; 5] = ["ports", "services", "flows", "control", "stats"];
 
 impl FastPath {
@@ -140,8 +147,10 @@ impl FastPath {
             classifier(&mut program, name)?
                 .load()
                 .map_err(|error| match error {
-                    // The verifier's log is for whoever changes the program.
-                    ProgramError::LoadError { io_error, .. } => refused(io_error),
+                    ProgramError::LoadError {
+                        io_error,
+                        verifier_log,
+                    } => FastError::Refused(last_words(&io_error, &verifier_log.to_string())),
                     other => refused(other),
                 })?;
         }

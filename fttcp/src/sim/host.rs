@@ -2,7 +2,7 @@
 //! An end: smoltcp's IP and TCP over an in-memory interface.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -91,6 +91,15 @@ pub(super) struct Host {
     interface: Interface,
     pub(super) sockets: SocketSet<'static>,
     clock_offset: u32,
+    /// By own port and other end.
+    windows: HashMap<(u16, SocketAddr), Window>,
+}
+
+/// The window that a socket has offered last.
+#[derive(Debug, Default)]
+struct Window {
+    scale: u8,
+    right: SeqNumber,
 }
 
 fn instant(now: Time) -> Instant {
@@ -118,6 +127,7 @@ impl Host {
             interface,
             sockets: SocketSet::new(Vec::new()),
             clock_offset: rng.bits() as u32,
+            windows: HashMap::new(),
         }
     }
 
@@ -143,6 +153,7 @@ impl Host {
     }
 
     pub(super) fn deliver(&mut self, mut frame: Vec<u8>) {
+        self.cut_fin(&mut frame);
         if self.challenge(&mut frame).is_none() {
             self.wire.incoming.push_back(frame);
         }
@@ -179,7 +190,41 @@ impl Host {
     }
 
     pub(super) fn sent(&mut self) -> Option<Vec<u8>> {
-        self.wire.outgoing.pop_front()
+        let mut frame = self.wire.outgoing.pop_front()?;
+        self.note_window(&mut frame);
+        Some(frame)
+    }
+
+    fn note_window(&mut self, frame: &mut [u8]) -> Option<()> {
+        let layout = locate(frame).ok()?;
+        let segment = Segment::parse(frame, layout, &Offload::default()).ok()?;
+        let head = segment.head();
+        let window = self.windows.entry((layout.src.port(), layout.dst));
+        let window = window.or_default();
+        let mut scale = window.scale;
+        if head.flags.has(Flags::SYN) {
+            window.scale = head.options.window_scale.unwrap_or(0);
+            scale = 0;
+        }
+        window.right = head.ack + (u32::from(head.window) << scale);
+        Some(())
+    }
+
+    /// smoltcp cuts a segment where its window ends, and takes the FIN after it all the same: its stream would end too
+    /// early. All others ignore it then (RFC 9293 section 3.10.7.4), as the sender of a window that has shrunk relies on.
+    fn cut_fin(&mut self, frame: &mut [u8]) -> Option<()> {
+        let layout = locate(frame).ok()?;
+        let mut segment = Segment::parse(frame, layout, &Offload::default()).ok()?;
+        let head = *segment.head();
+        let window = self.windows.get_mut(&(layout.dst.port(), layout.src))?;
+        if head.flags.has(Flags::SYN) && head.options.window_scale.is_none() {
+            window.scale = 0;
+        }
+        let end = head.seq + segment.payload().len() as u32;
+        if head.flags.has(Flags::FIN) && end.ahead_of(window.right) > 0 {
+            segment.set_flags(head.flags.without(Flags::FIN));
+        }
+        Some(())
     }
 
     /// Whether a socket waits for an acknowledgement, or could send and has not.

@@ -150,6 +150,8 @@ impl Smol {
             let socket = self.host.socket(*handle);
             match death {
                 Death::Closes => socket.close(),
+                // What is over belongs to no process any more.
+                Death::Resets if socket.state() == tcp::State::TimeWait => {}
                 Death::Resets => socket.abort(),
                 Death::Silent | Death::Hangs => {}
             }

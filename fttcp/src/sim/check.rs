@@ -29,7 +29,9 @@ struct Flow {
     /// Everything below this the client has acknowledged.
     client_acked: u64,
     server_isn: Option<SeqNumber>,
-    /// Position after the highest byte that the client was sent; acknowledged to it.
+    /// What the client was sent.
+    said: Logged,
+    /// Position after the highest byte of it; acknowledged to it.
     sent: u64,
     acked: u64,
     scale: u8,
@@ -68,6 +70,9 @@ pub(super) struct Checker {
     flows: HashMap<SocketAddr, Flow>,
     rules: Rules,
     pub(super) violations: Vec<String>,
+    /// Positions in dates at which what a server had said began or ended when it died, in any connection. The rest of
+    /// such a date nobody knows: it comes from another server.
+    pub(super) cuts: Vec<usize>,
 }
 
 impl Checker {
@@ -77,6 +82,7 @@ impl Checker {
             flows: HashMap::new(),
             rules,
             violations: Vec::new(),
+            cuts: Vec::new(),
         }
     }
 
@@ -85,6 +91,10 @@ impl Checker {
         for flow in self.flows.values_mut() {
             flow.moved |= flow.answered;
             flow.moves += 1;
+            let edges = flow.said.edges().map(|edge| edge as usize);
+            let within =
+                edges.filter(|&edge| edge > 0 && self.truth.dates_in(edge - 1, 2).count() > 0);
+            self.cuts.extend(within);
         }
     }
 
@@ -325,6 +335,7 @@ impl Flow {
             data.get(skip..).unwrap_or(&[]),
         );
         self.sent = self.sent.max(end.max(0).unsigned_abs());
+        self.said.insert(at as u64, end.max(0).unsigned_abs());
         if let Some(byte) = truth.wrong_response(at, data) {
             wrong.push(format!("byte {byte} of the stream is wrong"));
         }

@@ -188,6 +188,8 @@ pub struct Outcome {
     pub complete: usize,
     /// The run ended because an end did not retransmit what it must: a defect of smoltcp, not of the engine.
     pub end_stalled: bool,
+    /// Where a date's beginning may be one server's and its end another's: see `check`.
+    pub cuts: Vec<usize>,
     /// What must not happen and did.
     pub violations: Vec<String>,
     /// How many servers were started.
@@ -217,7 +219,7 @@ impl Outcome {
         }
         let truth = truth::Truth::new(&scenario.script);
         for stream in &self.streams {
-            wrong.extend(truth.compare(stream, self.servers).err());
+            wrong.extend(truth.compare(stream, self.servers, &self.cuts).err());
         }
         if wrong.is_empty() {
             Ok(true)

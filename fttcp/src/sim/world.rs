@@ -361,7 +361,7 @@ impl<'a> World<'a> {
             let end = place.end.as_mut().filter(|_| !place.silent);
             stalled |= end.is_some_and(|end| end.stalled(self.now));
         }
-        let mut violations = self.checker.violations;
+        let (cuts, mut violations) = (self.checker.cuts, self.checker.violations);
         violations.extend(self.violations);
         violations.extend(self.client.violations());
         let streams = self.client.clients();
@@ -370,6 +370,7 @@ impl<'a> World<'a> {
             streams: streams.iter().map(|client| client.stream.clone()).collect(),
             complete,
             end_stalled: complete < clients && stalled,
+            cuts,
             violations,
             servers: self.started,
             status: logger.status(self.now, sent).remove(0),

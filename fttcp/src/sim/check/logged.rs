@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Which bytes of a client's stream have come, as ranges: for the checker, so it shares nothing with the stable buffer.
+//! Which bytes of a stream have come, as ranges: for the checker, so it shares nothing with the stable buffer.
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -20,6 +20,11 @@ impl Logged {
     /// Position after the highest byte.
     pub(super) fn end(&self) -> u64 {
         self.ranges.last().map_or(0, |range| range.1)
+    }
+
+    /// Where something begins or ends.
+    pub(super) fn edges(&self) -> impl Iterator<Item = u64> {
+        self.ranges.iter().flat_map(|&(from, to)| [from, to])
     }
 
     pub(super) fn insert(&mut self, from: u64, to: u64) {

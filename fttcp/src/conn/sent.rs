@@ -197,15 +197,18 @@ impl Sent {
         }
     }
 
-    /// The server is dead: what it sent is expected of the replacement, from the start.
-    pub(crate) fn expect_again(&mut self) {
+    /// The server is dead: what it sent is expected of the replacement, from the start. A replacement that was still
+    /// saying it again has sent the client everything below `released`.
+    pub(crate) fn expect_again(&mut self, released: u64) {
         match self {
             Self::Full(full) => {
                 let fresh = Verifier::starting_at(full.verifier.block(), full.verifier.start());
                 let said = std::mem::replace(&mut full.verifier, fresh);
                 let ahead = std::mem::take(&mut full.ahead);
-                full.expected
-                    .get_or_insert_with(|| Expected::new(said, ahead));
+                match &mut full.expected {
+                    Some(expected) => expected.keep(&said, released),
+                    None => full.expected = Some(Expected::new(said, ahead)),
+                }
             }
             Self::Sampled(sampled) => {
                 sampled.retelling =

@@ -124,6 +124,8 @@ impl Sketch {
     /// What stands before `at` does not count any more.
     pub(crate) fn start_at(&mut self, at: u64) {
         self.start = at;
+        // Of what the fast path has forwarded, the client's acknowledgement may tell first.
+        self.end = self.end.max(at);
         self.ranges.retain_mut(|range| match &mut range.content {
             Content::Exact(bytes) => {
                 let gone = at.saturating_sub(range.at).min(bytes.len() as u64);
@@ -345,6 +347,7 @@ impl Retelling {
             from = range.end;
             masked[range].fill(true);
         }
+        keep_fresh(sketch, start, data, &masked, values);
         let first = sketch.ranges.partition_point(|range| range.end() <= start);
         for range in sketch.ranges.iter().skip(first) {
             if range.at >= start + data.len() as u64 {
@@ -422,6 +425,33 @@ impl Retelling {
             self.recent.drain(..surplus);
         }
         Ok(())
+    }
+}
+
+/// Keeps the masked values that are generated now: where nothing is known of what had been sent, this is what the
+/// client gets, and another replacement must not say otherwise. In front: what is known from before counts more.
+fn keep_fresh(
+    sketch: &Sketch,
+    at: u64,
+    data: &[u8],
+    masked: &[bool],
+    values: &mut VecDeque<Value>,
+) {
+    let mut from = 0;
+    for run in masked.chunk_by(|a, b| a == b) {
+        let to = from + run.len();
+        let fresh = Value {
+            at: at + from as u64,
+            bytes: data[from..to].to_vec(),
+        };
+        let within = |start, end| start <= fresh.at && fresh.end() <= end;
+        let mut sent = sketch.ranges.iter();
+        let known = sent.any(|range| within(range.at, range.end()))
+            || values.iter().any(|old| within(old.at, old.end()));
+        if run[0] && !known {
+            values.push_front(fresh);
+        }
+        from = to;
     }
 }
 

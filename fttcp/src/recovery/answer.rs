@@ -70,7 +70,7 @@ impl Connection {
         if let Some(outbound) = &mut self.outbound {
             outbound.south_port = south_port;
         }
-        self.sent.expect_again();
+        self.sent.expect_again(self.released());
         let provisional = !alone || self.sent.expected_end() > 0;
         if let Some(recovery) = &mut self.recovery {
             recovery.provisional = provisional;

@@ -227,18 +227,18 @@ impl Connection {
         }
     }
 
+    /// Everything below that has been said again was sent to the client, if it needed it.
+    pub(super) fn released(&self) -> u64 {
+        match &self.recovery {
+            Some(recovery) if !recovery.held.is_empty() => recovery.held_at,
+            _ => self.sent.end(),
+        }
+    }
+
     /// The replacement sent again what it had sent: so must the client get it, as far as it is proven and needed.
     fn repeat_to_client(&mut self, at: u64, data: &[u8], cx: &mut Context<'_>) {
-        let Some(recovery) = &self.recovery else {
-            return;
-        };
         let end = at + data.len() as u64;
-        let released = if recovery.held.is_empty() {
-            self.sent.end()
-        } else {
-            recovery.held_at
-        };
-        let (from, to) = (at.max(self.server.una), end.min(released));
+        let (from, to) = (at.max(self.server.una), end.min(self.released()));
         if from < to {
             let bytes = data[(from - at) as usize..(to - at) as usize].to_vec();
             self.send_data(from, bytes, cx);

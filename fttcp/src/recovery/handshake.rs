@@ -88,7 +88,7 @@ impl Connection {
     /// The handshake is done; `right`: the right edge of the replacement's receive window. False: the log cannot be
     /// read, and the connection is lost.
     pub(super) fn begin_replay(&mut self, right: u64, cx: &mut Context<'_>) -> bool {
-        self.sent.expect_again();
+        self.sent.expect_again(self.released());
         if self.rewind_plugin().is_err() {
             self.unreadable(cx);
             return false;

@@ -138,7 +138,7 @@ impl Connection {
 
     /// `earlier`: the replacement's initial sequence number in an earlier attempt.
     fn begin_recovery(&mut self, earlier: Option<SeqNumber>, cx: &mut Context<'_>) {
-        self.sent.expect_again();
+        self.sent.expect_again(self.released());
         self.recovery = Some(Box::new(Recovery {
             phase: Phase::Handshake,
             give_up: cx.now.after(GIVE_UP),

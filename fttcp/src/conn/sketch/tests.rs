@@ -89,3 +89,29 @@ fn memory_is_bounded_over_many_answers() {
         .count();
     assert!(exact <= 2, "{exact} ranges are kept as they were");
 }
+
+/// The head was lost on its way from the first server; what a second says in its place is what a third must say.
+#[test]
+fn date_that_was_not_sent_is_kept_when_it_is_told() {
+    let sent = stream("10:00", 3000);
+    let mut sketch = Sketch::default();
+    sketch.capture(1024);
+    sketch.feed(100, &sent[100..]);
+    let mut values = VecDeque::new();
+    for date in ["11:11", "22:22"] {
+        let mut retelling = Retelling::new(0, sketch.end());
+        let said = stream(date, 3000);
+        let told = retelling.compare(&sketch, &masks(), &said, &mut values);
+        assert_eq!(told, Ok(()));
+    }
+    assert_eq!(values.len(), 1);
+    assert_eq!(values[0].bytes, b" 11:11");
+}
+
+#[test]
+fn start_may_lie_beyond_what_was_seen() {
+    let mut sketch = sketched(&stream("10:00", 1000), 0);
+    sketch.start_at(5000);
+    assert!(sketch.is_sound());
+    assert_eq!((sketch.start(), sketch.end()), (5000, 5000));
+}

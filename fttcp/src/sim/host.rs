@@ -106,6 +106,11 @@ fn instant(now: Time) -> Instant {
     Instant::from_micros(now.0.cast_signed())
 }
 
+fn remote_of(socket: &tcp::Socket<'_>) -> Option<SocketAddr> {
+    let remote = socket.remote_endpoint()?;
+    Some(SocketAddr::new(remote.addr.into(), remote.port))
+}
+
 impl Host {
     pub(super) fn new(spec: HostSpec, now: Time) -> Self {
         let mut wire = Wire {
@@ -165,13 +170,18 @@ impl Host {
         let layout = locate(frame).ok()?;
         let known = self.sockets.iter().any(|(_, socket)| {
             let smoltcp::socket::Socket::Tcp(socket) = socket;
-            let remote = socket.remote_endpoint();
-            let same =
-                remote.is_some_and(|end| SocketAddr::new(end.addr.into(), end.port) == layout.src);
-            same && (socket.may_recv() || socket.may_send())
+            remote_of(socket) == Some(layout.src) && (socket.may_recv() || socket.may_send())
         });
         let mut segment = Segment::parse(frame, layout, &Offload::default()).ok()?;
         let flags = segment.head().flags;
+        let opening = self.sockets.iter().any(|(_, socket)| {
+            let smoltcp::socket::Socket::Tcp(socket) = socket;
+            socket.state() == tcp::State::SynReceived && remote_of(socket) == Some(layout.src)
+        });
+        if opening && flags.has(Flags::SYN) {
+            // smoltcp would give it to another socket that listens, and have the connection twice.
+            return Some(());
+        }
         if !known || !flags.has(Flags::SYN) || flags.has(Flags::ACK) {
             return None;
         }

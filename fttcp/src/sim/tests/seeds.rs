@@ -84,7 +84,8 @@ fn habits(rng: &mut Rng, buffer: usize) -> Habits {
         let value = rng.below(most);
         rng.permille(often).then_some(value)
     };
-    let window = sometimes(rng, 50, 3000).map_or(usize::MAX, |window| 1 + window as usize);
+    // Byte by byte, an answer takes longer than a run may.
+    let window = sometimes(rng, 50, 3000).map_or(usize::MAX, |window| 16.max(1 + window as usize));
     // A step of the window must not be more than the window.
     let most = buffer.min(window).ilog2().saturating_sub(2).clamp(1, 10);
     Habits {

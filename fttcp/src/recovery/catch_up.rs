@@ -39,7 +39,11 @@ impl Connection {
             return Verdict::Drop;
         }
         if head.flags.has(Flags::SYN) {
-            self.ack_replacement(cx);
+            if self.is_other_answer(&head) {
+                self.handshake_from_server(&head, cx);
+            } else {
+                self.ack_replacement(cx);
+            }
             return Verdict::Drop;
         }
         if self.in_pause() {

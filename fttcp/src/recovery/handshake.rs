@@ -85,6 +85,20 @@ impl Connection {
         }
     }
 
+    /// Whether this answers the SYN otherwise than what was taken for the answer, and nothing has come of that: it was
+    /// to an earlier SYN, of an attempt that was reset.
+    pub(super) fn is_other_answer(&self, head: &Head) -> bool {
+        let untouched = |map: &Mapping| {
+            let una = self.recovery.as_ref().map(|recovery| recovery.fed_una);
+            map.next == map.first && una == Some(self.log.start())
+        };
+        self.outbound.is_none()
+            && head.flags.has(Flags::ACK)
+            && self.map.as_ref().is_some_and(|map| {
+                untouched(map) && head.seq != SeqNumber::at(map.isn, self.replay_from) - 1
+            })
+    }
+
     /// The handshake is done; `right`: the right edge of the replacement's receive window. False: the log cannot be
     /// read, and the connection is lost.
     pub(super) fn begin_replay(&mut self, right: u64, cx: &mut Context<'_>) -> bool {

@@ -158,3 +158,19 @@ fn trap_31_connections_are_opened_again_in_the_order_in_which_they_began() {
     let ports: Vec<u16> = sent.0.iter().filter_map(sources).collect();
     assert_eq!(ports, [5002, 5003, 4999]);
 }
+
+/// The first answer was to a SYN of an attempt that was reset; the replacement repeats the true one.
+#[test]
+fn trap_19_late_answer_of_an_earlier_attempt_gives_way_to_the_true_one() {
+    let mut bench = Bench::new();
+    distant(&mut bench, Duration::from_micros(900));
+    assert_eq!(adopt(&mut bench, 5, 40, 7)[1].data, b"GET");
+    let sent = adopt(&mut bench, 900, 41, 7);
+    assert_eq!((sent[0].port, sent[0].head.ack.0), (STANDBY, 901));
+    assert_eq!(sent[1].data, b"GET");
+    // Once it is confirmed, no other answer counts.
+    let say = Say::new(901, bench.c(3), ACK).stamp(42, 101);
+    bench.say(STANDBY, &say);
+    let sent = adopt(&mut bench, 5, 43, 7);
+    assert!(sent.iter().all(|seen| seen.head.ack.0 == 901), "{sent:?}");
+}

@@ -268,20 +268,20 @@ fn by_seed(test: &'static str, family: Family, (shard, shards): (u64, u64), seed
 
 #[test]
 fn lossy_smoltcp() {
-    by_seed("lossy_smoltcp", Family::Smoltcp, (0, 1), 20_000);
+    by_seed("lossy_smoltcp", Family::Smoltcp, (0, 1), 34_000);
 }
 
 #[test]
 fn lossy_mixed() {
-    by_seed("lossy_mixed", Family::Mixed, (0, 1), 2_000);
+    by_seed("lossy_mixed", Family::Mixed, (0, 1), 19_000);
 }
 
 #[test]
 fn lossy_scripted_even() {
-    by_seed("lossy_scripted", Family::Scripted, (0, 2), 12_000);
+    by_seed("lossy_scripted", Family::Scripted, (0, 2), 25_900);
 }
 
 #[test]
 fn lossy_scripted_odd() {
-    by_seed("lossy_scripted", Family::Scripted, (1, 2), 5_000);
+    by_seed("lossy_scripted", Family::Scripted, (1, 2), 18_000);
 }

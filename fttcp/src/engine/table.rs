@@ -2,6 +2,9 @@
 //! The connections: found by their two ends, kept in slots, woken in order of time. One that has been quiet for a
 //! while is kept as its image (`dormant`) until someone wants it.
 
+mod changes;
+mod timers;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -10,10 +13,11 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
+use changes::Changes;
+
 use super::dormant::Dormant;
 use crate::conn::{Connection, State};
 use crate::frame::Time;
-use crate::journal::Mark;
 use crate::stable::Budget;
 
 /// A connection's name: the same two ends may exist in two groups.
@@ -69,59 +73,7 @@ pub(super) struct Table {
     journal: Option<Changes>,
 }
 
-/// What the journal has to be told.
-#[derive(Debug, Default)]
-struct Changes {
-    touched: Vec<usize>,
-    gone: Vec<usize>,
-    /// A change of these must be written before the next frame is sent.
-    urgent: bool,
-}
-
 impl Table {
-    /// From now on, changes are noted for the journal; it has nothing of any connection.
-    pub(super) fn start_journal(&mut self) {
-        self.journal = Some(Changes::default());
-        for slot in &mut self.slots {
-            match slot {
-                Slot::Empty => {}
-                Slot::Awake(connection) => connection.mark = Mark::default(),
-                Slot::Dormant(dormant) => dormant.journal = 0,
-            }
-        }
-    }
-
-    pub(super) fn stop_journal(&mut self) {
-        self.journal = None;
-    }
-
-    /// What this turn changes must be in the journal before its frame leaves.
-    pub(super) fn urgent(&mut self) {
-        if let Some(journal) = &mut self.journal {
-            journal.urgent = true;
-        }
-    }
-
-    pub(super) fn take_urgent(&mut self) -> bool {
-        let journal = self.journal.as_mut();
-        journal.is_some_and(|journal| std::mem::take(&mut journal.urgent))
-    }
-
-    /// A slot whose connection may have changed.
-    pub(super) fn next_touched(&mut self) -> Option<usize> {
-        self.journal.as_mut()?.touched.pop()
-    }
-
-    pub(super) fn has_touched(&self) -> bool {
-        let journal = self.journal.as_ref();
-        journal.is_some_and(|journal| !journal.touched.is_empty())
-    }
-
-    /// A slot whose connection was forgotten.
-    pub(super) fn next_gone(&mut self) -> Option<usize> {
-        self.journal.as_mut()?.gone.pop()
-    }
-
     /// A connection, without giving it a turn.
     pub(super) fn peek(&mut self, slot: usize) -> Option<&mut Connection> {
         match self.slots.get_mut(slot)? {
@@ -453,108 +405,6 @@ impl Table {
             };
             Some((slot, seen))
         })
-    }
-
-    /// The connection may have changed in what the journal keeps.
-    pub(super) fn touch(&mut self, slot: usize) {
-        if let Some(journal) = &mut self.journal
-            && let Some(Slot::Awake(connection)) = self.slots.get_mut(slot)
-            && !connection.mark.touched
-        {
-            connection.mark.touched = true;
-            journal.touched.push(slot);
-        }
-    }
-
-    /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,
-    /// never late.
-    pub(super) fn schedule(&mut self, slot: usize) {
-        self.touch(slot);
-        if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
-            let holds = connection.memory();
-            self.budget.settle(&mut connection.account, holds);
-            let due = connection.deadline();
-            let due = due.min(connection.active.after(self.doze));
-            if connection.wake.is_none_or(|wake| due < wake) {
-                connection.wake = Some(due);
-                self.wakes.push(Reverse((due, slot as u32)));
-            }
-        }
-    }
-
-    /// A connection for which something is due. Those that have been quiet are put to sleep.
-    /// `settle`: does what can be done before a connection is put to sleep.
-    pub(super) fn pop_due(&mut self, now: Time, settle: impl Fn(&mut Connection)) -> Option<usize> {
-        let doze = self.doze;
-        while let Some(&Reverse((due, slot))) = self.wakes.peek() {
-            if due > now {
-                return None;
-            }
-            self.wakes.pop();
-            let slot = slot as usize;
-            let wake = match self.slots.get(slot) {
-                Some(Slot::Awake(connection)) => connection.wake,
-                Some(Slot::Dormant(dormant)) => Some(dormant.wake),
-                Some(Slot::Empty) | None => continue,
-            };
-            if wake != Some(due) {
-                continue;
-            }
-            let Some(connection) = self.get(slot) else {
-                continue;
-            };
-            connection.wake = None;
-            if connection.deadline() <= now {
-                return Some(slot);
-            }
-            if connection.active.after(doze) <= now {
-                settle(connection);
-            }
-            if !self.put_to_sleep(slot, now) {
-                self.schedule_later(slot, now);
-            }
-        }
-        None
-    }
-
-    /// As [`Table::schedule`], of a connection that cannot sleep now: it is asked again after a while.
-    fn schedule_later(&mut self, slot: usize, now: Time) {
-        if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
-            let quiet = connection.active.after(self.doze);
-            let again = if quiet > now {
-                quiet
-            } else {
-                now.after(self.doze)
-            };
-            let due = connection.deadline().min(again);
-            connection.wake = Some(due);
-            self.wakes.push(Reverse((due, slot as u32)));
-        }
-    }
-
-    /// Keeps a connection as its image if it has been quiet for long enough. False: it stays awake.
-    fn put_to_sleep(&mut self, slot: usize, now: Time) -> bool {
-        let Some(Slot::Awake(connection)) = self.slots.get(slot) else {
-            return false;
-        };
-        if connection.active.after(self.doze) > now {
-            return false;
-        }
-        let (north, south) = Self::keys(connection);
-        let wake = connection.deadline();
-        let dormant = Dormant::new(connection, north, wake).filter(|_| north == south);
-        let Some(mut dormant) = dormant else {
-            return false;
-        };
-        let memory = dormant.memory();
-        self.budget.settle(&mut dormant.account, memory);
-        self.slots[slot] = Slot::Dormant(Box::new(dormant));
-        self.wakes.push(Reverse((wake, slot as u32)));
-        true
-    }
-
-    pub(super) fn next_wake(&self) -> Option<Time> {
-        self.wakes.peek().map(|&Reverse((due, _))| due)
     }
 }
 

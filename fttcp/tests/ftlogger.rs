@@ -2,7 +2,7 @@
 //! `ftlogger` as its user meets it: help, errors, exit codes, and a daemon that starts and ends.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -24,7 +24,7 @@ fn path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("ftlogger-test-{}-{name}", std::process::id()))
 }
 
-/// A daemon without groups, which is killed if the test fails.
+/// A daemon without groups, which is told to end when the test does.
 struct Daemon {
     child: Child,
     socket: PathBuf,
@@ -42,9 +42,17 @@ impl Daemon {
             .expect("ftlogger starts");
         let mut log = BufReader::new(child.stderr.take().expect("standard error"));
         let mut line = String::new();
-        log.read_line(&mut line).expect("a line");
-        assert!(line.contains("listening at"), "{line}");
+        // First it says which data path it has, and why.
+        while !line.contains("listening at") {
+            let read = log.read_line(&mut line).expect("a line");
+            assert!(read > 0, "it ended: {line}");
+        }
         Self { child, socket, log }
+    }
+
+    fn pid(&self) -> Pid {
+        let id = i32::try_from(self.child.id()).expect("a process number");
+        Pid::from_raw(id).expect("not 0")
     }
 
     fn ask(&self, args: &[&str]) -> Output {
@@ -55,9 +63,17 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.socket);
+        // Asked to end it removes its maps from the BPF file system, which a kill would leave there.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process(self.pid(), Signal::TERM);
+            let _ = self.child.wait();
+        }
+        // The journal stays, for the next logger at this socket; there is none.
+        let journal = self.socket.with_extension("journal");
+        let lock = journal.with_extension("journal.lock");
+        for file in [&self.socket, &journal, &lock] {
+            let _ = fs::remove_file(file);
+        }
     }
 }
 
@@ -125,14 +141,14 @@ fn second_logger_at_the_same_socket_is_refused() {
 fn termination_ends_it_cleanly() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut daemon = Daemon::start("ends");
-        let pid = i32::try_from(daemon.child.id())
-            .ok()
-            .and_then(Pid::from_raw);
-        kill_process(pid.expect("a process"), signal).expect("sent");
+        kill_process(daemon.pid(), signal).expect("sent");
         assert!(daemon.child.wait().expect("ended").success());
         assert!(!daemon.socket.exists());
-        let mut last = String::new();
-        daemon.log.read_line(&mut last).expect("a line");
-        assert!(last.contains("ending"), "{last}");
+        let mut rest = String::new();
+        daemon
+            .log
+            .read_to_string(&mut rest)
+            .expect("its last lines");
+        assert!(rest.contains("ending"), "{rest}");
     }
 }

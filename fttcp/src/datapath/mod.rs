@@ -344,6 +344,9 @@ impl Ports {
     }
 }
 
+/// No interface has this index: what is sent there is dropped.
+const NOWHERE: u32 = 0;
+
 impl Output for Ports {
     fn log(&mut self, log: Log<'_>) {
         if let Some(journal) = &mut self.journal {
@@ -373,7 +376,8 @@ impl Output for Ports {
             Route::Closed => fast.close_port(here),
             Route::Forward { to, group, side } => match self.open.get(&to) {
                 Some(peer) => fast.join(here, peer.index, group, side),
-                None => fast.close_port(here),
+                // What comes must still be known and logged: nobody says an acknowledgement or a window twice.
+                None => fast.join(here, NOWHERE, group, side),
             },
         }
     }

@@ -192,13 +192,15 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 		/* Out of window, or said before: it may not be said otherwise, which user space compares. */
 		if (len && logged && (before(flow->server_right + SLACK, end) || before(seq, flow->client_next)))
 			goto punt;
-		if (!before(flow->server_next, segment->ack)) {
-			raise(&flow->server_una, segment->ack);
+		/* What no server would believe teaches nothing; it may be forged. */
+		if (!before(end + 1, flow->client_acked) && !before(flow->server_right + SLACK, seq) &&
+		    !before(flow->server_next, segment->ack) && !before(segment->ack, flow->server_una)) {
+			flow->server_una = segment->ack;
 			raise(&flow->client_right,
 			      segment->ack + ((__u32)segment->window << (flow->client_scale & 31)));
+			if (stamped)
+				raise(&flow->client_tsval, tsval);
 		}
-		if (stamped)
-			raise(&flow->client_tsval, tsval);
 		if (len && logged && before(flow->client_next, end)) {
 			record->kind = 1;
 			record->len = len;
@@ -288,7 +290,11 @@ static __always_inline enum action finish(struct flow *flow, const struct segmen
 			flow->flags |= FLAG_CAPTURING;
 		}
 		if (mapped) {
-			__u32 known = before(flow->present_next, segment->ack) ? flow->present_next : segment->ack;
+			__u32 known = segment->ack;
+
+			/* What nobody has sent must not become a number that the server believes. */
+			if (before(flow->present_next, known) && !before(flow->server_next, known))
+				known = flow->present_next;
 
 			change->seq = seq;
 			change->ack = known - flow->seq_delta;

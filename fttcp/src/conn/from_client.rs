@@ -2,7 +2,7 @@
 //! What a client's segment changes. Its data is logged first and forwarded then.
 
 use super::clock::newer;
-use super::{Connection, Context, State, Verdict};
+use super::{Connection, Context, Mapping, State, Verdict};
 use crate::stable::Unreadable;
 use crate::wire::{Flags, Segment, SeqNumber};
 
@@ -107,8 +107,12 @@ impl Connection {
         }
         // It is heard: nobody need be told again.
         self.kick = None;
+        // A client says an old number only in what was overtaken, of which the clock is old, too; or it is forged, and no
+        // TCP believes the clock (RFC 5961 section 5).
+        let mut old = false;
         if head.flags.has(Flags::ACK) {
             let ack = head.ack.position(self.server.isn, self.server.una);
+            old = ack < self.server.una.cast_signed();
             let inbound = self.protected && self.outbound.is_none();
             if inbound && ack > self.server.next().cast_signed() {
                 // It acknowledges what was never sent: likewise.
@@ -130,6 +134,7 @@ impl Connection {
             }
         }
         if let Some(stamps) = head.options.timestamps
+            && !old
             && (silent || newer(stamps.value, self.client.tsval))
         {
             self.client.tsval = stamps.value;
@@ -294,6 +299,19 @@ impl Connection {
         Verdict::Forward
     }
 
+    /// What the client acknowledges, as the present server numbers it: never what this one has not sent yet, nor what an
+    /// earlier one had sent. What nobody had sent, or long ago, must not become a number that the server believes.
+    fn ack_for_server(&self, map: &Mapping, ack: SeqNumber) -> SeqNumber {
+        let una = self.server.una.cast_signed();
+        let at = ack.position(self.server.isn, self.server.una);
+        let oldest = una - (i64::from(u16::MAX) << self.client_scale());
+        if at < oldest || at > self.server.next().cast_signed() {
+            return ack - self.delta_seq();
+        }
+        let known = at.min(map.next.cast_signed()).max(map.first.cast_signed());
+        SeqNumber::at(map.isn, known.unsigned_abs())
+    }
+
     /// Rewrites the client's segment for the present server. Without a mapping it stays untouched.
     fn rewrite_for_server(&self, segment: &mut Segment<'_>) {
         let Some(map) = self.map else {
@@ -301,11 +319,7 @@ impl Connection {
         };
         let head = *segment.head();
         if head.flags.has(Flags::ACK) {
-            let ack = head.ack.position(self.server.isn, self.server.una);
-            // Never acknowledge what this server has not sent yet, nor what an earlier one had sent.
-            let ack = ack.min(map.next.cast_signed());
-            let ack = ack.max(map.first.cast_signed()).unsigned_abs();
-            segment.set_ack(SeqNumber::at(map.isn, ack));
+            segment.set_ack(self.ack_for_server(&map, head.ack));
         }
         let (seq_delta, ts_delta) = self.peer_deltas();
         segment.set_seq(head.seq + seq_delta);

@@ -106,15 +106,19 @@ fn from_client(
     if len > 0 && logged && (out_of_window || again) {
         return Action::Punt;
     }
-    if !before(state.server_next, ack) {
-        raise(&mut state.server_una, ack);
+    // What no server would believe teaches nothing (RFC 9293 section 3.10.7.4, RFC 5961 section 5); it may be forged.
+    let in_window = !before(end.wrapping_add(1), state.client_acked)
+        && !before(state.server_right.wrapping_add(SLACK), seq);
+    let answers = !before(state.server_next, ack) && !before(ack, state.server_una);
+    if in_window && answers {
+        state.server_una = ack;
         raise(
             &mut state.client_right,
             ack.wrapping_add(u32::from(head.window) << state.scales[0]),
         );
-    }
-    if state.flags & flag::STAMPED != 0 {
-        raise(&mut state.client_tsval, value);
+        if state.flags & flag::STAMPED != 0 {
+            raise(&mut state.client_tsval, value);
+        }
     }
     if len > 0 && before(state.client_next, end) {
         let kept = !logged
@@ -140,11 +144,9 @@ fn from_client(
         state.flags |= flag::CAPTURING;
     }
     if state.flags & flag::MAPPED != 0 {
-        let known = if before(state.present_next, ack) {
-            state.present_next
-        } else {
-            ack
-        };
+        // What nobody has sent must not become a number that the server believes.
+        let told = before(state.present_next, ack) && !before(state.server_next, ack);
+        let known = if told { state.present_next } else { ack };
         segment.set_ack(SeqNumber(known.wrapping_sub(state.seq_delta)));
         segment.shift_sack(state.seq_delta);
         let (delta, first) = (state.ts_delta, state.ts_first);

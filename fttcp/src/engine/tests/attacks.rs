@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What strangers may send: floods, storms, injections. Each costs a bounded part of memory and a bounded answer.
 
-use super::moving::{NEW_HEAD, adopt, orphan};
+use super::moving::{HEAD, NEW_HEAD, adopt, orphan};
 use super::*;
 
 const LIMIT: usize = 100;
@@ -186,4 +186,24 @@ fn attack_forged_data_beyond_a_gap_does_not_hold_a_failover_up() {
     bench.wait(Duration::from_secs(3));
     assert_eq!(bench.state(), "established");
     assert_eq!(bench.counters().recovered, 1);
+}
+
+#[test]
+fn attack_forged_acknowledgement_does_not_become_one_that_a_replacement_believes() {
+    let mut bench = Bench::new();
+    orphan(&mut bench, 7, 0);
+    adopt(&mut bench, 5, 40, 7);
+    let again = Say::new(6, bench.c(3), PUSH).stamp(41, 103);
+    bench.say(STANDBY, &again.data(NEW_HEAD));
+    let (una, far) = (bench.s(HEAD.len() as u32), 1 << 30);
+    let mut told = |ack| {
+        let seen = bench.say(NORTH, &Say::new(bench.c(3), ack, ACK).stamp(104, 7005));
+        seen[0].head.ack.0
+    };
+    let known = told(una);
+    assert_eq!(known, 6 + HEAD.len() as u32);
+    for forged in [una.wrapping_add(far), una.wrapping_sub(far)] {
+        let shift = forged.wrapping_sub(una);
+        assert_eq!(told(forged), known.wrapping_add(shift));
+    }
 }

@@ -106,11 +106,12 @@ fn forged_segments_leave_no_trace_in_what_is_kept() {
     let answered = Say::new(bench.s(0), bench.c(0), PUSH).stamp(7001, 101);
     bench.say(ACTIVE, &answered.data(b"hello"));
     let (far, clock) = (1 << 30, 101 + (1 << 30));
-    // From outside the window; of what was never sent.
+    // From outside the window; of what was never sent; of what was sent long ago.
     for say in [
         Say::new(bench.c(far), bench.s(5), ACK),
         Say::new(bench.c(far), bench.s(5), PUSH).data(b"poison"),
         Say::new(bench.c(0), bench.s(far), PUSH).data(b"poison"),
+        Say::new(bench.c(0), bench.s(0).wrapping_sub(far), ACK),
     ] {
         bench.say(NORTH, &say.stamp(clock, 7001));
     }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sketch::SketchDelta;
 use super::verify::VerifierDelta;
 use super::{Connection, Sent, StoredRef};
 use crate::journal::{Kind, Mark, State, Writer};
@@ -18,7 +19,7 @@ pub(crate) struct SentMark {
     end: u64,
     /// Up to where it is captured, and up to where the plug-in was shown it (sampled).
     captured: (u64, u64),
-    /// How often the sketch had changed (sampled), or how many bytes lay beyond a gap (full).
+    /// The sketch has changed since it was written (sampled), or how many bytes lay beyond a gap (full).
     changes: u32,
 }
 
@@ -28,6 +29,8 @@ pub(crate) enum SentDelta {
     Full(VerifierDelta),
     /// The ends of the sketch, and up to where the plug-in was shown the stream.
     Sampled((u64, u64), u64),
+    /// What the sketch has gained, and up to where the plug-in was shown the stream.
+    Sketch(SketchDelta, u64),
 }
 
 impl Connection {
@@ -45,6 +48,7 @@ impl Connection {
                 return;
             }
             self.log.take_added();
+            self.sent.note_written();
             self.mark = Mark {
                 generation,
                 sent: self.sent.mark(),
@@ -105,6 +109,8 @@ impl Connection {
             Some(delta) => writer.put(Kind::SentDelta, &(slot, delta), &[]),
             None => writer.put(Kind::Sent, &(slot, &self.sent), &[]),
         };
+        self.sent.note_written();
+        self.mark.sent = self.sent.mark();
     }
 }
 
@@ -114,7 +120,8 @@ impl Sent {
             Self::Full(full) => ((0, 0), full.ahead.len() as u32),
             Self::Sampled(sampled) => {
                 let (_, capture_to) = sampled.sketch.ends();
-                ((capture_to, sampled.shown), sampled.sketch.changes())
+                let changes = u32::from(sampled.sketch.is_changed());
+                ((capture_to, sampled.shown), changes)
             }
         };
         SentMark {
@@ -128,20 +135,19 @@ impl Sent {
 
     /// What has changed between the two; `None`: too much, or in too rare a way.
     fn delta(&self, before: &SentMark, now: &SentMark) -> Option<SentDelta> {
-        if now.expects
-            || before.expects
-            || now.changes != before.changes
-            || now.start != before.start
-            || now.end < before.end
-        {
+        if now.expects || before.expects || now.start != before.start || now.end < before.end {
             return None;
         }
         match self {
             Self::Full(full) => {
-                (now.changes == 0).then(|| SentDelta::Full(full.verifier.since(before.end)))
+                let in_order = now.changes == 0 && before.changes == 0;
+                in_order.then(|| SentDelta::Full(full.verifier.since(before.end)))
+            }
+            Self::Sampled(sampled) if now.changes == 0 => {
+                Some(SentDelta::Sampled(sampled.sketch.ends(), sampled.shown))
             }
             Self::Sampled(sampled) => {
-                Some(SentDelta::Sampled(sampled.sketch.ends(), sampled.shown))
+                Some(SentDelta::Sketch(sampled.sketch.delta(), sampled.shown))
             }
         }
     }
@@ -154,8 +160,19 @@ impl Sent {
                 sampled.sketch.set_ends(ends);
                 sampled.shown = shown;
             }
+            (Self::Sampled(sampled), SentDelta::Sketch(delta, shown)) => {
+                sampled.shown = shown;
+                return sampled.sketch.apply(delta);
+            }
             _ => return false,
         }
         true
+    }
+
+    /// All of it is in the journal.
+    fn note_written(&mut self) {
+        if let Self::Sampled(sampled) = self {
+            sampled.sketch.note_written();
+        }
     }
 }

@@ -170,6 +170,7 @@ impl Connection {
                 self.server.una = una.max(record.seen);
                 self.server.end = end.max(record.seen);
                 if record.seen > una {
+                    self.sent.prune(record.seen, &cx.service.masks);
                     self.consider_truncation(cx);
                 }
                 self.log_from(record.at, record.seen, record.data, cx);

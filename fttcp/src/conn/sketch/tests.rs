@@ -2,6 +2,7 @@
 //! What is remembered by parts, and told again.
 
 use super::*;
+use crate::conn::verify::{Divergence, Value};
 
 fn masks() -> Masks {
     Masks::new(&["Date".to_owned()])
@@ -114,4 +115,48 @@ fn start_may_lie_beyond_what_was_seen() {
     sketch.start_at(5000);
     assert!(sketch.is_sound());
     assert_eq!((sketch.start(), sketch.end()), (5000, 5000));
+}
+
+#[test]
+fn changes_bring_another_sketch_to_where_this_one_is() {
+    let bytes = stream("10:00", 120_000);
+    let mut live = Sketch::default();
+    let mut written = Sketch::default();
+    let mut at = 0;
+    for (turn, answer) in bytes.chunks(1700).enumerate() {
+        // Answers longer and shorter than what is captured of them, copied out by the fast path or seen here, in
+        // order or not; acknowledged late.
+        live.capture(1024);
+        let (cut, end) = (answer.len() / 3, at + answer.len() as u64);
+        if turn % 5 == 3 {
+            live.captured(at + cut as u64, &answer[cut..cut + 300]);
+            live.captured(at, &answer[..cut]);
+            live.advance(end, end);
+        } else {
+            live.feed(at, &answer[..cut]);
+            live.feed(at + cut as u64, &answer[cut..]);
+        }
+        at = end;
+        if turn % 3 == 1 {
+            live.prune(at - 1700, &masks());
+        }
+        if turn % 4 != 2 {
+            assert!(live.is_changed());
+            assert!(written.apply(live.delta()));
+            live.note_written();
+            assert!(!live.is_changed());
+            let whole = |sketch: &Sketch| {
+                let mut sketch = sketch.clone();
+                sketch.prune(u64::MAX, &masks());
+                postcard::to_allocvec(&sketch).unwrap()
+            };
+            assert_eq!(whole(&written), whole(&live), "after answer {turn}");
+        }
+    }
+    live.note_written();
+    let small = postcard::to_allocvec(&live.delta()).unwrap().len();
+    assert!(
+        small < 32,
+        "nothing has changed, and that takes {small} bytes"
+    );
 }

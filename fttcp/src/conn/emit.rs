@@ -108,7 +108,7 @@ impl Connection {
         let window = (room >> scale) + u64::from(withheld);
         let timestamps = self.stamped().then(|| Timestamps {
             value: self.client.tsval.wrapping_add(self.peer_deltas().1),
-            echo: self.map.map_or(0, |map| map.ts_last),
+            echo: self.map.map_or(self.server.tsval, |map| map.ts_last),
         });
         SegmentRepr {
             src: self.path.client,

@@ -111,6 +111,7 @@ impl Connection {
         // TCP believes the clock (RFC 5961 section 5).
         let mut old = false;
         if head.flags.has(Flags::ACK) {
+            self.settle_offer(head.ack, cx);
             let ack = head.ack.position(self.server.isn, self.server.una);
             old = ack < self.server.una.cast_signed();
             let inbound = self.protected && self.outbound.is_none();

@@ -10,7 +10,7 @@
 //! only after the SYN has left is told at hand-over by a fabricated error.
 
 use super::{Connection, Context, State, Verdict};
-use crate::wire::{IcmpError, IcmpKind, SeqNumber, TooBigRepr};
+use crate::wire::{Flags, IcmpError, IcmpKind, SeqNumber, TooBigRepr};
 
 /// Least MTU believed. IPv6 has none below (RFC 8200 section 5); for IPv4 Linux believes none below
 /// (`net.ipv4.route.min_pmtu`), because small ones are a known attack (RFC 5927 section 7.1).
@@ -34,9 +34,9 @@ impl Connection {
             return Verdict::Forward;
         }
         let verdict = if about_server {
-            self.icmp_about_server(error, frame)
+            self.icmp_about_server(error, frame, cx)
         } else {
-            self.icmp_about_client(error, frame)
+            self.icmp_about_client(error, frame, cx)
         };
         if verdict == Verdict::Drop {
             cx.counters.icmp_dropped += 1;
@@ -44,9 +44,30 @@ impl Connection {
         verdict
     }
 
-    fn icmp_about_server(&mut self, error: &mut IcmpError, frame: &mut [u8]) -> Verdict {
+    /// Whether a router has dropped something that its sender repeats only because it has not got the acknowledgement:
+    /// the other end, which would repeat that, does not get it either. The logger tells it then. That is no answer to a
+    /// forged error worth having: one acknowledgement, which changes nothing.
+    fn repeats_in_vain(&self, error: &IcmpError, at: i64, una: i64) -> bool {
+        let recent = una - i64::from(u16::MAX)..una;
+        self.state == State::Established
+            && self.protected
+            && matches!(error.kind, IcmpKind::TooBig(_))
+            && recent.contains(&at)
+    }
+
+    fn icmp_about_server(
+        &mut self,
+        error: &mut IcmpError,
+        frame: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Verdict {
         let at = error.seq.position(self.server.isn, self.server.una);
         let in_flight = from_syn(self.server.una)..=self.server.next().cast_signed();
+        if self.repeats_in_vain(error, at, *in_flight.start()) {
+            let una = self.server.una;
+            let said = self.map.map_or(una, |map| map.next.min(una));
+            cx.send_south(&self.for_server(Flags::default(), self.stable(), said, &[]));
+        }
         if self.state == State::Opening || !in_flight.contains(&at) {
             return Verdict::Drop;
         }
@@ -69,13 +90,21 @@ impl Connection {
         Verdict::Forward
     }
 
-    fn icmp_about_client(&mut self, error: &mut IcmpError, frame: &mut [u8]) -> Verdict {
+    fn icmp_about_client(
+        &mut self,
+        error: &mut IcmpError,
+        frame: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Verdict {
         // While the connection is moved, it is the logger that sends in the client's name.
         let (acked, sent) = self.recovery.as_ref().map_or_else(
             || (self.client.acked, self.client.next.max(self.stable())),
             |recovery| recovery.fed(),
         );
         let at = error.seq.position(self.present_client_isn(), acked);
+        if self.repeats_in_vain(error, at, from_syn(acked)) {
+            self.ack_client(cx);
+        }
         if !(from_syn(acked)..=sent.cast_signed()).contains(&at) {
             return Verdict::Drop;
         }

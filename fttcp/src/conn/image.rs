@@ -93,6 +93,11 @@ impl Connection {
         positions.into_iter().flatten().all(|at| at < FAR)
             && scaled(&self.client.options)
             && scaled(&self.server.options)
+            && self
+                .server
+                .offers
+                .iter()
+                .all(|offer| offer.right < FAR && scaled(&offer.options))
             && self.map.is_none_or(|map| scaled(&map.options))
             && self.path.tags_len <= self.path.tags.len()
             && self.path.client.socket.is_ipv4() == self.path.server.socket.is_ipv4()

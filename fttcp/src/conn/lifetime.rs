@@ -115,7 +115,8 @@ impl Connection {
             State::Established | State::Recovering => self.protected && !over,
             State::Closed | State::Orphaned => false,
         };
-        if self.hold.is_some() && !movable {
+        // What the logger repeats in a dead server's name, it goes on to repeat when the next one dies.
+        if self.hold.is_some() && !movable && self.state != State::Orphaned {
             self.hold = None;
             cx.counters.swallowed_closes += 1;
         }

@@ -71,7 +71,7 @@ pub(crate) use kick::Kick;
 pub(crate) use lifetime::Orphan;
 pub(crate) use outbound::{Adopted, Outbound};
 pub(crate) use sent::Sent;
-pub(crate) use syn::{Ecn, prepare as prepare_syn};
+pub(crate) use syn::{Ecn, Offer, prepare as prepare_syn};
 pub(crate) use urgent::Urgent;
 pub(crate) use verify::{Divergence, Verifier};
 
@@ -149,6 +149,9 @@ pub(crate) struct ClientSide {
 pub(crate) struct ServerSide {
     pub(crate) isn: SeqNumber,
     pub(crate) options: OptionsRepr,
+    /// SYN-ACKs with other sequence numbers that had passed before: until the client has answered one of them all, it is
+    /// not known which it has got.
+    pub(crate) offers: Vec<Offer>,
     /// The newest timestamp that the client was sent.
     pub(crate) tsval: u32,
     /// Right edge of the receive window that the client was told; never retreats.
@@ -297,6 +300,7 @@ impl Connection {
             server: ServerSide {
                 isn: SeqNumber(0),
                 options: OptionsRepr::default(),
+                offers: Vec::new(),
                 tsval: 0,
                 right: 0,
                 fin: None,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Connection, Context, State, Verdict};
-use crate::wire::{Flags, Segment};
+use crate::wire::{Flags, OptionsRepr, Segment, SeqNumber};
 
 /// Whether the ends use ECN (RFC 3168).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,17 @@ impl Ecn {
         }
     }
 }
+
+/// What a SYN-ACK said.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    isn: SeqNumber,
+    pub(super) options: OptionsRepr,
+    pub(super) right: u64,
+}
+
+/// So many SYN-ACKs are remembered that another has followed.
+const OFFERS: usize = 3;
 
 /// Takes out of a SYN or SYN-ACK what must not be negotiated.
 pub(crate) fn prepare(segment: &mut Segment<'_>, cx: &Context<'_>) {
@@ -109,6 +120,41 @@ impl Connection {
         }
     }
 
+    /// Another SYN-ACK takes the place of the one that had passed, which the client may have got.
+    fn remember_offer(&mut self) {
+        let server = &mut self.server;
+        if server.offers.len() == OFFERS {
+            server.offers.remove(0);
+        }
+        server.offers.push(Offer {
+            isn: server.isn,
+            options: server.options,
+            right: server.right,
+        });
+    }
+
+    /// The client acknowledges this for the first time: so it had got this SYN-ACK, and has ignored all others.
+    pub(super) fn settle_offer(&mut self, ack: SeqNumber, cx: &Context<'_>) {
+        let server = &mut self.server;
+        if server.offers.is_empty() || self.client.heard {
+            return;
+        }
+        let accepted = server.offers.iter().position(|offer| offer.isn + 1 == ack);
+        if let Some(at) = accepted.filter(|_| server.isn + 1 != ack) {
+            let offer = server.offers.remove(at);
+            server.isn = offer.isn;
+            server.options = offer.options;
+            server.right = server.right.max(offer.right);
+            if self.map.is_none() {
+                server.tsval = offer.options.timestamps.map_or(0, |stamps| stamps.value);
+            }
+            self.limit_window(cx);
+        } else if server.isn + 1 != ack {
+            return;
+        }
+        self.server.offers = Vec::new();
+    }
+
     pub(super) fn server_syn(
         &mut self,
         segment: &mut Segment<'_>,
@@ -125,9 +171,12 @@ impl Connection {
         }
         prepare(segment, cx);
         let head = *segment.head();
-        let untouched = self.server.una == 0 && self.server.end == 0;
+        let untouched = !self.client.heard && self.server.una == 0 && self.server.end == 0;
         if self.state == State::Opening || (self.state == State::Established && untouched) {
             let first = self.state == State::Opening;
+            if !first && self.server.isn != head.seq {
+                self.remember_offer();
+            }
             self.server.isn = head.seq;
             self.server.options = head.options;
             self.server.tsval = head.options.timestamps.map_or(0, |stamps| stamps.value);

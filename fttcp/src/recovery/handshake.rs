@@ -15,6 +15,7 @@ impl Connection {
         if let Some(recovery) = &mut self.recovery {
             recovery.retry = Some(cx.now.after(recovery.rto));
             recovery.told_mss = told_mss;
+            recovery.ended_older = false;
         }
         cx.send_south(&self.syn(true));
     }
@@ -54,6 +55,14 @@ impl Connection {
             return;
         }
         if !head.flags.has(Flags::SYN) {
+            let Some(recovery) = &mut self.recovery else {
+                return;
+            };
+            // One reset for each SYN: a second one, overtaken by the new handshake, would end the new connection.
+            if recovery.ended_older {
+                return;
+            }
+            let probing = recovery.probing.take().is_some();
             // The replacement knows an older connection of this name: end that (RFC 9293 section 3.5.1).
             cx.send_south(&SegmentRepr {
                 seq: head.ack,
@@ -61,9 +70,11 @@ impl Connection {
                 ack: SeqNumber(0),
                 ..self.syn(true)
             });
-            let recovery = self.recovery.as_mut();
-            if recovery.is_some_and(|recovery| recovery.probing.take().is_some()) {
+            if probing {
                 self.send_syn(cx);
+            }
+            if let Some(recovery) = &mut self.recovery {
+                recovery.ended_older = true;
             }
             return;
         }

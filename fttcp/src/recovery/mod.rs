@@ -85,6 +85,8 @@ pub(crate) struct Recovery {
     provisional: bool,
     /// The replacement is asked where an earlier attempt stands, in which its numbers began here.
     probing: Option<SeqNumber>,
+    /// Since the last SYN, the replacement was told to end an older connection of this name.
+    ended_older: bool,
     /// The process before this one had begun on the same replacement, which may still speak of that.
     resumed: bool,
     /// The highest client position that was ever sent to it in this attempt.
@@ -160,6 +162,7 @@ impl Connection {
             refused: false,
             provisional: false,
             probing: earlier,
+            ended_older: false,
             resumed: earlier.is_some(),
             fed_most: self.log.start(),
         }));

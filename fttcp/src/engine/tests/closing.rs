@@ -149,7 +149,10 @@ fn fin_of_a_dead_server_is_repeated_when_nothing_is_left_to_replay() {
         sent.iter().all(|seen| seen.port == NORTH),
         "a replacement that is asked nothing would not close"
     );
-    for _ in 0..3 {
+    for next_dies in [false, true, false] {
+        if next_dies {
+            bench.fail_over();
+        }
         let again = bench.wait(Duration::from_millis(500));
         assert_eq!(again[0].head.flags, FIN);
         assert_eq!(again[0].head.seq.0, bench.s(0));

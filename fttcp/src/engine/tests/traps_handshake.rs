@@ -174,3 +174,56 @@ fn trap_19_late_answer_of_an_earlier_attempt_gives_way_to_the_true_one() {
     let sent = adopt(&mut bench, 5, 43, 7);
     assert!(sent.iter().all(|seen| seen.head.ack.0 == 901), "{sent:?}");
 }
+
+/// A server that died during the handshake answers a repeated SYN anew. Which answer arrived, only the client knows.
+#[test]
+fn trap_19_client_says_which_of_two_syn_acks_it_has_got() {
+    for (takes_first, dies_before) in [(true, false), (true, true), (false, false)] {
+        let mut bench = Bench::new();
+        let syn = Say::new(bench.client_isn, 0, Flags::SYN).offer(7);
+        bench.say(NORTH, &syn.stamp(100, 0));
+        for isn in [900_000, 33] {
+            let answer = Say::new(isn, bench.c(0), SYN_ACK).offer(7);
+            bench.say(ACTIVE, &answer.stamp(7000, 100));
+        }
+        bench.server_isn = if takes_first { 900_000 } else { 33 };
+        let sent = if dies_before {
+            bench.fail_over()
+        } else {
+            Vec::new()
+        };
+        let request = Say::new(bench.c(0), bench.s(0), PUSH).stamp(103, 7000);
+        bench.say(NORTH, &request.data(b"GET"));
+        if !dies_before {
+            // Now it is too late for another.
+            let answer = Say::new(77, bench.c(0), SYN_ACK).offer(7);
+            bench.say(ACTIVE, &answer.stamp(7000, 100));
+            bench.fail_over();
+        }
+        adopt(&mut bench, 5, 40, 7);
+        assert_eq!(bench.state(), "recovering", "{sent:?}");
+        bench.say(STANDBY, &Say::new(6, bench.c(3), ACK).stamp(41, 103));
+        let out = bench.say(
+            STANDBY,
+            &Say::new(6, bench.c(3), PUSH).stamp(41, 103).data(HEAD),
+        );
+        assert_eq!((out[0].port, out[0].head.seq.0), (NORTH, bench.s(0)));
+        assert_eq!(out[0].data, HEAD);
+    }
+}
+
+/// A second reset could be overtaken by the new handshake, and end the new connection.
+#[test]
+fn trap_15_older_connection_of_a_replacement_is_reset_once_for_each_syn() {
+    let mut bench = Bench::new();
+    distant(&mut bench, Duration::from_micros(900));
+    let resets = |sent: &[Seen]| {
+        let is_reset = |seen: &&Seen| seen.head.flags.has(Flags::RST);
+        sent.iter().filter(is_reset).count()
+    };
+    let older = Say::new(88, bench.c(3), ACK).stamp(40, 100);
+    assert_eq!(resets(&bench.say(STANDBY, &older)), 1);
+    assert_eq!(resets(&bench.say(STANDBY, &older)), 0);
+    assert!(bench.wait(200 * MS)[0].head.flags.has(Flags::SYN));
+    assert_eq!(resets(&bench.say(STANDBY, &older)), 1);
+}

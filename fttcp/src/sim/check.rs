@@ -29,6 +29,10 @@ struct Flow {
     /// Everything below this the client has acknowledged.
     client_acked: u64,
     server_isn: Option<SeqNumber>,
+    /// The SYN-ACKs that it was sent, each with its scale and timestamp. It takes one, and ignores all others.
+    offers: Vec<(SeqNumber, Option<u8>, Option<u32>)>,
+    /// It has answered one of them.
+    heard: bool,
     /// What the client was sent.
     said: Logged,
     /// Position after the highest byte of it; acknowledged to it.
@@ -135,6 +139,9 @@ impl Checker {
                 flow.fin = Some(end);
             }
         }
+        if head.flags.has(Flags::ACK) {
+            flow.settle_offer(head.ack);
+        }
         let ack = flow.server_isn.map(|isn| head.ack.position(isn, flow.sent));
         if let Some(Ok(ack)) = ack.map(u64::try_from)
             && head.flags.has(Flags::ACK)
@@ -240,6 +247,21 @@ impl Checker {
 }
 
 impl Flow {
+    fn settle_offer(&mut self, ack: SeqNumber) {
+        let accepted = self.offers.iter().find(|(isn, ..)| *isn + 1 == ack);
+        if let Some(&(isn, scale, stamp)) = accepted.filter(|_| !self.heard) {
+            self.heard = true;
+            if self.server_isn != Some(isn) {
+                self.server_isn = Some(isn);
+                self.tsval = stamp;
+            }
+            self.scale = scale.unwrap_or(0);
+            if scale.is_none() {
+                self.client_scale = 0;
+            }
+        }
+    }
+
     fn acknowledgement(&mut self, head: &Head, isn: SeqNumber, wrong: &mut Vec<String>) {
         let stable = self.logged.prefix();
         let stable = stable + u64::from(self.fin == Some(stable));
@@ -253,13 +275,20 @@ impl Flow {
     fn order(&mut self, head: &Head, rules: Rules, wrong: &mut Vec<String>) {
         let syn = head.flags.has(Flags::SYN);
         if syn {
-            self.answered = true;
-            self.server_isn = Some(head.seq);
-            let scale = head.options.window_scale;
-            self.scale = scale.unwrap_or(0);
-            if scale.is_none() {
-                self.client_scale = 0;
+            // Only a server that is dying may answer once more, otherwise.
+            let known = self.offers.iter().any(|(isn, ..)| *isn == head.seq);
+            if self.moved && !known {
+                wrong.push("was sent another SYN-ACK than before".to_owned());
             }
+            self.answered = true;
+            if self.heard {
+                return;
+            }
+            let scale = head.options.window_scale;
+            let stamp = head.options.timestamps.map(|stamps| stamps.value);
+            self.server_isn = Some(head.seq);
+            self.scale = scale.unwrap_or(0);
+            self.offers.push((head.seq, scale, stamp));
         }
         // What a server sends before its SYN-ACK, the client ignores.
         if !self.answered {

@@ -78,6 +78,8 @@ struct Host {
     clock_offset: u32,
     outgoing: VecDeque<Vec<u8>>,
     violations: Vec<String>,
+    /// Its programs have died; its kernel goes on.
+    dying: bool,
 }
 
 impl Host {
@@ -122,7 +124,6 @@ pub(super) struct Peer {
     ended: BTreeMap<Ports, Option<App>>,
     wakes: BinaryHeap<Reverse<(Time, Ports)>>,
     serves: Option<(u16, Program)>,
-    dead: Option<Death>,
     /// The ports of the connections that it began.
     called: Vec<Ports>,
     pub(super) violations: Vec<String>,
@@ -146,13 +147,13 @@ impl Peer {
                 clock_offset,
                 outgoing: VecDeque::new(),
                 violations: Vec::new(),
+                dying: false,
             },
             incoming: VecDeque::new(),
             connections: BTreeMap::new(),
             ended: BTreeMap::new(),
             wakes: BinaryHeap::new(),
             serves: None,
-            dead: None,
             called: Vec::new(),
             violations: Vec::new(),
             lenient: false,
@@ -242,7 +243,7 @@ impl Peer {
             let isn = self.host.isn();
             let connection = Connection {
                 tcb: Tcb::called(arrival, isn, &self.host, now),
-                app: app.filter(|_| self.dead.is_none()),
+                app: app.filter(|_| !self.host.dying),
                 wake: None,
             };
             self.connections.insert(ports, connection);
@@ -321,7 +322,7 @@ impl Peer {
 
     /// The programs die, or hang; the kernel goes on. What it sends then leaves at the next run.
     pub(super) fn die(&mut self, death: Death) {
-        self.dead = Some(death);
+        self.host.dying = true;
         for (&ports, connection) in &mut self.connections {
             match death {
                 Death::Closes => connection.tcb.shut(),

@@ -18,15 +18,25 @@ mod spill;
 use super::*;
 
 /// Judges a run. False: it was cut short by a defect of smoltcp.
+///
+/// # Errors
+/// What is wrong, and all that is known of the run.
+fn judged(scenario: &Scenario) -> Result<bool, String> {
+    let got = run(scenario);
+    got.judge(scenario).map_err(|wrong| {
+        let (log, status, events, us) = (&got.log, &got.status, got.events, got.took_us);
+        format!(
+            "{wrong:?}\nlog: {log:#?}\nstatus: {status:?}\nafter {events} events and {us} us of sim::run(&{scenario:?})"
+        )
+    })
+}
+
+/// As `judged`, for runs of which none may be wrong.
 #[track_caller]
 fn assert_same(scenario: &Scenario) -> bool {
-    let got = run(scenario);
-    match got.judge(scenario) {
+    match judged(scenario) {
         Ok(whole) => whole,
-        Err(wrong) => panic!(
-            "{wrong:?}\nlog: {:#?}\nstatus: {:?}\nafter {} events and {} us of sim::run(&{scenario:?})",
-            got.log, got.status, got.events, got.took_us
-        ),
+        Err(wrong) => panic!("{wrong}"),
     }
 }
 

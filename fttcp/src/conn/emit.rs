@@ -104,6 +104,7 @@ impl Connection {
             self.server.una
         };
         let room = self.client.right.max(needed).saturating_sub(ack);
+        let room = room.min(self.replay_room(ack));
         let withheld = ack + (room >> scale << scale) < needed;
         let window = (room >> scale) + u64::from(withheld);
         let timestamps = self.stamped().then(|| Timestamps {
@@ -142,6 +143,7 @@ impl Connection {
             echo: 0,
         });
         let room = self.client.right.saturating_sub(self.replay_from);
+        let room = room.min(self.replay_room(self.replay_from));
         SegmentRepr {
             src: self.path.client,
             dst: self.path.server,

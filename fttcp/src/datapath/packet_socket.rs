@@ -22,7 +22,7 @@ const BATCH: usize = 8;
 const ROOM: usize = 66 * 1024;
 
 /// Queue of the socket in either direction, in bytes; the kernel doubles it.
-const QUEUE: usize = 4 << 20;
+const QUEUE: usize = 16 << 20;
 
 /// Room for the one control message asked for.
 const CONTROL: usize = 64;

@@ -10,75 +10,86 @@ use crate::wire::{Flags, Head, SegmentRepr};
 impl Connection {
     /// Sends what the replacement's window and the order of cause and effect allow.
     pub(super) fn feed(&mut self, cx: &mut Context<'_>) {
-        let Some(mut recovery) = self.recovery.take() else {
+        let allowed = self.allowed();
+        let logged = self.log.stable();
+        let (ack, mss) = (self.replacement_ack(), self.replacement_mss());
+        let Some((mut next, right)) = self.recovery.as_deref().and_then(|recovery| {
+            let feeding = recovery.phase == Phase::Replay;
+            feeding.then_some((recovery.fed_next, recovery.fed_right))
+        }) else {
             return;
         };
+        let data_end = logged.min(allowed).min(right);
         let mut unreadable = false;
-        if recovery.phase == Phase::Replay {
-            let regenerated = self.sent.end() + u64::from(recovery.fin_seen);
-            while let Some(&(_, seen)) = self.causes.get(recovery.causes_met)
-                && seen <= regenerated
-            {
-                recovery.causes_met += 1;
+        while next < data_end {
+            let mark = self.urgent.after(next).unwrap_or(u64::MAX);
+            // Urgent data ends its segment: that has room for one mark.
+            let room = (data_end.min(mark) - next).min(mss as u64) as usize;
+            let Ok(data) = self.log.fetch(next, room) else {
+                unreadable = true;
+                break;
+            };
+            let end = next + data.len() as u64;
+            let mut flags = if end == data_end {
+                Flags::PSH
+            } else {
+                Flags::default()
+            };
+            if end == mark {
+                flags = flags.with(Flags::URG);
             }
-            // Once everything has been said again, the client's bytes come as they come.
-            let next_cause = self.causes.get(recovery.causes_met);
-            let next_cause = next_cause.filter(|_| self.sent.expects());
-            let allowed = next_cause.map_or(u64::MAX, |&(at, _)| at);
-            let logged = self.log.stable();
-            let data_end = logged.min(allowed).min(recovery.fed_right);
-            let ack = self.replacement_ack();
-            let mss = self.replacement_mss();
-            while recovery.fed_next < data_end {
-                let at = recovery.fed_next;
-                let mark = self.urgent.after(at).unwrap_or(u64::MAX);
-                // Urgent data ends its segment: that has room for one mark.
-                let room = (data_end.min(mark) - at).min(mss as u64) as usize;
-                let Ok(data) = self.log.fetch(at, room) else {
-                    unreadable = true;
-                    break;
-                };
-                let end = at + data.len() as u64;
-                let mut flags = if end == data_end {
-                    Flags::PSH
-                } else {
-                    Flags::default()
-                };
-                if end == mark {
-                    flags = flags.with(Flags::URG);
-                }
-                let segment = self.for_server(flags, at, ack, &data);
-                cx.send_south(&SegmentRepr {
-                    urgent: if end == mark { data.len() as u16 } else { 0 },
-                    ..segment
-                });
-                recovery.fed_next = end;
-            }
-            if self.client.fin == Some(recovery.fed_next)
-                && recovery.fed_next == logged
-                && recovery.fed_next < allowed
-            {
-                cx.send_south(&self.for_server(Flags::FIN, recovery.fed_next, ack, &[]));
-                recovery.fed_next += 1;
-            }
-            recovery.fed_most = recovery.fed_most.max(recovery.fed_next);
-            // What the peer says first, it says to anyone: the choice is made.
-            recovery.provisional &= recovery.fed_next == 0;
-            // A replacement that has not said a word may not know the connection yet: with SYN cookies, it does so only
-            // by the handshake's last segment, which it does not ask for again (RFC 4987 section 3.6).
-            let unheard = self.sent.expects() && self.map.is_some_and(|map| map.next == map.first);
-            let waiting = unheard || recovery.fed_una < recovery.fed_next;
-            let window_closed =
-                recovery.fed_right <= recovery.fed_next && recovery.fed_next < logged.min(allowed);
-            if !(waiting || window_closed) {
-                recovery.retry = None;
-            } else if recovery.retry.is_none() {
-                recovery.retry = Some(cx.now.after(recovery.rto));
-            }
+            let segment = self.for_server(flags, next, ack, &data);
+            cx.send_south(&SegmentRepr {
+                urgent: if end == mark { data.len() as u16 } else { 0 },
+                ..segment
+            });
+            next = end;
         }
-        self.recovery = Some(recovery);
+        if self.client.fin == Some(next) && next == logged && next < allowed {
+            cx.send_south(&self.for_server(Flags::FIN, next, ack, &[]));
+            next += 1;
+        }
+        self.note_fed(next, logged.min(allowed), cx);
         if unreadable {
             self.unreadable(cx);
+        }
+    }
+
+    /// The client position below which what the client said had no cause in what the replacement has still to say.
+    fn allowed(&mut self) -> u64 {
+        let Some(recovery) = &mut self.recovery else {
+            return 0;
+        };
+        let regenerated = self.sent.end() + u64::from(recovery.fin_seen);
+        while let Some(&(_, seen)) = self.causes.get(recovery.causes_met)
+            && seen <= regenerated
+        {
+            recovery.causes_met += 1;
+        }
+        // Once everything has been said again, the client's bytes come as they come.
+        let next_cause = self.causes.get(recovery.causes_met);
+        let next_cause = next_cause.filter(|_| self.sent.expects());
+        next_cause.map_or(u64::MAX, |&(at, _)| at)
+    }
+
+    /// Everything below `next` has been sent, and everything below `ready` could be if there were room.
+    fn note_fed(&mut self, next: u64, ready: u64, cx: &Context<'_>) {
+        // A replacement that has not said a word may not know the connection yet: with SYN cookies, it does so only
+        // by the handshake's last segment, which it does not ask for again (RFC 4987 section 3.6).
+        let unheard = self.sent.expects() && self.map.is_some_and(|map| map.next == map.first);
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        recovery.fed_next = next;
+        recovery.fed_most = recovery.fed_most.max(next);
+        // What the peer says first, it says to anyone: the choice is made.
+        recovery.provisional &= next == 0;
+        let waiting = unheard || recovery.fed_una < next;
+        let window_closed = recovery.fed_right <= next && next < ready;
+        if !(waiting || window_closed) {
+            recovery.retry = None;
+        } else if recovery.retry.is_none() {
+            recovery.retry = Some(cx.now.after(recovery.rto));
         }
     }
 

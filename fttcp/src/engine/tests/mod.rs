@@ -4,6 +4,7 @@
 mod attacks;
 mod chaos;
 mod closing;
+mod crowd;
 mod flood;
 mod forwarding;
 mod full;

@@ -69,6 +69,26 @@ pub struct PartialChecksum {
     pub offset: u16,
 }
 
+/// Frames that have come in together.
+pub trait Frames {
+    /// How many.
+    fn count(&self) -> usize;
+
+    /// The frame with this number, counted from 0; the same at each call. `None`: it came in without being whole.
+    fn frame(&mut self, index: usize) -> Option<(&mut [u8], Offload)>;
+}
+
+/// One frame.
+impl Frames for (&mut [u8], Offload) {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn frame(&mut self, _: usize) -> Option<(&mut [u8], Offload)> {
+        Some((self.0, self.1))
+    }
+}
+
 /// Takes the frames that protocol logic wants sent, and the connections that it need not see for a while. A frame is
 /// valid during the call only. A data path without a fast path only transmits.
 pub trait Output {

@@ -36,7 +36,7 @@ pub(crate) enum SentDelta {
 impl Connection {
     /// Writes what has changed; all of it, if the journal of this generation does not have the connection yet.
     pub(crate) fn journal(&mut self, slot: u32, generation: u32, writer: &mut Writer) {
-        self.mark.touched = false;
+        (self.mark.touched, self.mark.urgent) = (false, false);
         if self.mark.generation != generation {
             let image = (slot, StoredRef::from(&*self));
             if self.log.spilled() == 0 {

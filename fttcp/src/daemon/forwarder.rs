@@ -115,11 +115,11 @@ impl Forwarder {
     /// Takes the frames that wait at a socket of `port`.
     pub(super) fn receive(&mut self, port: PortId, socket: u16) {
         let (engine, now) = (&mut self.engine, self.clock.now());
-        let received =
-            self.datapath
-                .receive_from(port, usize::from(socket), |frame, offload, ports| {
-                    engine.handle_frame(now, port, frame, offload, ports);
-                });
+        let received = self
+            .datapath
+            .receive_from(port, usize::from(socket), |frames, ports| {
+                engine.handle_frames(now, port, frames, ports);
+            });
         match received {
             // What is left wakes the loop again, after the other ports have had their turn.
             Received::More => self.more = true,

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::control::{FastTotals, PortStatus};
 use crate::flow::{FlowKey, FlowState, Record, Route};
-use crate::frame::{Offload, Output, PortId};
+use crate::frame::{Frames, Offload, Output, PortId};
 use crate::journal::Log;
 use crate::journal::file::JournalFile;
 use fast::FastPath;
@@ -184,17 +184,24 @@ impl DataPath {
     pub fn receive(
         &mut self,
         port: PortId,
-        each: impl FnMut(&mut [u8], Offload, &mut Ports),
+        mut each: impl FnMut(&mut [u8], Offload, &mut Ports),
     ) -> Received {
-        self.receive_from(port, 0, each)
+        self.receive_from(port, 0, |frames, ports| {
+            for index in 0..frames.count() {
+                if let Some((frame, offload)) = frames.frame(index) {
+                    each(frame, offload, ports);
+                }
+            }
+        })
     }
 
-    /// The same at one of the sockets of `port`: with a fast path there are several.
+    /// The same at one of the sockets of `port`, of which there are several with a fast path; `take` gets all frames at
+    /// once.
     pub fn receive_from(
         &mut self,
         port: PortId,
         socket: usize,
-        mut each: impl FnMut(&mut [u8], Offload, &mut Ports),
+        take: impl FnOnce(&mut dyn Frames, &mut Ports),
     ) -> Received {
         let Some(source) = self.ports.open.get_mut(&port) else {
             return Received::All;
@@ -205,14 +212,12 @@ impl DataPath {
         if let Err(error) = queue.receive(&mut self.batch) {
             return source.judge(&error, socket);
         }
-        for index in 0..self.batch.count() {
-            match self.batch.frame(index) {
-                Some((frame, offload)) => each(frame, offload, &mut self.ports),
-                None => self.ports.count(port, |status| status.receive_drops += 1),
-            }
-        }
-        let received = self.batch.count() as u64;
-        self.ports.count(port, |status| status.received += received);
+        take(&mut self.batch, &mut self.ports);
+        let (received, cut) = (self.batch.count() as u64, self.batch.cut());
+        self.ports.count(port, |status| {
+            status.received += received;
+            status.receive_drops += cut;
+        });
         if self.batch.is_full() {
             Received::More
         } else {

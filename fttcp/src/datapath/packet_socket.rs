@@ -6,6 +6,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
@@ -13,7 +14,7 @@ use libc::{c_int, c_void, iovec, mmsghdr, msghdr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
 use super::vnet;
-use crate::frame::Offload;
+use crate::frame::{Frames, Offload};
 
 /// Frames fetched with one system call. More would spread super-segments over more memory than a cache holds.
 const BATCH: usize = 8;
@@ -39,8 +40,8 @@ pub(super) struct Batch {
     rooms: Vec<u8>,
     headers: [[u8; vnet::LEN]; BATCH],
     controls: [Control; BATCH],
-    lengths: [u32; BATCH],
-    flags: [c_int; BATCH],
+    /// Where each frame stands in its room; `None`: it was too long for that.
+    frames: [Option<(Range<usize>, Offload)>; BATCH],
     count: usize,
 }
 
@@ -64,15 +65,15 @@ impl Batch {
             rooms: vec![0; ROOM * BATCH],
             headers: [[0; vnet::LEN]; BATCH],
             controls: [Control([0; CONTROL]); BATCH],
-            lengths: [0; BATCH],
-            flags: [0; BATCH],
+            frames: [const { None }; BATCH],
             count: 0,
         }
     }
 
-    /// How many frames the last call brought.
-    pub(super) const fn count(&self) -> usize {
-        self.count
+    /// How many of them were too long.
+    pub(super) fn cut(&self) -> u64 {
+        let frames = self.frames[..self.count].iter();
+        frames.filter(|frame| frame.is_none()).count() as u64
     }
 
     /// Whether there may be more where these came from.
@@ -80,10 +81,14 @@ impl Batch {
         self.count == BATCH
     }
 
-    /// Frame `index` of the last call; `None` if it was too long for its room.
-    pub(super) fn frame(&mut self, index: usize) -> Option<(&mut [u8], Offload)> {
-        let length = self.lengths[index] as usize;
-        if self.flags[index] & libc::MSG_TRUNC != 0 || length < vnet::LEN {
+    /// Finds frame `index` of the last call, which was of `length` bytes with its header, and puts its tag back.
+    fn find(
+        &mut self,
+        index: usize,
+        length: usize,
+        flags: c_int,
+    ) -> Option<(Range<usize>, Offload)> {
+        if flags & libc::MSG_TRUNC != 0 || length < vnet::LEN {
             return None;
         }
         let end = vnet::TAG + length - vnet::LEN;
@@ -92,9 +97,22 @@ impl Batch {
         let tag = self.controls[index].stripped_tag();
         if let Some((protocol, control)) = tag.filter(|_| end >= vnet::TAG + 12) {
             vnet::insert_tag(room, protocol, control, &mut offload);
-            return Some((&mut room[..end], offload));
+            return Some((0..end, offload));
         }
-        Some((&mut room[vnet::TAG..end], offload))
+        Some((vnet::TAG..end, offload))
+    }
+}
+
+/// Those that the last call has brought.
+impl Frames for Batch {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn frame(&mut self, index: usize) -> Option<(&mut [u8], Offload)> {
+        let (place, offload) = self.frames[index].clone()?;
+        let room = &mut self.rooms[index * ROOM..(index + 1) * ROOM];
+        Some((&mut room[place], offload))
     }
 }
 
@@ -239,8 +257,8 @@ impl PacketSocket {
         };
         batch.count = check(count)? as usize;
         for (index, message) in messages[..batch.count].iter().enumerate() {
-            batch.lengths[index] = message.msg_len;
-            batch.flags[index] = message.msg_hdr.msg_flags;
+            let found = batch.find(index, message.msg_len as usize, message.msg_hdr.msg_flags);
+            batch.frames[index] = found;
         }
         Ok(())
     }

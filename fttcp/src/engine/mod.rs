@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::conn::Events;
 use crate::control::{GroupSpec, OnFull, Outbound};
-use crate::frame::{Offload, Output, PortId, Time};
+use crate::frame::{Frames, Offload, Output, PortId, Time};
 use crate::service;
 use crate::stable::Store;
 use fragments::Fragments;
@@ -393,32 +393,52 @@ impl Engine {
         offload: Offload,
         out: &mut impl Output,
     ) {
+        self.handle_frames(now, port, &mut (frame, offload), out);
+    }
+
+    /// The same for frames that came in together: the journal is written once for all of them.
+    pub fn handle_frames(
+        &mut self,
+        now: Time,
+        port: PortId,
+        frames: &mut dyn Frames,
+        out: &mut impl Output,
+    ) {
         let Some(&(_, index, role)) = self.ports.iter().find(|&&(known, ..)| known == port) else {
             return;
         };
-        let Some(group) = &mut self.groups[index] else {
-            return;
-        };
+        self.journaled_frames(now, frames, out, |engine, frame, offload, out| {
+            engine.take_frame(now, index, role, frame, offload, out)
+        });
+    }
+
+    /// Says where the frame is to go.
+    fn take_frame(
+        &mut self,
+        now: Time,
+        index: usize,
+        role: Role,
+        frame: &mut [u8],
+        offload: &Offload,
+        out: &mut dyn Output,
+    ) -> Option<PortId> {
+        let group = self.groups[index].as_mut()?;
         let to = match role {
             Role::North => group.ports.active,
             Role::Active => group.ports.north,
             Role::Standby | Role::Dead => {
                 group.counters.dropped += 1;
-                return;
+                return None;
             }
         };
-        let passes = group.services.is_empty()
-            || self.journaled(now, out, |engine, out| {
-                engine.protect(now, index, role, frame, &offload, out)
-            });
+        let passes =
+            group.services.is_empty() || self.protect(now, index, role, frame, offload, out);
         if !passes {
-            return;
+            return None;
         }
-        if let Some(group) = &mut self.groups[index] {
-            group.counters.frames += 1;
-        }
-        out.transmit(to, frame, &offload);
+        self.groups[index].as_mut()?.counters.frames += 1;
         self.ready.extend(self.touched.take());
+        Some(to)
     }
 
     /// Does what has become due by `now`.
@@ -427,6 +447,7 @@ impl Engine {
     }
 
     fn do_due(&mut self, now: Time, out: &mut dyn Output) {
+        self.table.hurry(false);
         self.expire_fragments(now);
         while let Some(slot) = {
             let groups = &self.groups;

@@ -107,8 +107,8 @@ impl Engine {
             if was && !connection.protected {
                 stale.push(slot);
             }
+            table.hurry(true);
             table.touch(slot);
-            table.urgent();
         });
         // What is not protected any more need not be copied out.
         for slot in stale {

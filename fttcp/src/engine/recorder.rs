@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::conn::StoredRef;
 use crate::flow::{FlowKey, FlowState, Record, Route};
-use crate::frame::{Offload, Output, PortId, Time};
+use crate::frame::{Frames, Offload, Output, PortId, Time};
 use crate::journal::{Kind, Log, Writer};
 
 /// How long a change without data may wait.
@@ -29,7 +29,8 @@ const PIECE: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Recorder {
     writer: Writer,
-    held: Vec<(PortId, Vec<u8>, Offload)>,
+    /// What is to be sent, in order.
+    held: Vec<Send>,
     generation: u32,
     /// The next slot to be written whole, until all are.
     sweep: Option<usize>,
@@ -44,6 +45,14 @@ pub(super) struct Recorder {
     groups_at: Time,
     /// A group has changed in more than its counters.
     pub(super) regroup: bool,
+}
+
+/// A frame that waits for the records.
+#[derive(Debug)]
+enum Send {
+    Made(PortId, Vec<u8>, Offload),
+    /// One of those that have come, by its number.
+    Passed(PortId, usize),
 }
 
 impl Recorder {
@@ -87,11 +96,10 @@ impl Recorder {
             self.begin(out);
         }
         let overdue = self.due().is_some_and(|due| due <= now);
-        let urgent = engine.table.take_urgent() || !self.held.is_empty();
-        if !(urgent || overdue || all) {
-            if engine.table.has_touched() {
-                self.waiting.get_or_insert(now);
-            }
+        let made = self.held.iter().any(|it| matches!(it, Send::Made(..)));
+        let whole = made || overdue || all;
+        if !(whole || engine.table.has_urgent()) {
+            self.note_waiting(now, engine);
             return;
         }
         if now < self.tick || now >= self.tick.after(TICK) {
@@ -104,15 +112,41 @@ impl Recorder {
         while let Some(slot) = engine.table.next_gone() {
             self.writer.put(Kind::Gone, &(slot as u32), &[]);
         }
-        while let Some(slot) = engine.table.next_touched() {
+        while let Some(slot) = engine.table.next_urgent() {
             self.write_connection(slot, engine);
         }
-        self.waiting = None;
+        if whole {
+            while let Some(slot) = engine.table.next_touched() {
+                self.write_connection(slot, engine);
+            }
+            self.waiting = None;
+        }
+        self.note_waiting(now, engine);
         let complete = self.sweep_some(engine, out, all);
         self.flush(out);
         if complete {
             self.complete = self.written;
             out.log(Log::Complete);
+        }
+    }
+
+    /// Sends what was held; `frames` are those that have come.
+    fn send(&mut self, frames: &mut dyn Frames, out: &mut dyn Output) {
+        for held in self.held.drain(..) {
+            match held {
+                Send::Made(port, frame, offload) => out.transmit(port, &frame, &offload),
+                Send::Passed(port, index) => {
+                    if let Some((frame, offload)) = frames.frame(index) {
+                        out.transmit(port, frame, &offload);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_waiting(&mut self, now: Time, engine: &Engine) {
+        if engine.table.has_touched() {
+            self.waiting.get_or_insert(now);
         }
     }
 
@@ -147,7 +181,7 @@ impl Recorder {
         if connection.protected || connection.map.is_some() || connection.mark.generation != 0 {
             connection.journal(slot as u32, self.generation, &mut self.writer);
         } else {
-            connection.mark.touched = false;
+            (connection.mark.touched, connection.mark.urgent) = (false, false);
         }
     }
 
@@ -185,15 +219,28 @@ impl Recorder {
     }
 }
 
+/// No frame has come.
+struct Nothing;
+
+impl Frames for Nothing {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn frame(&mut self, _: usize) -> Option<(&mut [u8], Offload)> {
+        None
+    }
+}
+
 /// Holds frames back; everything else goes on at once.
 struct Held<'a> {
-    frames: &'a mut Vec<(PortId, Vec<u8>, Offload)>,
+    frames: &'a mut Vec<Send>,
     out: &'a mut dyn Output,
 }
 
 impl Output for Held<'_> {
     fn transmit(&mut self, port: PortId, frame: &[u8], offload: &Offload) {
-        self.frames.push((port, frame.to_vec(), *offload));
+        self.frames.push(Send::Made(port, frame.to_vec(), *offload));
     }
 
     fn log(&mut self, log: Log<'_>) {
@@ -242,11 +289,38 @@ impl Engine {
         };
         let result = action(self, &mut held);
         recorder.record(now, self, out, false);
-        for (port, frame, offload) in recorder.held.drain(..) {
-            out.transmit(port, &frame, &offload);
-        }
+        recorder.send(&mut Nothing, out);
         self.recorder = Some(recorder);
         result
+    }
+
+    /// Takes each of `frames` by `take`, which says where it is to go; writes what all of them have changed; and only
+    /// then sends them and what was made because of them, in order.
+    pub(super) fn journaled_frames(
+        &mut self,
+        now: Time,
+        frames: &mut dyn Frames,
+        out: &mut dyn Output,
+        mut take: impl FnMut(&mut Self, &mut [u8], &Offload, &mut dyn Output) -> Option<PortId>,
+    ) {
+        let mut recorder = self.recorder.take();
+        for index in 0..frames.count() {
+            let Some((frame, offload)) = frames.frame(index) else {
+                continue;
+            };
+            if let Some(recorder) = &mut recorder {
+                let held = &mut recorder.held;
+                let to = take(self, frame, &offload, &mut Held { frames: held, out });
+                held.extend(to.map(|to| Send::Passed(to, index)));
+            } else if let Some(to) = take(self, frame, &offload, out) {
+                out.transmit(to, frame, &offload);
+            }
+        }
+        if let Some(recorder) = &mut recorder {
+            recorder.record(now, self, out, false);
+            recorder.send(frames, out);
+        }
+        self.recorder = recorder;
     }
 
     /// Begins to write everything to the journal ([`Output::log`]), starting with all that is known now.

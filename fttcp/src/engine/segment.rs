@@ -23,6 +23,7 @@ impl Engine {
         out: &mut dyn Output,
     ) -> bool {
         self.touched = None;
+        self.table.hurry(false);
         let Some(group) = &mut self.groups[index] else {
             return false;
         };
@@ -60,7 +61,7 @@ impl Engine {
             || !segment.payload().is_empty()
             || told.into_iter().any(|flag| flags.has(flag))
         {
-            self.table.urgent();
+            self.table.hurry(true);
         }
         let Some(service) = service else {
             return self.outbound(now, key, role, &mut segment, out);

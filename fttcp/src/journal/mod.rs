@@ -36,6 +36,8 @@ pub(crate) struct Mark {
     pub(crate) generation: u32,
     /// It may have changed since.
     pub(crate) touched: bool,
+    /// In what must be written before the next frame is sent.
+    pub(crate) urgent: bool,
     /// Digest of its last record.
     pub(crate) digest: u64,
     /// The client's bytes below are written.

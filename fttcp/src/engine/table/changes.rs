@@ -7,10 +7,13 @@ use crate::journal::Mark;
 /// What the journal has to be told.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
+    /// These can wait for a moment. Some may have been written since.
     touched: Vec<usize>,
+    /// These must be written before the next frame is sent.
+    urgent: Vec<usize>,
     pub(super) gone: Vec<usize>,
-    /// A change of these must be written before the next frame is sent.
-    urgent: bool,
+    /// What is touched now cannot wait.
+    hurry: bool,
 }
 
 impl Table {
@@ -30,21 +33,31 @@ impl Table {
         self.journal = None;
     }
 
-    /// What this turn changes must be in the journal before its frame leaves.
-    pub(in super::super) fn urgent(&mut self) {
+    /// Whether what is touched from now on must be in the journal before the next frame leaves.
+    pub(in super::super) fn hurry(&mut self, hurry: bool) {
         if let Some(journal) = &mut self.journal {
-            journal.urgent = true;
+            journal.hurry = hurry;
         }
     }
 
-    pub(in super::super) fn take_urgent(&mut self) -> bool {
-        let journal = self.journal.as_mut();
-        journal.is_some_and(|journal| std::mem::take(&mut journal.urgent))
+    pub(in super::super) fn has_urgent(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| !journal.urgent.is_empty())
     }
 
-    /// A slot whose connection may have changed.
+    /// A slot whose connection has changed in what must be written now.
+    pub(in super::super) fn next_urgent(&mut self) -> Option<usize> {
+        self.journal.as_mut()?.urgent.pop()
+    }
+
+    /// A slot whose connection may have changed in what could wait.
     pub(in super::super) fn next_touched(&mut self) -> Option<usize> {
-        self.journal.as_mut()?.touched.pop()
+        while let Some(slot) = self.journal.as_mut()?.touched.pop() {
+            if self.peek(slot).is_some_and(|it| it.mark.touched) {
+                return Some(slot);
+            }
+        }
+        None
     }
 
     pub(in super::super) fn has_touched(&self) -> bool {
@@ -61,10 +74,15 @@ impl Table {
     pub(in super::super) fn touch(&mut self, slot: usize) {
         if let Some(journal) = &mut self.journal
             && let Some(Slot::Awake(connection)) = self.slots.get_mut(slot)
-            && !connection.mark.touched
         {
-            connection.mark.touched = true;
-            journal.touched.push(slot);
+            let mark = &mut connection.mark;
+            if journal.hurry && !mark.urgent {
+                mark.urgent = true;
+                journal.urgent.push(slot);
+            } else if !journal.hurry && !mark.touched {
+                journal.touched.push(slot);
+            }
+            mark.touched = true;
         }
     }
 }

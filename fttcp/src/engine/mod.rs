@@ -53,7 +53,7 @@ pub struct EngineConfig {
     /// Most connections that are half-open, or only passed on, at once. Beyond it the oldest of them is forgotten: a
     /// flood of SYNs costs this much memory, and takes none from established connections.
     pub max_half_open: usize,
-    /// A new journal is begun when the present one is this many bytes larger than twice what it was in the beginning.
+    /// A new journal is begun when the present one is this many bytes larger than twice what is alive.
     pub journal_slack: u64,
     /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
     pub max_events: usize,

@@ -92,7 +92,9 @@ impl Recorder {
 
     /// Writes what must be written now; everything that waits, if `all`.
     fn record(&mut self, now: Time, engine: &mut Engine, out: &mut dyn Output, all: bool) {
-        if self.sweep.is_none() && self.written > 2 * self.complete + engine.config.journal_slack {
+        // What is alive: at least what it was, or what the connections keep now.
+        let alive = self.complete.max(engine.table.memory());
+        if self.sweep.is_none() && self.written > 2 * alive + engine.config.journal_slack {
             self.begin(out);
         }
         let overdue = self.due().is_some_and(|due| due <= now);

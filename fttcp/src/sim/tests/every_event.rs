@@ -78,23 +78,56 @@ fn trap_17_crash_at_every_event_both_close_at_once() {
     }
 }
 
-#[test]
-fn crash_twice_at_every_pair_of_some_events() {
-    let fault_free = clean(&keep_alive());
-    for first in (0..fault_free.events).step_by(9) {
-        for gap in [0, 1, 3, 7, 20, 45] {
-            let crash = |at_event| Crash {
-                at_event,
-                death: Death::Silent,
-                detect_us: 1500,
+/// A crash at each event, and another at each event that then follows: before, during and after the first failover.
+fn crash_twice_everywhere(base: &Scenario, deaths: [Death; 2]) {
+    let crash = |at_event, death| Crash {
+        at_event,
+        death,
+        detect_us: 1500,
+    };
+    let mut runs = 0;
+    for first in 0..clean(base).events {
+        let once = Scenario {
+            crashes: vec![crash(first, deaths[0])],
+            ..base.clone()
+        };
+        for second in first..run(&once).events {
+            let twice = Scenario {
+                crashes: vec![crash(first, deaths[0]), crash(second, deaths[1])],
+                ..base.clone()
             };
-            let faulty = Scenario {
-                crashes: vec![crash(first), crash(first + gap)],
-                ..keep_alive()
-            };
-            assert!(assert_same(&faulty), "an end stalled on a clean link");
+            assert!(assert_same(&twice), "an end stalled on a clean link");
+            runs += 1;
         }
     }
+    println!("{runs} pairs");
+}
+
+#[test]
+fn crash_twice_at_every_pair_of_events_machine_stops() {
+    crash_twice_everywhere(&keep_alive(), [Death::Silent; 2]);
+    crash_twice_everywhere(&scripted(keep_alive()), [Death::Silent; 2]);
+}
+
+#[test]
+fn trap_16_crash_twice_at_every_pair_of_events_kernel_speaks() {
+    let base = scripted(keep_alive());
+    crash_twice_everywhere(&base, [Death::Closes, Death::Resets]);
+    crash_twice_everywhere(&base, [Death::Resets, Death::Hangs]);
+}
+
+#[test]
+fn trap_17_crash_twice_at_every_pair_of_events_half_closed_and_truncated() {
+    let base = Scenario {
+        kind: "exchange",
+        ..closing(Closing::Half, scripted(keep_alive()))
+    };
+    crash_twice_everywhere(&base, [Death::Closes, Death::Silent]);
+}
+
+#[test]
+fn shortcut_crash_twice_at_every_pair_of_events() {
+    crash_twice_everywhere(&short(keep_alive()), [Death::Silent, Death::Closes]);
 }
 
 /// With a fast path whose ring is small enough to be full now and then.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const MASK: u8 = b'*';
 
 /// Longest field name, and longest value, that is masked.
-const MAX_NAME: usize = 32;
-const MAX_VALUE: usize = 128;
+pub(super) const MAX_NAME: usize = 32;
+pub(super) const MAX_VALUE: usize = 128;
 
 /// The field names whose values do not count, in lower case.
 #[derive(Clone, Debug, Default)]

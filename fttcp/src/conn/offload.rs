@@ -98,11 +98,11 @@ impl Connection {
             state.present_next = server_at(map.next);
         }
         let isn = self.server.isn;
-        let end = self.server.end;
         if let (Some(plugin), Some(sketch)) = (&self.plugin, self.sent.sketch()) {
             state.capture = plugin.capture();
             state.capture_to = SeqNumber::at(isn, sketch.capture_to()).0;
-            if sketch.capture_to() > end {
+            // What was overtaken or lost may still come, until the client has all of it.
+            if sketch.capture_to() > self.server.una {
                 state.flags |= flag::CAPTURING;
             }
             let next = sketch.next_sample();

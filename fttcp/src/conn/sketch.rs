@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::FAR;
-use super::canon::{Canonicaliser, MASK, Masks};
+use super::canon::{Canonicaliser, MASK, MAX_NAME, MAX_VALUE, Masks};
 use crate::flow;
 
 pub(crate) use delta::SketchDelta;
@@ -25,6 +25,8 @@ pub(crate) use retelling::Retelling;
 const MAX_RANGES: usize = 24;
 /// Most bytes remembered as they were.
 const MAX_EXACT: usize = 64 * 1024;
+/// Longest beginning of a line in which a masked value has begun, and not ended.
+const LINE: usize = 2 + MAX_NAME + 1 + MAX_VALUE;
 /// Length of a sample.
 const SAMPLE: usize = 8;
 
@@ -222,10 +224,12 @@ impl Sketch {
                     content: Content::Exact(bytes),
                 }) if *start + bytes.len() as u64 == at => {
                     bytes.extend_from_slice(now);
+                    self.join(index);
                 }
                 _ => {
                     let content = Content::Exact(now.to_vec());
                     self.ranges.insert(index, Range { at, content });
+                    self.join(index + 1);
                 }
             }
             data = rest;
@@ -241,8 +245,50 @@ impl Sketch {
         }
     }
 
-    /// Keeps only digests of what the client has acknowledged, also where more may follow: that begins a new range.
+    /// Two ranges that touch become one: a masked value may begin in one and end in the other.
+    fn join(&mut self, index: usize) {
+        let Some(before) = index.checked_sub(1).and_then(|at| self.ranges.get(at)) else {
+            return;
+        };
+        let end = before.end();
+        let joins = before.exact().is_some()
+            && self
+                .ranges
+                .get(index)
+                .is_some_and(|it| it.at == end && it.exact().is_some());
+        if joins
+            && let Some(Range {
+                content: Content::Exact(more),
+                ..
+            }) = self.ranges.remove(index)
+            && let Some(Range {
+                content: Content::Exact(bytes),
+                ..
+            }) = self.ranges.get_mut(index - 1)
+        {
+            bytes.extend(more);
+        }
+    }
+
+    /// Keeps only digests of what the client has acknowledged, also where more may follow: that begins a new range. Where
+    /// a line has begun that may hold a masked value, it stays as it is: its rest would not be known as one.
     pub(crate) fn settle_down(&mut self, una: u64, masks: &Masks) {
+        if let Some(range) = self.ranges.back_mut()
+            && range.end() == una
+            && una < self.capture_to
+            && let Content::Exact(bytes) = &mut range.content
+            && let Some(line) = memchr::memrchr(b'\r', bytes)
+            && bytes.len() - line <= LINE
+        {
+            if line > 0 {
+                let at = range.at + line as u64;
+                let content = Content::Exact(bytes.split_off(line));
+                self.ranges.push_back(Range { at, content });
+                self.limit_ranges();
+            }
+            self.prune(una, masks);
+            return;
+        }
         let capture_to = std::mem::replace(&mut self.capture_to, self.end);
         self.prune(una, masks);
         self.capture_to = capture_to;
@@ -250,10 +296,10 @@ impl Sketch {
 
     /// The client has acknowledged everything below `una`.
     pub(crate) fn prune(&mut self, una: u64, masks: &Masks) {
-        let (end, capture_to) = (self.end, self.capture_to);
+        let capture_to = self.capture_to;
         for range in &mut self.ranges {
-            // The last range may still grow.
-            let grows = range.end() == end && end < capture_to;
+            // What comes next may still be missing, also when later bytes have come.
+            let grows = range.end() == una && una < capture_to;
             let done = range.end() <= una && !grows;
             if let Some(bytes) = range.exact().filter(|_| done) {
                 self.changed_from = self.changed_from.min(range.at);

@@ -160,3 +160,32 @@ fn changes_bring_another_sketch_to_where_this_one_is() {
         "nothing has changed, and that takes {small} bytes"
     );
 }
+
+/// However the date was cut on its way: in the order of its bytes with a silence between, and with what follows first.
+#[test]
+fn date_that_came_in_two_pieces_is_masked_as_a_whole() {
+    let (sent, again) = (stream("10:00", 3000), stream("11:11", 3000));
+    for cut in 1..60 {
+        for (silence, overtaken) in [(true, false), (false, true), (false, false)] {
+            let mut sketch = Sketch::default();
+            sketch.capture(1024);
+            let (first, second) = sent.split_at(cut);
+            sketch.feed(0, first);
+            if silence {
+                sketch.settle_down(cut as u64, &masks());
+                assert!(sketch.is_sound());
+            }
+            if overtaken {
+                sketch.feed(cut as u64 + 7, &second[7..]);
+                sketch.prune(cut as u64, &masks());
+            }
+            sketch.feed(cut as u64, second);
+            sketch.prune(3000, &masks());
+            assert_eq!(sketch.end(), sent.len() as u64);
+            assert!(retold(&sketch, &again).is_ok(), "cut at {cut}: {sketch:?}");
+            let mut changed = again.clone();
+            changed[cut + 40] ^= 1;
+            assert!(retold(&sketch, &changed).is_err(), "cut at {cut}");
+        }
+    }
+}

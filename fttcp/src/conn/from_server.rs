@@ -64,13 +64,13 @@ impl Connection {
         let data_len = segment.payload().len() as u64;
         let at = head.seq.position(self.present_isn(), self.server.end);
         let end = at + data_len.cast_signed();
+        if self.protected && self.is_foreign(at, end) {
+            // No receiver takes it; what is not sensible must not move the record of what was sent.
+            return Verdict::Drop;
+        }
         let acked_before = self.client.acked;
         if head.flags.has(Flags::ACK) {
             self.track_server_ack(&head, cx);
-        }
-        if self.protected && end > (self.client.right + WINDOW_SLACK).cast_signed() {
-            // No receiver takes it; what is not sensible must not move the record of what was sent.
-            return Verdict::Drop;
         }
         // A keep-alive may carry any byte in the place of one that the client has.
         let new = data_len > 0 && end > self.server.una.cast_signed();
@@ -106,6 +106,15 @@ impl Connection {
         }
         self.check_closed(cx);
         Verdict::Forward
+    }
+
+    /// Whether a segment from `at` to `end` cannot be of the present server's stream. It may be late, and of an attempt
+    /// that was reset; its acknowledgement then speaks of what that attempt had got.
+    pub(crate) fn is_foreign(&self, at: i64, end: i64) -> bool {
+        let first = self.map.map_or(0, |map| map.first);
+        let right = self.client.right.max(self.server.next());
+        // A keep-alive has the number before the first.
+        at < first.cast_signed() - 1 || end > (right + WINDOW_SLACK).cast_signed()
     }
 
     /// Notes that a FIN came; says whether it may pass.

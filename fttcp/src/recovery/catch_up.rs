@@ -50,6 +50,10 @@ impl Connection {
             // Its handshake is not complete: this is from an earlier attempt.
             return Verdict::Drop;
         }
+        let at = head.seq.position(self.present_isn(), self.sent.end());
+        if self.is_foreign(at, at + segment.payload().len() as i64) {
+            return Verdict::Drop;
+        }
         let caught_up = !self.sent.expects();
         let limit = self.window_limit;
         if !self.track_replacement_ack(&head, cx) {

@@ -227,3 +227,21 @@ fn trap_15_older_connection_of_a_replacement_is_reset_once_for_each_syn() {
     assert!(bench.wait(200 * MS)[0].head.flags.has(Flags::SYN));
     assert_eq!(resets(&bench.say(STANDBY, &older)), 1);
 }
+
+/// The earlier attempt had got the request; the present one has not.
+#[test]
+fn trap_19_late_acknowledgement_of_an_earlier_attempt_does_not_count_in_the_present_one() {
+    let mut bench = Bench::new();
+    distant(&mut bench, Duration::from_micros(900));
+    assert_eq!(adopt(&mut bench, 5, 40, 7)[1].data, b"GET");
+    let late = Say::new(3_000_000_000, bench.c(3), ACK).stamp(40, 101);
+    assert!(bench.say(STANDBY, &late).is_empty());
+    assert_eq!(bench.wait(200 * MS)[0].data, b"GET");
+    bench.say(STANDBY, &Say::new(6, bench.c(3), ACK).stamp(41, 101));
+    assert_eq!(bench.state(), "established");
+    // Nor after the hand-over.
+    let request = Say::new(bench.c(3), bench.s(0), PUSH).stamp(104, 7000);
+    bench.say(NORTH, &request.data(b" /x"));
+    let late = Say::new(3_000_000_000, bench.c(6), ACK).stamp(40, 101);
+    assert!(bench.say(STANDBY, &late).is_empty());
+}

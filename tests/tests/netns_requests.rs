@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use rxl_tests::netns::http::Connection;
+use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::topology::{GROUP, Middle, Topology};
 
@@ -187,5 +188,60 @@ fn connection_closed_by_the_client_is_forgotten() -> Outcome {
     connection.ask("0", &[])?;
     assert_eq!(connection.answer()?.status, 200);
     assert_eq!(topology.logger()?.status(GROUP)?.counters.lost, 0);
+    Ok(())
+}
+
+/// A running house whose logger understands HTTP, with one file.
+fn http_house(content: &[u8]) -> Result<Topology, String> {
+    let mut topology = Topology::build(Layout {
+        middle: Middle::Protected,
+        kind: "http",
+        ..Layout::default()
+    })?;
+    topology.put("0", content)?;
+    topology.serve()?;
+    Ok(topology)
+}
+
+#[test]
+fn of_a_thousand_requests_the_last_is_replayed() -> Outcome {
+    let content = Random::new(1).bytes(1000);
+    let mut topology = http_house(&content)?;
+    let mut connection = Connection::open(topology.client(), 80)?;
+    for _ in 0..1000 {
+        connection.ask("0", &[])?;
+        assert!(connection.answer()?.body == content);
+    }
+    // The last response may still be unacknowledged; one request is some 60 bytes.
+    crash(&topology)?;
+    topology.wait_moved()?;
+    connection.ask("0", &[])?;
+    assert!(connection.answer()?.body == content);
+
+    let status = topology.logger()?.status(GROUP)?;
+    let failover = status.failover.ok_or("no failover")?;
+    let log = topology.stop_logger()?;
+    assert_eq!((failover.recovered, failover.lost), (1, 0), "{log}");
+    assert!(failover.replayed_bytes < 200, "{failover:?}");
+    assert!(failover.discarded_bytes < 3000, "{failover:?}");
+    assert!(status.connections[0].logged_bytes < 200, "{log}");
+    Ok(())
+}
+
+#[test]
+fn request_that_must_not_be_made_twice_is_not() -> Outcome {
+    let mut topology = http_house(b"x")?;
+    let mut connection = Connection::open(topology.client(), 80)?;
+    // Not answered before it is whole, and it never is.
+    connection.send(b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")?;
+    topology.wait_logged(1)?;
+    crash(&topology)?;
+
+    let answer = connection.answer();
+    assert!(answer.is_err(), "{answer:?}");
+    let counters = topology.logger()?.status(GROUP)?.counters;
+    let log = topology.stop_logger()?;
+    assert_eq!((counters.lost, counters.recovered), (1, 0), "{log}");
+    assert!(log.contains("must not be made twice"), "{log}");
     Ok(())
 }

@@ -151,7 +151,7 @@ pub struct ServiceSpec {
     pub address: Option<IpAddr>,
     /// The server's port.
     pub port: u16,
-    /// The service plug-in: `"opaque"`.
+    /// The service plug-in, one of [`crate::service::KINDS`].
     pub kind: String,
     /// Header fields whose values may differ between the sent and the regenerated stream, compared without
     /// regard to case: `"Date"`. Their lengths must agree.

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::conn::Events;
 use crate::control::{GroupSpec, OnFull, Outbound};
 use crate::frame::{Frames, Offload, Output, PortId, Time};
-use crate::service;
+use crate::service::{self, KINDS};
 use crate::stable::Store;
 use fragments::Fragments;
 use group::{Group, Role};
@@ -105,7 +105,7 @@ pub enum EngineError {
         port: PortId,
     },
     /// The spec names no plug-in that exists.
-    #[error("group {group}: port {port}: no service plug-in is named {kind}; there is: opaque")]
+    #[error("group {group}: port {port}: no service plug-in is named {kind}; there are: {}", KINDS.join(", "))]
     UnknownKind {
         /// The group.
         group: String,

@@ -25,6 +25,7 @@ use std::time::Duration;
 use crate::conn::{Connection, Context, Divergence, FromClient, State};
 use crate::engine::Event;
 use crate::frame::Time;
+use crate::service::Verb;
 use crate::stable::Pieces;
 use crate::wire::{Flags, SeqNumber};
 
@@ -140,6 +141,14 @@ impl Connection {
             cx.counters.swallowed_closes += 1;
         }
         self.failovers += 1;
+        let una = self.server.una;
+        let verb = self.plugin.as_ref().map(|plugin| plugin.verb(una));
+        if let Some(Verb::End(reason)) = verb
+            && !self.over()
+        {
+            self.lose(reason, cx);
+            return;
+        }
         self.begin_recovery(None, cx);
     }
 

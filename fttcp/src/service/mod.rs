@@ -2,13 +2,14 @@
 //! What a service designer tells the logger about a protocol.
 //!
 //! Who lives here: the trait [`Service`] and its implementations. One object per connection sees both byte streams
-//! in order, each byte once, also those that a replacement regenerates. Today it says one thing, whether the server
-//! has a reason to close. The trait is meant to grow to the ten abilities that the design lists: framing, quiescence
-//! and truncation, recovery verb per message, pinning, canonical form, session snapshot, linked connections, budgets,
-//! failure signals, secrets.
+//! in order, each byte once, also those that a replacement regenerates. Today it says where a replay may begin, whether
+//! the server has a reason to close, and whether the connection may be replayed at all. The trait is meant to grow to
+//! the ten abilities that the design lists: framing, quiescence and truncation, recovery verb per message, pinning,
+//! canonical form, session snapshot, linked connections, budgets, failure signals, secrets.
 
 #[cfg(any(test, feature = "sim"))]
 mod exchange;
+mod http;
 mod opaque;
 pub(crate) mod stored;
 
@@ -27,6 +28,15 @@ pub struct Restart {
     pub client: u64,
     /// Position in the server's stream.
     pub server: u64,
+}
+
+/// What is to become of a connection whose server is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// A replacement is told again what the client said, from the last [`Restart`] on.
+    Replay,
+    /// It ends, for this reason: its client is reset, as it would be without a logger.
+    End(&'static str),
 }
 
 /// One connection of a service, as its plug-in sees it.
@@ -48,7 +58,14 @@ pub trait Service: Debug + Send {
         None
     }
 
-    /// The server is dead: both streams are shown again from `to` on, which is the last point that
+    /// The server is dead: what is to become of the connection, given that the client has acknowledged the server's
+    /// stream below `acknowledged`.
+    fn verb(&self, acknowledged: u64) -> Verb {
+        let _ = acknowledged;
+        Verb::Replay
+    }
+
+    /// Both streams are shown again from `to` on, which is the last point that
     /// [`Service::restart`] gave and that was taken, or the beginning.
     fn rewind(&mut self, to: Restart);
 
@@ -76,11 +93,15 @@ pub trait Service: Debug + Send {
     fn restore(&mut self, saved: &[u8]) -> bool;
 }
 
+/// The kinds of services that there are.
+pub const KINDS: [&str; 2] = ["opaque", "http"];
+
 /// A plug-in for a new connection; `None`: there is no such kind.
 #[must_use]
 pub fn by_kind(kind: &str) -> Option<Box<dyn Service>> {
     match kind {
         "opaque" => Some(Box::<Opaque>::default()),
+        "http" => Some(Box::<http::Http>::default()),
         #[cfg(any(test, feature = "sim"))]
         "exchange" => Some(Box::<exchange::Exchange>::default()),
         _ => None,

@@ -149,7 +149,14 @@ impl Topology {
         let service = |port| ServiceSpec {
             mask: vec!["Date".to_owned()],
             buffer_bytes: BUFFER,
-            ..ServiceSpec::new(port, "opaque")
+            ..ServiceSpec::new(
+                port,
+                if port == 80 {
+                    self.layout.kind
+                } else {
+                    "opaque"
+                },
+            )
         };
         let plain = || GroupSpec {
             services: if protected {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use fttcp::control::ServiceSpec;
+use fttcp::service::KINDS;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -18,7 +19,7 @@ use crate::supervise::client;
 use crate::supervise::proto::{GroupConfig, Reply, Request};
 
 /// A service plug-in that fits any deterministic byte stream.
-const DEFAULT_KIND: &str = "opaque";
+const DEFAULT_KIND: &str = KINDS[0];
 
 /// The value of `--port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,10 +73,11 @@ fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
         }
         Some(("verify", manner)) => spec.verify = named(part, manner)?,
         Some(("full", policy)) => spec.on_full = named(part, policy)?,
-        None if part == DEFAULT_KIND => part.clone_into(&mut spec.kind),
+        None if KINDS.contains(&part) => part.clone_into(&mut spec.kind),
         None => {
             return Err(format!(
-                "unknown kind of service \"{part}\", expected {DEFAULT_KIND}"
+                "unknown kind of service \"{part}\", expected {}",
+                KINDS.join(" or ")
             ));
         }
         Some(_) => {
@@ -225,8 +227,8 @@ mod tests {
         );
         assert_eq!(told("0"), told("70000"));
         assert_eq!(
-            told("80,http"),
-            "unknown kind of service \"http\", expected opaque"
+            told("80,smtp"),
+            "unknown kind of service \"smtp\", expected opaque or http"
         );
         assert_eq!(
             told("80,mask="),

@@ -8,6 +8,7 @@ use rxl_tests::netns::http::Connection;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::topology::{GROUP, Middle, Topology};
+use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -232,10 +233,12 @@ fn of_a_thousand_requests_the_last_is_replayed() -> Outcome {
 fn request_that_must_not_be_made_twice_is_not() -> Outcome {
     let mut topology = http_house(b"x")?;
     let mut connection = Connection::open(topology.client(), 80)?;
-    // Not answered before it is whole, and it never is.
-    connection.send(b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")?;
+    // A server that stands still answers nothing.
+    let victim = topology.victim()?;
+    victim.stop()?;
+    connection.send(b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123456789")?;
     topology.wait_logged(1)?;
-    crash(&topology)?;
+    victim.tell_end(End::Stopped)?;
 
     let answer = connection.answer();
     assert!(answer.is_err(), "{answer:?}");

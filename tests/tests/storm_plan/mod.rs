@@ -20,6 +20,7 @@ pub(crate) fn plan(test: &str) -> Plan {
         failovers: 1,
         failback: false,
         ends: End::ALL.to_vec(),
+        lives_ms: 0,
         pause_ms: 300,
         seed: Random::announced(test).number(),
     }

@@ -45,7 +45,9 @@ pub struct Plan {
     pub failback: bool,
     /// How servers end, one after the other by chance.
     pub ends: Vec<End>,
-    /// Longest time from a new standby to the next end, in ms.
+    /// Least time from a new standby to the next end, in ms.
+    pub lives_ms: u64,
+    /// How much longer it may be, in ms.
     pub pause_ms: u64,
     /// What all chances come from.
     pub seed: u64,
@@ -154,7 +156,7 @@ impl Storm {
     fn fail_over_and_over(&mut self) -> Result<(), String> {
         loop {
             let pause = self.random.below(1 + self.plan.pause_ms);
-            self.pass(Duration::from_millis(pause));
+            self.pass(Duration::from_millis(self.plan.lives_ms + pause));
             let choice = self.random.below(self.plan.ends.len() as u64) as usize;
             self.fail_over(self.plan.ends[choice])?;
             let (moved, failovers) = {

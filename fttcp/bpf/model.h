@@ -24,6 +24,7 @@
 #define SAMPLES 16
 #define SAMPLES_IN_SEGMENT 4 /* of at most 64 KiB */
 #define SLACK (64 * 1024)
+#define PROBE 1
 
 #define TCP_SYN_FIN_RST 0x07
 #define TCP_ACK 0x10
@@ -189,16 +190,16 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 	wish->tracked = true;
 	if (!side) {
 		end = seq + len;
-		/* Out of window, or said before: it may not be said otherwise, which user space compares. */
-		if (len && logged && (before(flow->server_right + SLACK, end) || before(seq, flow->client_next)))
+		/* Out of window, said before, or before its turn: it may not be said otherwise, which user space compares. */
+		if (len && logged && (before(flow->server_right + PROBE, end) || seq != flow->client_next))
 			goto punt;
 		/* What no server would believe teaches nothing; it may be forged. */
-		if (!before(end + 1, flow->client_acked) && !before(flow->server_right + SLACK, seq) &&
+		if (!before(end + 1, flow->client_acked) && !before(flow->server_right + PROBE, seq) &&
 		    !before(flow->server_next, segment->ack) && !before(segment->ack, flow->server_una)) {
 			flow->server_una = segment->ack;
 			raise(&flow->client_right,
 			      segment->ack + ((__u32)segment->window << (flow->client_scale & 31)));
-			if (stamped)
+			if (stamped && !(logged && before(flow->client_next, seq)))
 				raise(&flow->client_tsval, tsval);
 		}
 		if (len && logged && before(flow->client_next, end)) {

@@ -71,3 +71,27 @@ fn forged_segments_and_storms_of_acknowledgements_are_borne() -> Outcome {
     assert!(tally.memory_kib < MEMORY, "{tally}");
     Ok(())
 }
+
+#[test]
+fn forged_segments_outside_the_window_change_nothing() -> Outcome {
+    let plan = Plan {
+        clients: 30,
+        failovers: 10,
+        ..plan("forged_segments_outside_the_window_change_nothing")
+    };
+    let storm = Storm::start(&plan)?;
+    let attack = Attack::forge(storm.topology(), 3, plan.seed)?;
+
+    let tally = storm.run();
+
+    let forged = attack.stop()?;
+    let tally = tally?;
+    println!("{forged:?}\n{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert!(
+        forged.resets > 1000 && forged.data > 1000 && forged.acks > 1000,
+        "{forged:?}"
+    );
+    assert!(tally.moved >= 200, "{tally}");
+    Ok(())
+}

@@ -4,11 +4,12 @@
 use super::clock::newer;
 use super::{Connection, Context, Mapping, State, Verdict};
 use crate::stable::Unreadable;
-use crate::wire::{Flags, Segment, SeqNumber};
+use crate::wire::{Flags, Segment, SegmentRepr, SeqNumber};
 
-/// How far beyond the announced window a segment's data may reach and still be logged: window probes, and what a
-/// server accepts that opens its window just then.
-pub(super) const WINDOW_SLACK: u64 = 64 * 1024;
+/// How far beyond the window that the client was told its segments may reach: the byte, or the FIN, of a window probe
+/// (RFC 9293 section 3.8.6.1). Every window passes the logger before the client knows it, so a true client says nothing
+/// beyond; what is logged there would be a forger's, and wait for ever for what comes before it.
+const PROBE: u64 = crate::flow::PROBE as u64;
 
 /// What a client's segment brought.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct FromClient {
     pub(crate) refused: bool,
     /// Its data must not reach the server.
     pub(crate) withheld: bool,
+    /// It lies beyond the window: the server is to say how much it takes.
+    pub(crate) beyond: bool,
     /// It repeats logged bytes, and says others.
     pub(crate) conflict: bool,
 }
@@ -74,6 +77,10 @@ impl Connection {
                 }
                 Verdict::Drop
             }
+            State::Established if brought.beyond => {
+                self.ask_window(cx);
+                Verdict::Drop
+            }
             State::Established if brought.withheld => {
                 self.ack_client(cx);
                 Verdict::Drop
@@ -103,6 +110,7 @@ impl Connection {
             // No server takes anything of it (RFC 9293 section 3.10.7.4); it may be forged.
             brought.wants_ack = !head.flags.has(Flags::RST);
             brought.refused = !segment.payload().is_empty();
+            brought.beyond = self.reaches_beyond(segment);
             return brought;
         }
         // It is heard: nobody need be told again.
@@ -116,9 +124,11 @@ impl Connection {
             old = ack < self.server.una.cast_signed();
             let inbound = self.protected && self.outbound.is_none();
             if inbound && ack > self.server.next().cast_signed() {
-                // It acknowledges what was never sent: likewise.
+                // It acknowledges what was never sent: likewise. But the server may have sent that meanwhile, and would
+                // take data that is not logged.
                 brought.wants_ack = !head.flags.has(Flags::RST);
                 brought.refused = !segment.payload().is_empty();
+                brought.withheld = brought.refused || head.flags.has(Flags::FIN);
                 return brought;
             }
             if let Ok(ack) = u64::try_from(ack)
@@ -134,8 +144,12 @@ impl Connection {
                 }
             }
         }
+        // Nor one from beyond the next byte that is due, or in a reset (RFC 7323 sections 4.3 and 5.2).
+        let (at, _) = self.extent(segment);
+        let due = at <= self.stable().max(self.client.acked).cast_signed();
         if let Some(stamps) = head.options.timestamps
-            && !old
+            && !(old || head.flags.has(Flags::RST))
+            && (due || !self.protected)
             && (silent || newer(stamps.value, self.client.tsval))
         {
             self.client.tsval = stamps.value;
@@ -156,23 +170,48 @@ impl Connection {
         brought
     }
 
-    /// Whether any of the segment, or the byte before it as in a keep-alive, lies in the window that the client was
-    /// told, or not far beyond it.
-    fn acceptable(&self, segment: &Segment<'_>) -> bool {
-        let head = segment.head();
-        let acked = self.client.acked;
-        let at = head.seq.position(self.client.isn, acked);
-        let end = at + segment.payload().len() as i64 + i64::from(head.flags.has(Flags::FIN));
-        end + 1 >= acked.cast_signed() && at <= (self.server.right + WINDOW_SLACK).cast_signed()
-    }
-
-    /// Notes how far the client has sent, as far as its peer lets it.
-    fn note_sent(&mut self, segment: &Segment<'_>) {
+    /// Where the segment begins, and where it ends with its FIN.
+    fn extent(&self, segment: &Segment<'_>) -> (i64, i64) {
         let head = segment.head();
         let at = head.seq.position(self.client.isn, self.client.acked);
-        let end = at + segment.payload().len() as i64 + i64::from(head.flags.has(Flags::FIN));
+        let len = segment.payload().len() as i64 + i64::from(head.flags.has(Flags::FIN));
+        (at, at + len)
+    }
+
+    /// Whether any of the segment, or the byte before it as in a keep-alive, lies in the window that the client was
+    /// told.
+    fn acceptable(&self, segment: &Segment<'_>) -> bool {
+        let (at, end) = self.extent(segment);
+        let acked = self.client.acked.cast_signed();
+        end + 1 >= acked && at <= (self.server.right + PROBE).cast_signed()
+    }
+
+    /// Whether the segment says something beyond the window that the client was told. The server may have opened its
+    /// window just then, and would take what is not logged.
+    fn reaches_beyond(&self, segment: &Segment<'_>) -> bool {
+        let (at, end) = self.extent(segment);
+        end > at && end > (self.server.right + PROBE).cast_signed()
+    }
+
+    /// Lets the server say its window to the client, by a segment that it must answer (RFC 9293 section 3.8.4). A logger
+    /// that was started anew may not know the newest.
+    fn ask_window(&self, cx: &mut Context<'_>) {
+        let ack = self
+            .server
+            .una
+            .min(self.map.map_or(u64::MAX, |map| map.next));
+        let ask = self.for_server(Flags::default(), self.client.acked, ack, &[]);
+        cx.send_south(&SegmentRepr {
+            seq: ask.seq - 1,
+            ..ask
+        });
+    }
+
+    /// Notes how far the client has sent.
+    fn note_sent(&mut self, segment: &Segment<'_>) {
+        let (_, end) = self.extent(segment);
         if let Ok(end) = u64::try_from(end)
-            && end <= self.server.right + WINDOW_SLACK
+            && end <= self.server.right + PROBE
         {
             self.client.next = self.client.next.max(end);
         }
@@ -188,8 +227,10 @@ impl Connection {
         let Ok(end) = u64::try_from(end) else {
             return;
         };
-        if end > self.server.right + WINDOW_SLACK || self.client.fin.is_some_and(|fin| end > fin) {
+        brought.beyond = self.reaches_beyond(segment);
+        if brought.beyond || self.client.fin.is_some_and(|fin| end > fin) {
             brought.refused = !data.is_empty();
+            brought.withheld = brought.refused || fin;
             return;
         }
         if fin && self.client.fin.is_none() {
@@ -200,6 +241,10 @@ impl Connection {
         let skip = at.min(0).unsigned_abs() as usize;
         let (at, data) = (at.max(0).unsigned_abs(), &data[skip.min(data.len())..]);
         let keep_alive = data.len() == 1 && end == stable;
+        // What begins earlier counts, as with Linux and the BSDs: what came before its turn may be forged, and what comes
+        // in its turn goes on from what both ends have. (What began earlier in the log, the segment is made to say.)
+        let forgotten = self.log.give_way(at, data);
+        cx.counters.conflicts += u64::from(forgotten);
         if (at < stable || self.log.has_gap()) && !keep_alive {
             let Ok(conflict) = self.log.contradicts(at, data) else {
                 brought.withheld = true;

@@ -2,10 +2,12 @@
 //! What a server's segment changes. Its data is hashed first and forwarded then.
 
 use super::clock::newer;
-use super::from_client::WINDOW_SLACK;
 use super::{Close, Connection, Context, State, Verdict};
 use crate::frame::Time;
 use crate::wire::{Flags, Head, Segment, SeqNumber};
+
+/// How far beyond the client's window a server's data may reach and still be believed.
+const SLACK: u64 = crate::flow::SLACK as u64;
 
 impl Connection {
     /// Takes a segment of the active server.
@@ -114,7 +116,7 @@ impl Connection {
         let first = self.map.map_or(0, |map| map.first);
         let right = self.client.right.max(self.server.next());
         // A keep-alive has the number before the first.
-        at < first.cast_signed() - 1 || end > (right + WINDOW_SLACK).cast_signed()
+        at < first.cast_signed() - 1 || end > (right + SLACK).cast_signed()
     }
 
     /// Notes that a FIN came; says whether it may pass.

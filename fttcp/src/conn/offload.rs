@@ -176,13 +176,15 @@ impl Connection {
                 self.log_from(record.at, record.seen, record.data, cx);
             }
             RecordKind::Server => {
-                // A keep-alive may carry any byte in the place of one that the client has.
-                let known = self.server.una.saturating_sub(record.at);
+                // A keep-alive may carry any byte in the place of one that the client has, or of the SYN.
+                let at = record.at.cast_signed();
+                let known = (self.server.una.cast_signed() - at).max(0).unsigned_abs();
                 let Some(data) = record.data.get(known as usize..) else {
                     return;
                 };
                 let plugin = &mut self.plugin;
-                self.sent.captured(record.at + known, data, |at, bytes| {
+                let at = record.at.wrapping_add(known);
+                self.sent.captured(at, data, |at, bytes| {
                     if let Some(plugin) = plugin {
                         plugin.server_bytes(at, bytes);
                     }

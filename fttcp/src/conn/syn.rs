@@ -86,6 +86,12 @@ impl Connection {
                 self.repeat_syn_ack(cx);
                 Verdict::Drop
             }
+            // No connection ends by a SYN (RFC 5961 section 4): its client, if it has forgotten the connection, resets it
+            // first. A server whose socket is gone already would answer what the logger does not log.
+            State::Established if !known && self.tells_apart() => {
+                self.ack_client(cx);
+                Verdict::Drop
+            }
             State::Established | State::Closed => {
                 if self.protected {
                     prepare(segment, cx);
@@ -95,11 +101,18 @@ impl Connection {
         }
     }
 
+    /// It is more to the logger than segments to be passed on: no other connection may take its place while it lives.
+    pub(crate) fn tells_apart(&self) -> bool {
+        let live = matches!(self.state, State::Established | State::Recovering);
+        live && (self.protected || self.map.is_some())
+    }
+
     /// Logs what a SYN carries: a server may take it, or wait until the client sends it again. If there is no room,
     /// the server's answer decides.
     pub(crate) fn log_syn_data(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) {
         let data = segment.payload();
         if self.protected && !data.is_empty() {
+            self.client.next = self.client.next.max(data.len() as u64);
             let _ = self.log_bytes(0, data, cx);
         }
     }
@@ -171,6 +184,11 @@ impl Connection {
         }
         prepare(segment, cx);
         let head = *segment.head();
+        let acked = u64::try_from(head.ack.position(self.client.isn, 0));
+        let Some(ack) = acked.ok().filter(|&ack| ack <= self.client.next) else {
+            // It answers a SYN of this name that came before: its client resets it (RFC 9293 section 3.10.7.3).
+            return Verdict::Forward;
+        };
         let untouched = !self.client.heard && self.server.una == 0 && self.server.end == 0;
         if self.state == State::Opening || (self.state == State::Established && untouched) {
             let first = self.state == State::Opening;
@@ -187,13 +205,10 @@ impl Connection {
             if first {
                 self.ecn = self.ecn.answered(head.flags);
             }
-            let ack = head.ack.position(self.client.isn, 0);
-            match u64::try_from(ack) {
-                Ok(ack) if ack <= self.log.stable() => {
-                    self.client.acked = ack;
-                    self.server.right += ack;
-                }
-                _ => self.unprotect("its server acknowledged bytes that were not logged", cx),
+            self.client.acked = ack;
+            self.server.right += ack;
+            if ack > self.log.stable() {
+                self.unprotect("its server acknowledged bytes that were not logged", cx);
             }
             self.limit_window(cx);
         }

@@ -3,7 +3,7 @@
 
 use super::table::Key;
 use super::{Engine, Event, Role};
-use crate::conn::{Connection, State, Verdict, prepare_syn};
+use crate::conn::{Connection, Verdict, prepare_syn};
 use crate::control::Outbound;
 use crate::frame::{Offload, Output, Time};
 use crate::wire::{Flags, Segment, locate};
@@ -77,11 +77,9 @@ impl Engine {
             flags.has(Flags::SYN) && !flags.has(Flags::ACK) && !flags.has(Flags::RST)
         };
         let known = found.and_then(|slot| self.table.get(slot));
-        let again = known.as_ref().is_some_and(|known| {
-            let same = known.client.isn == segment.head().seq;
-            let live = matches!(known.state, State::Established | State::Recovering);
-            same || (live && known.protected)
-        });
+        let again = known
+            .as_ref()
+            .is_some_and(|known| known.client.isn == segment.head().seq || known.tells_apart());
         if opens && !again {
             if found.is_none() && self.table.len() >= self.config.max_connections {
                 // Whoever is there answers within moments: the oldest that has not makes room.

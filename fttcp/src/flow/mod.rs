@@ -74,8 +74,10 @@ pub mod flag {
 pub const SAMPLE_EVERY: u32 = 16 * 1024;
 /// How many samples are kept.
 pub const SAMPLES: usize = 16;
-/// How far beyond an announced window data may reach and still be the fast path's business.
+/// How far beyond the client's window a server's data may reach and still be believed.
 pub const SLACK: u32 = 64 * 1024;
+/// How far beyond the server's window a client's data may reach and still be logged: the byte of a window probe.
+pub const PROBE: u32 = 1;
 
 /// How many 32-bit words a [`FlowState`] has.
 pub const WORDS: usize = 28 + 2 * SAMPLES;

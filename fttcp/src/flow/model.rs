@@ -2,7 +2,7 @@
 //! The fast path's rules in Rust: what `fttcp/bpf/fastpath.bpf.c` does with one segment of a connection that it was
 //! given. The kernel's program is compared with this one, segment by segment, and the simulation runs this one.
 
-use super::{FlowState, Record, RecordKind, SAMPLE_EVERY, SAMPLES, SLACK, Side, flag};
+use super::{FlowState, PROBE, Record, RecordKind, SAMPLE_EVERY, SAMPLES, SLACK, Side, flag};
 use crate::wire::{Flags, Segment, SeqNumber};
 
 /// What becomes of a segment.
@@ -100,15 +100,16 @@ fn from_client(
     let len = segment.payload().len() as u32;
     let end = seq.wrapping_add(len);
     let logged = state.flags & flag::LOG != 0;
-    let out_of_window = before(state.server_right.wrapping_add(SLACK), end);
-    // What was said before may not be said otherwise: the engine compares.
-    let again = before(seq, state.client_next);
-    if len > 0 && logged && (out_of_window || again) {
+    let out_of_window = before(state.server_right.wrapping_add(PROBE), end);
+    // What was said before may not be said otherwise, and what comes before its turn is said before: the engine
+    // compares.
+    let in_turn = seq == state.client_next;
+    if len > 0 && logged && (out_of_window || !in_turn) {
         return Action::Punt;
     }
     // What no server would believe teaches nothing (RFC 9293 section 3.10.7.4, RFC 5961 section 5); it may be forged.
     let in_window = !before(end.wrapping_add(1), state.client_acked)
-        && !before(state.server_right.wrapping_add(SLACK), seq);
+        && !before(state.server_right.wrapping_add(PROBE), seq);
     let answers = !before(state.server_next, ack) && !before(ack, state.server_una);
     if in_window && answers {
         state.server_una = ack;
@@ -116,7 +117,7 @@ fn from_client(
             &mut state.client_right,
             ack.wrapping_add(u32::from(head.window) << state.scales[0]),
         );
-        if state.flags & flag::STAMPED != 0 {
+        if state.flags & flag::STAMPED != 0 && !(logged && before(state.client_next, seq)) {
             raise(&mut state.client_tsval, value);
         }
     }

@@ -87,7 +87,10 @@ impl Replay {
                     return Err(format!("bytes at {at}"));
                 }
                 let bound = usize::MAX / 2;
-                let logged = self.connection(slot)?.log.insert(at, bytes, bound);
+                let log = &mut self.connection(slot)?.log;
+                // What was written in its turn is how the stream went on.
+                log.give_way(at, bytes);
+                let logged = log.insert(at, bytes, bound);
                 logged.map_err(|_| "too many bytes".to_owned())?;
             }
             Kind::Sent => {

@@ -173,6 +173,26 @@ impl StableBuffer {
         Ok(())
     }
 
+    /// `data` comes from `at` on. If it is in its turn, the bytes beyond a gap give way to it. Says whether they were
+    /// others.
+    pub(crate) fn give_way(&mut self, at: u64, data: &[u8]) -> bool {
+        let end = at + data.len() as u64;
+        if at > self.stable() || end <= self.stable() {
+            return false;
+        }
+        let Some(mut pieces) = self.beyond.take() else {
+            return false;
+        };
+        let others = pieces.within(at, data.len()).any(|(start, bytes)| {
+            let said = &data[(start - at) as usize..];
+            let len = said.len().min(bytes.len());
+            said[..len] != bytes[..len]
+        });
+        pieces.forget_below(end);
+        self.beyond = Some(pieces).filter(|pieces| !pieces.is_empty());
+        others
+    }
+
     fn extend(&mut self, data: &[u8], bound: usize) {
         let needed = self.prefix.len() + data.len();
         if needed > self.prefix.capacity() {

@@ -121,6 +121,21 @@ impl Pieces {
         }
     }
 
+    /// Forgets the bytes below `end`.
+    pub(crate) fn forget_below(&mut self, end: u64) {
+        while let Some(first) = self.pieces.first_entry()
+            && *first.key() < end
+        {
+            let (at, mut bytes) = first.remove_entry();
+            let gone = ((end - at) as usize).min(bytes.len());
+            self.bytes -= gone;
+            if gone < bytes.len() {
+                bytes.drain(..gone);
+                self.pieces.insert(end, bytes);
+            }
+        }
+    }
+
     /// Position after the last byte kept.
     pub(crate) fn end(&self) -> Option<u64> {
         let (&at, bytes) = self.pieces.last_key_value()?;
@@ -156,6 +171,21 @@ mod tests {
         assert_eq!(pieces.next(24), None);
         assert_eq!(pieces.next(30), Some(b"cc".to_vec()));
         assert_eq!((pieces.next(99), pieces.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_lies_below_is_forgotten_the_rest_stays() {
+        let mut pieces = Pieces::default();
+        pieces.insert(10, b"abc");
+        pieces.insert(20, b"defg");
+        pieces.insert(30, b"h");
+        pieces.forget_below(10);
+        assert_eq!(pieces.len(), 8);
+        pieces.forget_below(22);
+        assert_eq!(pieces.len(), 3);
+        assert_eq!(pieces.next(22), Some(b"fg".to_vec()));
+        pieces.forget_below(31);
+        assert!(pieces.is_empty() && pieces.len() == 0);
     }
 
     #[test]

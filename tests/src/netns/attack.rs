@@ -26,9 +26,8 @@ use super::topology::{SERVER, Topology};
 const BURST: u64 = 512;
 /// How far outside the window forged segments lie.
 const FAR: u32 = 1 << 30;
-/// How far beyond the window forged data lies at least: the logger believes data within 64 KiB beyond it, which a server
-/// may take that opens its window just then.
-const BEYOND: u32 = (64 << 10) + 1000;
+/// How far beyond the window forged data lies at least.
+const BEYOND: u32 = 1000;
 
 /// What was forged and sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +38,8 @@ pub struct Forged {
     pub resets: u64,
     /// Segments with data.
     pub data: u64,
+    /// Of these, just beyond the window.
+    pub beyond: u64,
     /// Acknowledgements of what was never sent, of what was long acknowledged, and from outside the window.
     pub acks: u64,
     /// SYNs and FINs on connections that exist.
@@ -175,8 +176,8 @@ struct Forger {
     forged: Forged,
     /// The scale of the server's windows, by client.
     scales: HashMap<SocketAddr, u8>,
-    /// How far each connection was when it was struck last.
-    steps: HashMap<SocketAddr, (SeqNumber, SeqNumber)>,
+    /// How far each connection was when it was struck last, and the edge of its server's window.
+    steps: HashMap<SocketAddr, (SeqNumber, SeqNumber, Option<SeqNumber>)>,
 }
 
 /// What the attacker learns from a segment of the server.
@@ -220,41 +221,59 @@ impl Forger {
             if !fds[1].revents().is_empty() {
                 return Ok(());
             }
-            let mut seen = Vec::new();
-            let scales = &mut self.scales;
-            self.path.receive(self.port, |frame, offload, _| {
-                seen.extend(look(frame, &offload, scales));
-            });
-            for seen in seen {
+            // Of each connection only what came last: a window may have opened since the segments before.
+            let mut newest = HashMap::new();
+            let mut more = true;
+            while more {
+                let (scales, before) = (&mut self.scales, newest.len());
+                let mut count = 0;
+                self.path.receive(self.port, |frame, offload, _| {
+                    count += 1;
+                    let seen = look(frame, &offload, scales);
+                    newest.extend(seen.map(|seen| (seen.client.socket, seen)));
+                });
+                more = count > 0 && before < newest.len();
+            }
+            for seen in newest.into_values() {
                 // Once for each step of a connection: what the server answers to a forged segment is no step.
-                let step = (seen.next, seen.said);
-                if self.steps.insert(seen.client.socket, step) == Some(step) {
+                let edge = self.edge(&seen);
+                let step = (seen.next, seen.said, edge);
+                let before = self.steps.insert(seen.client.socket, step);
+                if before.is_some_and(|(next, said, _)| (next, said) == (seen.next, seen.said)) {
                     continue;
                 }
                 self.forged.seen += 1;
+                // A server that has nothing to read has a window that stands still.
+                let still =
+                    before.is_some_and(|(next, _, known)| (next, known) == (seen.next, edge));
                 for _ in 0..each {
-                    self.strike(&seen);
+                    self.strike(&seen, edge.filter(|_| still));
                 }
             }
         }
     }
 
-    /// One of each kind.
-    fn strike(&mut self, seen: &Seen) {
+    /// The right edge of the server's window; `None`: its scale is not known.
+    fn edge(&self, seen: &Seen) -> Option<SeqNumber> {
+        let scale = self.scales.get(&seen.client.socket)?;
+        Some(seen.next + (u32::from(seen.window) << scale))
+    }
+
+    /// One of each kind. `edge`: where the server's window ends, if that stands still.
+    fn strike(&mut self, seen: &Seen, edge: Option<SeqNumber>) {
         let (next, said) = (seen.next, seen.said);
         let far = next + (FAR + self.random.below(1 << 20) as u32);
         self.send(seen, far, said, Flags::RST, 0, &[]);
         self.send(seen, far, said, Flags::PSH, 500, &[0x66; 500]);
         self.forged.resets += 1;
         self.forged.data += 1;
-        let scale = self.scales.get(&seen.client.socket).copied();
-        if let (true, Some(scale)) = (seen.data >= 500, scale) {
+        if let (true, Some(edge)) = (seen.data >= 500, edge) {
             // A client that is being answered has little on its way, so it is known where the window is.
-            let window = u32::from(seen.window) << scale;
-            let beyond = next + (window + BEYOND + self.random.below(60_000) as u32);
+            let beyond = edge + (BEYOND + self.random.below(60_000) as u32);
             self.send(seen, beyond, said, Flags::PSH, 500, &[0x66; 500]);
             self.forged.data += 1;
-            if window >= 40_000 {
+            self.forged.beyond += 1;
+            if edge.0.wrapping_sub(next.0) >= 40_000 {
                 // In the window, but not where the next byte is due: only challenged (RFC 5961 section 3.2).
                 let inside = next + (20_000 + self.random.below(10_000) as u32);
                 self.send(seen, inside, said, Flags::RST, 0, &[]);

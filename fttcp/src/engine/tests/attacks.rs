@@ -207,3 +207,62 @@ fn attack_forged_acknowledgement_does_not_become_one_that_a_replacement_believes
         assert_eq!(told(forged), known.wrapping_add(shift));
     }
 }
+
+#[test]
+fn attack_answer_to_a_forged_syn_does_not_end_the_protection_of_the_true_one() {
+    let mut bench = Bench::new();
+    let forged = Say::new(bench.client_isn ^ 0x5000_0000, 0, Flags::SYN).offer(7);
+    bench.say(NORTH, &forged);
+    let syn = Say::new(bench.client_isn, 0, Flags::SYN).offer(7);
+    bench.say(NORTH, &syn.stamp(100, 0));
+    let to_forged = Say::new(4000, forged.seq.wrapping_add(1), SYN_ACK).offer(7);
+    assert_eq!(bench.say(ACTIVE, &to_forged)[0].port, NORTH);
+    bench.open(7);
+    let counters = bench.counters();
+    assert_eq!((counters.protected, counters.unprotected), (1, 0));
+    assert_eq!(bench.state(), "established");
+}
+
+#[test]
+fn attack_forged_syn_on_a_moved_connection_leaves_it_what_it_is() {
+    let mut bench = small();
+    let forged = Say::new(bench.client_isn ^ 0x5000_0000, 0, Flags::SYN).offer(7);
+    let seen = bench.say(NORTH, &forged);
+    // RFC 5961 section 4.
+    assert_eq!((seen.len(), seen[0].port), (1, NORTH));
+    assert_eq!(seen[0].head.flags, ACK);
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_data_just_beyond_the_window_reaches_neither_log_nor_server() {
+    let mut bench = small();
+    let right = 64_240;
+    for (at, len) in [(right - 9, 11), (right + 1, 1), (right + 1000, 500)] {
+        let data = vec![b'x'; len];
+        let beyond = Say::new(bench.c(at), bench.s(0), PUSH).stamp(103, 7000);
+        let seen = bench.say(NORTH, &beyond.data(&data));
+        // The server is asked for its window instead.
+        assert_eq!((seen.len(), seen[0].port), (1, ACTIVE));
+        assert_eq!(
+            (seen[0].head.seq.0, seen[0].data.len()),
+            (bench.c(0) - 1, 0)
+        );
+    }
+    let fin = Say::new(bench.c(right + 1), bench.s(0), FIN).stamp(103, 7000);
+    assert_eq!(bench.say(NORTH, &fin)[0].head.flags, ACK);
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_clock_of_a_forged_reset_or_of_data_before_its_turn_is_not_learnt() {
+    let mut bench = small();
+    let far = 102 + (1 << 30);
+    let reset = Say::new(bench.c(2000), bench.s(0), RST).stamp(far, 7000);
+    bench.say(NORTH, &reset);
+    let early = Say::new(bench.c(3000), bench.s(0), PUSH).stamp(far, 7000);
+    bench.say(NORTH, &early.data(b"forged"));
+    let seen = bench.fail_over();
+    let syn = seen.iter().find(|it| it.head.flags == Flags::SYN);
+    assert_eq!(syn.expect("it is moved").stamps().value, 102);
+}

@@ -116,20 +116,40 @@ fn hold_is_refused_for_a_plug_in_that_never_truncates() {
 }
 
 #[test]
+fn trap_22_what_comes_in_its_turn_counts_not_what_was_forged_beyond_a_gap() {
+    let mut bench = Bench::new();
+    bench.open(7);
+    says(&mut bench, 0, b"abcd");
+    says(&mut bench, 6, b"XX");
+    says(&mut bench, 11, b"YY");
+    let seen = says(&mut bench, 4, b"efghij");
+    assert_eq!(seen[0].data, b"efghij");
+    let seen = says(&mut bench, 10, b"kl");
+    assert_eq!(seen[0].data, b"kl");
+    assert_eq!(bench.counters().conflicts, 2);
+    bench.fail_over();
+    let offer = Say::new(5, bench.c(0), SYN_ACK).offer(7).stamp(40, 102);
+    let fed = bench.say(STANDBY, &offer.window(60_000));
+    let fed: Vec<u8> = fed.into_iter().flat_map(|seen| seen.data).collect();
+    assert_eq!(fed, b"abcdefghijklY");
+}
+
+#[test]
 fn trap_22_conflicting_repetition_says_what_was_logged_first() {
     let mut bench = Bench::new();
     bench.open(7);
     says(&mut bench, 0, b"abcd");
     says(&mut bench, 6, b"gh");
-    let seen = says(&mut bench, 2, b"CDEFGHIJ");
-    assert_eq!(seen[0].data, b"cdEFghIJ");
+    let seen = says(&mut bench, 5, b"FGHI");
+    assert_eq!(seen[0].data, b"FghI", "before its turn, too");
     assert_eq!(bench.counters().conflicts, 1);
-    let seen = says(&mut bench, 0, b"ABCDEFGHIJ");
-    assert_eq!(seen[0].data, b"abcdEFghIJ");
-    let honest = says(&mut bench, 0, b"abcdEFghIJkl");
-    assert_eq!(honest[0].data, b"abcdEFghIJkl");
-    assert_eq!(bench.counters().conflicts, 2);
+    let seen = says(&mut bench, 0, b"ABCDefg");
+    assert_eq!(seen[0].data, b"abcdefg");
+    assert_eq!(bench.counters().conflicts, 3, "the beginning, and the F");
+    let honest = says(&mut bench, 0, b"abcdefghIjkl");
+    assert_eq!(honest[0].data, b"abcdefghIjkl");
+    assert_eq!(bench.counters().conflicts, 3);
     // A keep-alive's byte is no news to anyone (RFC 1122 section 4.2.3.6).
     says(&mut bench, 11, b"\0");
-    assert_eq!(bench.counters().conflicts, 2);
+    assert_eq!(bench.counters().conflicts, 3);
 }

@@ -264,16 +264,19 @@ impl Bench {
 
     /// The handshake, as Linux does it: window scales 7 at the client and `scale` at the server.
     fn open(&mut self, scale: u8) {
+        self.open_with(scale, 64_240);
+    }
+
+    /// The same; the server's first window, which is not scaled, is `window`.
+    fn open_with(&mut self, scale: u8, window: u16) {
         let (client, server) = (self.client_isn, self.server_isn);
         self.say(
             NORTH,
             &Say::new(client, 0, Flags::SYN).offer(7).stamp(100, 0),
         );
         let ack = client.wrapping_add(1);
-        self.say(
-            ACTIVE,
-            &Say::new(server, ack, SYN_ACK).offer(scale).stamp(7000, 100),
-        );
+        let answer = Say::new(server, ack, SYN_ACK).offer(scale).stamp(7000, 100);
+        self.say(ACTIVE, &answer.window(window));
         self.say(
             NORTH,
             &Say::new(ack, server.wrapping_add(1), ACK).stamp(101, 7000),

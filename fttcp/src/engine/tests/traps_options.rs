@@ -185,11 +185,14 @@ fn trap_13_data_in_the_syn_is_logged_whether_the_server_takes_it_or_not() {
 }
 
 #[test]
-fn trap_13_server_that_acknowledges_more_than_the_syn_is_not_protected() {
-    let mut bench = Bench::new();
+fn trap_13_server_that_acknowledges_data_of_the_syn_that_found_no_room_is_not_protected() {
+    let mut bench = Bench::with(vec![ServiceSpec {
+        buffer_bytes: 4,
+        ..service()
+    }]);
     let say = Say::new(bench.client_isn, 0, Flags::SYN).offer(7);
     bench.say(NORTH, &say.stamp(100, 0).data(b"early"));
-    let say = Say::new(bench.server_isn, bench.c(6), SYN_ACK).offer(7);
+    let say = Say::new(bench.server_isn, bench.c(5), SYN_ACK).offer(7);
     assert_eq!(bench.say(ACTIVE, &say.stamp(7000, 100)).len(), 1);
     assert_eq!(bench.counters().unprotected, 1);
 }

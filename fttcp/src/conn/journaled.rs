@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::sketch::SketchDelta;
 use super::verify::VerifierDelta;
 use super::{Connection, Sent, StoredRef};
-use crate::journal::{Kind, Mark, State, Writer};
-use crate::stable::Unreadable;
+use crate::journal::{Kind, Mark, State, Unwritable, Writer};
 
 /// What of a [`Sent`] is in the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,39 +36,50 @@ impl Connection {
     /// Writes what has changed; all of it, if the journal of this generation does not have the connection yet.
     pub(crate) fn journal(&mut self, slot: u32, generation: u32, writer: &mut Writer) {
         (self.mark.touched, self.mark.urgent) = (false, false);
-        if self.mark.generation != generation {
-            let image = (slot, StoredRef::from(&*self));
-            if self.log.spilled() == 0 {
-                writer.put(Kind::Connection, &image, &[]);
-            } else if let Ok(bytes) = postcard::to_allocvec(&image) {
-                writer.put(Kind::Connection, &(), &bytes);
-            } else {
-                self.leave_journal(slot, writer);
-                return;
-            }
-            self.log.take_added();
-            self.sent.note_written();
-            self.mark = Mark {
-                generation,
-                sent: self.sent.mark(),
-                ..self.mark
-            };
-            self.note_written();
-            // What State would say, so that it is not said again.
-            let mut nowhere = Writer::default();
-            self.mark.digest = nowhere.put(Kind::State, &State::new(slot, self), &[]);
-            return;
+        let written = if self.mark.generation == generation {
+            self.journal_changes(slot, writer)
+        } else {
+            self.journal_whole(slot, generation, writer)
+        };
+        if written.is_err() {
+            // Who goes on from the journal cannot have the connection.
+            self.mark.generation = 0;
+            // A number has a form.
+            let _ = writer.put(Kind::Gone, &slot, &[]);
         }
-        if self.journal_bytes(slot, writer).is_err() {
-            self.leave_journal(slot, writer);
-            return;
-        }
-        self.journal_sent(slot, writer);
+    }
+
+    fn journal_whole(
+        &mut self,
+        slot: u32,
+        generation: u32,
+        writer: &mut Writer,
+    ) -> Result<(), Unwritable> {
+        // The spill file may be unreadable.
+        writer.put(Kind::Connection, &(slot, StoredRef::from(&*self)), &[])?;
+        self.log.take_added();
+        self.sent.note_written();
+        self.mark = Mark {
+            generation,
+            sent: self.sent.mark(),
+            ..self.mark
+        };
+        self.note_written();
+        // What State would say, so that it is not said again.
+        let mut nowhere = Writer::default();
+        self.mark.digest = nowhere.put(Kind::State, &State::new(slot, self), &[])?;
+        Ok(())
+    }
+
+    fn journal_changes(&mut self, slot: u32, writer: &mut Writer) -> Result<(), Unwritable> {
+        self.journal_bytes(slot, writer)?;
+        self.journal_sent(slot, writer)?;
         let state = State::new(slot, self);
         let again = state.causes.added.is_empty() && state.causes.kept;
         let known = if again { self.mark.digest } else { 0 };
-        self.mark.digest = writer.put_new(Kind::State, &state, known);
+        self.mark.digest = writer.put_new(Kind::State, &state, known)?;
         self.note_written();
+        Ok(())
     }
 
     fn note_written(&mut self) {
@@ -78,39 +88,34 @@ impl Connection {
         self.mark.causes = (self.causes.len(), last);
     }
 
-    /// The spill file cannot be read: who goes on from the journal cannot have the connection.
-    fn leave_journal(&mut self, slot: u32, writer: &mut Writer) {
-        writer.put(Kind::Gone, &slot, &[]);
-        self.mark.generation = 0;
-    }
-
-    fn journal_bytes(&mut self, slot: u32, writer: &mut Writer) -> Result<(), Unreadable> {
+    fn journal_bytes(&mut self, slot: u32, writer: &mut Writer) -> Result<(), Unwritable> {
         let mut from = self.mark.logged.max(self.log.start());
         while from < self.log.stable() {
-            let new = self.log.fetch(from, usize::MAX)?;
-            writer.put(Kind::Client, &(slot, from), &new);
+            let new = self.log.fetch(from, usize::MAX).map_err(|_| Unwritable)?;
+            writer.put(Kind::Client, &(slot, from), &new)?;
             from += new.len() as u64;
         }
         for (at, len) in self.log.take_added() {
             for (at, bytes) in self.log.logged(at, len) {
-                writer.put(Kind::Client, &(slot, at), bytes);
+                writer.put(Kind::Client, &(slot, at), bytes)?;
             }
         }
         Ok(())
     }
 
-    fn journal_sent(&mut self, slot: u32, writer: &mut Writer) {
+    fn journal_sent(&mut self, slot: u32, writer: &mut Writer) -> Result<(), Unwritable> {
         let (before, now) = (self.mark.sent, self.sent.mark());
         self.mark.sent = now;
         if now == before || (now.expects && before.expects) {
-            return;
+            return Ok(());
         }
         match self.sent.delta(&before, &now) {
-            Some(delta) => writer.put(Kind::SentDelta, &(slot, delta), &[]),
-            None => writer.put(Kind::Sent, &(slot, &self.sent), &[]),
+            Some(delta) => writer.put(Kind::SentDelta, &(slot, delta), &[])?,
+            None => writer.put(Kind::Sent, &(slot, &self.sent), &[])?,
         };
         self.sent.note_written();
         self.mark.sent = self.sent.mark();
+        Ok(())
     }
 }
 

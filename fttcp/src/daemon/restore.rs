@@ -16,12 +16,17 @@ impl Forwarder {
     /// Takes over what the journal at `path` tells, and keeps it from now on.
     ///
     /// # Errors
-    /// The journal belongs to another process, or cannot be read.
+    /// The journal belongs to another process, or the file system refuses.
     pub(super) fn restore(&mut self, path: &Path) -> Result<(), DaemonError> {
         let began = Instant::now();
-        let (journal, image) = JournalFile::open(path)?;
+        let (mut journal, image) = JournalFile::open(path)?;
+        if let Some(unusable) = journal.take_failure() {
+            log(format_args!("{unusable}"));
+        }
         if let Some(image) = image {
-            self.take_in(image, began)?;
+            // The next start would fare no better with it.
+            self.take_in(image, began)
+                .or_else(|error| journal.put_aside().map_err(Into::into).and(Err(error)))?;
         }
         self.datapath.ports().set_journal(journal);
         Ok(())

@@ -106,13 +106,13 @@ impl Recorder {
         }
         if now < self.tick || now >= self.tick.after(TICK) {
             self.tick = now;
-            self.writer.put(Kind::Tick, &now, &[]);
+            self.number(Kind::Tick, &now);
         }
         if self.regroup || all || now >= self.groups_at.after(GROUPS) {
             self.write_groups(now, engine);
         }
         while let Some(slot) = engine.table.next_gone() {
-            self.writer.put(Kind::Gone, &(slot as u32), &[]);
+            self.number(Kind::Gone, &(slot as u32));
         }
         while let Some(slot) = engine.table.next_urgent() {
             self.write_connection(slot, engine);
@@ -146,6 +146,11 @@ impl Recorder {
         }
     }
 
+    /// Writes a record that is a number, which always has a form.
+    fn number(&mut self, kind: Kind, number: &impl serde::Serialize) {
+        let _ = self.writer.put(kind, number, &[]);
+    }
+
     fn note_waiting(&mut self, now: Time, engine: &Engine) {
         if engine.table.has_touched() {
             self.waiting.get_or_insert(now);
@@ -167,10 +172,12 @@ impl Recorder {
             let number = index as u32;
             if let Some(image) = engine.group_image(index) {
                 let known = self.groups.get(&number).copied().unwrap_or(0);
-                let digest = self.writer.put_new(Kind::Group, &(number, image), known);
-                self.groups.insert(number, digest);
+                // Made of numbers and strings, none of which is without a form.
+                if let Ok(digest) = self.writer.put_new(Kind::Group, &(number, image), known) {
+                    self.groups.insert(number, digest);
+                }
             } else if self.groups.remove(&number).is_some() {
-                self.writer.put(Kind::GroupEnd, &number, &[]);
+                self.number(Kind::GroupEnd, &number);
             }
         }
     }
@@ -202,7 +209,9 @@ impl Recorder {
             {
                 dormant.journal = self.generation;
                 let image = StoredRef::from(&connection);
-                self.writer
+                // It has nothing in the spill file that could be unreadable.
+                let _ = self
+                    .writer
                     .put(Kind::Connection, &(slot as u32, image), &[]);
             }
             if engine

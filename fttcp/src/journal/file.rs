@@ -25,12 +25,17 @@ pub enum FileError {
         path: PathBuf,
     },
     /// What stands in it cannot be restored.
-    #[error("journal {path} cannot be restored: {source}; remove it to start without the connections in it", path = path.display())]
+    #[error(
+        "journal {path} cannot be restored: {source}; it is kept as {kept}, and the connections in it are not protected any more",
+        path = path.display(), kept = kept.display()
+    )]
     Unusable {
         /// The file.
         path: PathBuf,
         /// Why.
         source: JournalError,
+        /// Where it is now.
+        kept: PathBuf,
     },
     /// The file system refused.
     #[error("cannot {action} journal {path}: {source}; --journal none does without", path = path.display())]
@@ -77,11 +82,27 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// What the files tell together; or which of them cannot be used.
+fn restore(files: &[(PathBuf, Vec<u8>)]) -> Result<Image, (PathBuf, JournalError)> {
+    let mut replay = Replay::new();
+    for (path, bytes) in files {
+        let read = replay.read(bytes);
+        read.map_err(|error| (path.clone(), error))?;
+    }
+    let last = files.last().map(|(path, _)| path.clone());
+    replay
+        .finish()
+        .map_err(|error| (last.unwrap_or_default(), error))
+}
+
 impl JournalFile {
     /// Takes possession of the journal at `path`, and reads what a process before has left there; `None`: nothing.
     ///
+    /// What cannot be restored is put aside, as PATH.bad, and [`Self::take_failure`] tells of it: the next start would
+    /// fare no better with it.
+    ///
     /// # Errors
-    /// It belongs to a running process, cannot be read, or is damaged.
+    /// It belongs to a running process, or the file system refuses.
     pub fn open(path: &Path) -> Result<(Self, Option<Image>), FileError> {
         let failed = |action| {
             let path = path.to_owned();
@@ -98,21 +119,7 @@ impl JournalFile {
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| FileError::InUse {
             path: path.to_owned(),
         })?;
-        let mut replay = Replay::new();
-        let mut found = false;
-        for path in [beside(path, ".old"), path.to_owned()] {
-            if let Some(bytes) = read(&path).map_err(failed("read"))? {
-                found = true;
-                replay
-                    .read(&bytes)
-                    .map_err(|source| FileError::Unusable { path, source })?;
-            }
-        }
-        let image = replay.finish().map_err(|source| FileError::Unusable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let journal = Self {
+        let mut journal = Self {
             path: path.to_owned(),
             _lock: lock,
             file: None,
@@ -120,7 +127,25 @@ impl JournalFile {
             failed: false,
             failure: None,
         };
-        Ok((journal, found.then_some(image)))
+        let mut files = Vec::new();
+        for path in [beside(path, ".old"), path.to_owned()] {
+            if let Some(bytes) = read(&path).map_err(failed("read"))? {
+                files.push((path, bytes));
+            }
+        }
+        let image = match restore(&files) {
+            Ok(image) => Some(image).filter(|_| !files.is_empty()),
+            Err((bad, source)) => {
+                journal.put_aside()?;
+                journal.failure = Some(FileError::Unusable {
+                    kept: beside(&bad, ".bad"),
+                    path: bad,
+                    source,
+                });
+                None
+            }
+        };
+        Ok((journal, image))
     }
 
     /// Does what the engine asks for. After a failure nothing more is written, and nothing is left that would be
@@ -145,9 +170,30 @@ impl JournalFile {
         }
     }
 
-    /// Why nothing is written any more; told once.
+    /// Why nothing is written any more, or what was found could not be restored; told once.
     pub fn take_failure(&mut self) -> Option<FileError> {
         self.failure.take()
+    }
+
+    /// Keeps what was found where no start looks for it.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn put_aside(&self) -> Result<(), FileError> {
+        for suffix in [".old", ""] {
+            let path = beside(&self.path, suffix);
+            match fs::rename(&path, beside(&path, ".bad")) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileError::Failed {
+                        action: "put aside",
+                        path,
+                        source,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Leaves nothing to restore.
@@ -201,7 +247,7 @@ mod tests {
 
     fn tick(time: u64) -> Vec<u8> {
         let mut writer = Writer::default();
-        writer.put(Kind::Tick, &Time(time), &[]);
+        writer.put(Kind::Tick, &Time(time), &[]).unwrap();
         writer.bytes().to_vec()
     }
 
@@ -248,14 +294,26 @@ mod tests {
     }
 
     #[test]
-    fn damaged_journal_says_which_and_what_to_do() {
+    fn damaged_journal_is_put_aside_and_the_next_start_is_none_the_worse() {
         let path = path("damaged");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(beside(&path, ".old"), frame::header()).unwrap();
         fs::write(&path, b"not a journal at all").unwrap();
-        let error = JournalFile::open(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("damaged") && error.contains("remove it"),
-            "{error}"
-        );
+        let (mut journal, image) = JournalFile::open(&path).unwrap();
+        assert!(image.is_none());
+        let told = journal.take_failure().unwrap().to_string();
+        assert!(told.contains("not a journal"), "{told}");
+        let bad = beside(&path, ".bad");
+        assert!(told.contains(bad.to_str().unwrap()), "{told}");
+        assert_eq!(fs::read(&bad).unwrap(), b"not a journal at all");
+        for step in [Log::Begin, Log::Records(&tick(3)), Log::Complete] {
+            journal.log(step);
+        }
+        assert!(journal.take_failure().is_none());
+        drop(journal);
+        assert_eq!(taken(&path), Some(Time(3)));
+        for path in [bad, beside(&beside(&path, ".old"), ".bad"), path] {
+            fs::remove_file(path).unwrap();
+        }
     }
 }

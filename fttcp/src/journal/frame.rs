@@ -61,29 +61,60 @@ impl Writer {
     }
 
     /// Appends a record: `value` in postcard's form, and `tail` as it is. Returns the digest of both.
-    pub(crate) fn put(&mut self, kind: Kind, value: &impl Serialize, tail: &[u8]) -> u64 {
+    ///
+    /// # Errors
+    /// [`Unwritable`]: `value` has no form, or the record would be too long; nothing was appended.
+    pub(crate) fn put(
+        &mut self,
+        kind: Kind,
+        value: &impl Serialize,
+        tail: &[u8],
+    ) -> Result<u64, Unwritable> {
         let start = self.bytes.len();
         self.bytes.extend([0; HEAD]);
         self.bytes.push(kind as u8);
-        // Made of numbers, bytes and strings, of which none is without a form.
-        let bytes = std::mem::take(&mut self.bytes);
-        self.bytes = postcard::to_extend(value, bytes).unwrap_or_default();
+        let written = postcard::to_extend(value, Appended(&mut self.bytes)).is_ok();
         self.bytes.extend_from_slice(tail);
+        let len = u32::try_from(self.bytes.len() - start - HEAD);
+        let (Ok(len), true) = (len, written) else {
+            self.bytes.truncate(start);
+            return Err(Unwritable);
+        };
         let digest = xxh3_64(&self.bytes[start + HEAD..]);
-        let len = (self.bytes.len() - start - HEAD) as u32;
         self.bytes[start..start + 4].copy_from_slice(&len.to_le_bytes());
         self.bytes[start + 4..start + HEAD].copy_from_slice(&(digest as u32).to_le_bytes());
-        digest
+        Ok(digest)
     }
 
     /// As [`Writer::put`], unless the digest is `known`.
-    pub(crate) fn put_new(&mut self, kind: Kind, value: &impl Serialize, known: u64) -> u64 {
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub(crate) fn put_new(
+        &mut self,
+        kind: Kind,
+        value: &impl Serialize,
+        known: u64,
+    ) -> Result<u64, Unwritable> {
         let start = self.bytes.len();
-        let digest = self.put(kind, value, &[]);
+        let digest = self.put(kind, value, &[])?;
         if digest == known {
             self.bytes.truncate(start);
         }
-        digest
+        Ok(digest)
+    }
+}
+
+/// A record could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unwritable;
+
+/// Takes what is serialized to the end of a buffer.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl Extend<u8> for Appended<'_> {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
+        self.0.extend(bytes);
     }
 }
 
@@ -157,8 +188,9 @@ mod tests {
 
     fn journal() -> Vec<u8> {
         let mut writer = Writer::default();
-        writer.put(Kind::Tick, &7_u64, b"");
-        writer.put(Kind::Client, &(1_u32, 2_u64), b"bytes");
+        writer.put(Kind::Tick, &7_u64, b"").unwrap();
+        let client = writer.put(Kind::Client, &(1_u32, 2_u64), b"bytes");
+        client.unwrap();
         [&header()[..], writer.bytes()].concat()
     }
 
@@ -169,6 +201,23 @@ mod tests {
             count += 1;
         }
         Ok(count)
+    }
+
+    #[test]
+    fn what_has_no_form_is_an_error_and_leaves_no_trace() {
+        struct Formless;
+        impl Serialize for Formless {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                (1_u64, "begun").serialize(serializer)?;
+                Err(serde::ser::Error::custom("no form"))
+            }
+        }
+        let mut writer = Writer::default();
+        writer.put(Kind::Tick, &7_u64, b"").unwrap();
+        let before = writer.bytes().to_vec();
+        assert_eq!(writer.put(Kind::State, &Formless, b"tail"), Err(Unwritable));
+        assert_eq!(writer.put_new(Kind::State, &Formless, 0), Err(Unwritable));
+        assert_eq!(writer.bytes(), before);
     }
 
     #[test]
@@ -201,10 +250,10 @@ mod tests {
     #[test]
     fn put_new_writes_only_what_is_new() {
         let mut writer = Writer::default();
-        let digest = writer.put_new(Kind::Tick, &1_u64, 0);
+        let digest = writer.put_new(Kind::Tick, &1_u64, 0).unwrap();
         let len = writer.bytes().len();
-        assert_eq!(writer.put_new(Kind::Tick, &1_u64, digest), digest);
+        assert_eq!(writer.put_new(Kind::Tick, &1_u64, digest), Ok(digest));
         assert_eq!(writer.bytes().len(), len);
-        assert_ne!(writer.put_new(Kind::Tick, &2_u64, digest), digest);
+        assert_ne!(writer.put_new(Kind::Tick, &2_u64, digest), Ok(digest));
     }
 }

@@ -20,7 +20,7 @@ mod record;
 mod replay;
 
 pub use frame::JournalError;
-pub(crate) use frame::{Records, Writer};
+pub(crate) use frame::{Records, Unwritable, Writer};
 pub(crate) use record::{Kind, State};
 pub use replay::Replay;
 

@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(pieces.len(), 3);
         assert_eq!(pieces.next(22), Some(b"fg".to_vec()));
         pieces.forget_below(31);
-        assert!(pieces.is_empty() && pieces.len() == 0);
+        assert_eq!((pieces.is_empty(), pieces.bytes), (true, 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod attacks;
 mod chaos;
 mod closing;
 mod crowd;
+mod damaged;
 mod flood;
 mod forwarding;
 mod full;

@@ -270,8 +270,15 @@ static __noinline enum action pass(struct __sk_buff *skb, struct segment *segmen
 	bpf_spin_unlock(&flow->lock);
 	if (action != FORWARD)
 		return action;
-	if (record.len && !keep(skb, &record, segment->l4 + segment->header_len))
-		return DROP;
+	if (record.len && !keep(skb, &record, segment->l4 + segment->header_len)) {
+		/* User space makes room before it takes the segment, and the sender feels that it waits. */
+		if (!attended(settings()))
+			return DROP;
+		bpf_spin_lock(&flow->lock);
+		flow->flags |= FLAG_PUNTED;
+		bpf_spin_unlock(&flow->lock);
+		return PUNT;
+	}
 	bpf_spin_lock(&flow->lock);
 	action = finish(flow, segment, side, &wish, &samples, &change);
 	bpf_spin_unlock(&flow->lock);

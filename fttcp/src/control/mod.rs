@@ -264,7 +264,7 @@ pub struct FastTotals {
     pub forwarded: u64,
     /// Left to the logger.
     pub punted: u64,
-    /// Dropped because their bytes could not be copied out; TCP repeats them.
+    /// Dropped because their bytes could not be copied out and no logger was there; TCP repeats them.
     pub ring_full: u64,
     /// Dropped because they came from closed ports.
     pub closed: u64,

@@ -259,8 +259,8 @@ impl fmt::Display for FastLine {
         } = self.0;
         write!(
             f,
-            "fast path: {forwarded} frames forwarded, {punted} handed over, dropped {ring_full} for a full ring, \
-             {closed} of closed ports, {unattended} without a logger; {unprotected} passed unprotected without one"
+            "fast path: {forwarded} frames forwarded, {punted} handed over, dropped {closed} of closed ports, \
+             {unattended} without a logger and {ring_full} for a full ring without one; {unprotected} passed unprotected without one"
         )
     }
 }

@@ -9,6 +9,7 @@ mod dormant;
 mod event;
 mod failover;
 mod fragments;
+mod frames;
 mod group;
 mod history;
 mod icmp;
@@ -23,9 +24,9 @@ mod table;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::conn::Events;
+use crate::conn::{Events, State};
 use crate::control::{GroupSpec, OnFull, Outbound};
-use crate::frame::{Frames, Offload, Output, PortId, Time};
+use crate::frame::{Output, PortId, Time};
 use crate::service::{self, KINDS};
 use crate::stable::Store;
 use fragments::Fragments;
@@ -53,6 +54,9 @@ pub struct EngineConfig {
     /// Most connections that are half-open, or only passed on, at once. Beyond it the oldest of them is forgotten: a
     /// flood of SYNs costs this much memory, and takes none from established connections.
     pub max_half_open: usize,
+    /// Most connections that are over, and were never moved, to be remembered at once. Beyond it the one that was over
+    /// first is forgotten before its minute is.
+    pub max_closed: usize,
     /// A new journal is begun when the present one is this many bytes larger than twice what is alive.
     pub journal_slack: u64,
     /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
@@ -67,6 +71,7 @@ impl Default for EngineConfig {
             memory_bytes: 256 << 20,
             doze_after: Duration::from_secs(5),
             max_half_open: 1 << 14,
+            max_closed: 1 << 14,
             journal_slack: 1 << 20,
             max_events: 1024,
         }
@@ -160,6 +165,8 @@ pub struct Engine {
     table: Table,
     /// Half-open connections and those only passed on, oldest first: slot and generation. Also some that are so no more.
     evictable: VecDeque<(u32, u32)>,
+    /// Connections that are over, in the order in which they were: slot and generation.
+    closed: VecDeque<(usize, u32)>,
     fragments: Fragments,
     recorder: Option<Box<Recorder>>,
     events: Events,
@@ -180,6 +187,7 @@ impl Engine {
             events: Events::new(config.max_events),
             table: Table::new(config.memory_bytes, config.doze_after),
             evictable: VecDeque::new(),
+            closed: VecDeque::new(),
             fragments: Fragments::default(),
             config,
             groups: Vec::new(),
@@ -382,65 +390,6 @@ impl Engine {
         Some(&self.groups[index].as_ref()?.spec.name)
     }
 
-    /// Takes one frame that came in on `port`: sends it on, sends others, or drops it.
-    ///
-    /// `frame` may be changed in place. It may be a super-segment (see [`Offload::gso_size`]).
-    pub fn handle_frame(
-        &mut self,
-        now: Time,
-        port: PortId,
-        frame: &mut [u8],
-        offload: Offload,
-        out: &mut impl Output,
-    ) {
-        self.handle_frames(now, port, &mut (frame, offload), out);
-    }
-
-    /// The same for frames that came in together: the journal is written once for all of them.
-    pub fn handle_frames(
-        &mut self,
-        now: Time,
-        port: PortId,
-        frames: &mut dyn Frames,
-        out: &mut impl Output,
-    ) {
-        let Some(&(_, index, role)) = self.ports.iter().find(|&&(known, ..)| known == port) else {
-            return;
-        };
-        self.journaled_frames(now, frames, out, |engine, frame, offload, out| {
-            engine.take_frame(now, index, role, frame, offload, out)
-        });
-    }
-
-    /// Says where the frame is to go.
-    fn take_frame(
-        &mut self,
-        now: Time,
-        index: usize,
-        role: Role,
-        frame: &mut [u8],
-        offload: &Offload,
-        out: &mut dyn Output,
-    ) -> Option<PortId> {
-        let group = self.groups[index].as_mut()?;
-        let to = match role {
-            Role::North => group.ports.active,
-            Role::Active => group.ports.north,
-            Role::Standby | Role::Dead => {
-                group.counters.dropped += 1;
-                return None;
-            }
-        };
-        let passes =
-            group.services.is_empty() || self.protect(now, index, role, frame, offload, out);
-        if !passes {
-            return None;
-        }
-        self.groups[index].as_mut()?.counters.frames += 1;
-        self.ready.extend(self.touched.take());
-        Some(to)
-    }
-
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time, out: &mut impl Output) {
         self.journaled(now, out, |engine, out| engine.do_due(now, out));
@@ -468,13 +417,18 @@ impl Engine {
             };
             let service = connection.service;
             let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            let (lived, generation) = (connection.state != State::Closed, connection.generation);
             let expired = connection.on_timeout(&mut cx);
+            let closed = lived && connection.state == State::Closed;
             self.note_history(slot);
             if expired && !self.still_needed(now, slot) {
                 self.table.remove(slot);
             } else {
                 self.table.schedule(slot);
                 self.try_offload(now, slot, out);
+            }
+            if closed {
+                self.note_closed(slot, generation);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::table::Key;
 use super::{Engine, Event, Role};
-use crate::conn::{Connection, Verdict, prepare_syn};
+use crate::conn::{Connection, State, Verdict, prepare_syn};
 use crate::control::Outbound;
 use crate::frame::{Offload, Output, Time};
 use crate::wire::{Flags, Segment, locate};
@@ -66,8 +66,10 @@ impl Engine {
         let Some(service) = service else {
             return self.outbound(now, key, role, &mut segment, out);
         };
-        self.take_back_named(now, &key, out);
         let found = self.table.find(&key);
+        if let Some(slot) = found {
+            self.take_back(now, slot, out);
+        }
         let Some(group) = &mut self.groups[index] else {
             return false;
         };
@@ -82,8 +84,12 @@ impl Engine {
             .is_some_and(|known| known.client.isn == segment.head().seq || known.tells_apart());
         if opens && !again {
             if found.is_none() && self.table.len() >= self.config.max_connections {
-                // Whoever is there answers within moments: the oldest that has not makes room.
-                if let Some(oldest) = self.table.oldest_half_open() {
+                // One that is over makes room. Else, whoever is there answers within moments: the oldest that has not.
+                let table = &self.table;
+                let mut over = std::iter::from_fn(|| self.closed.pop_front());
+                let over = over.find(|&(slot, generation)| table.is_over(slot, generation));
+                let over = over.map(|(slot, _)| slot);
+                if let Some(oldest) = over.or_else(|| self.table.oldest_half_open()) {
                     self.table.remove(oldest);
                 } else {
                     cx.counters.unprotected += 1;
@@ -128,15 +134,33 @@ impl Engine {
             }
             return true;
         };
+        let lived = connection.state != State::Closed;
         let verdict = match role {
             Role::North => connection.on_client_segment(&mut segment, &mut cx),
             _ => connection.on_server_segment(&mut segment, &mut cx),
         };
+        if lived && connection.state == State::Closed {
+            let generation = connection.generation;
+            self.note_closed(slot, generation);
+        }
         self.table.schedule(slot);
         if self.config.shortcut && role == Role::North {
             self.touched = Some(slot);
         }
         verdict == Verdict::Forward
+    }
+
+    /// A connection is over. If they are too many, those that were over first are forgotten: what still comes of them is
+    /// passed on as before, but as that of a connection whose beginning was not seen.
+    pub(super) fn note_closed(&mut self, slot: usize, generation: u32) {
+        self.closed.push_back((slot, generation));
+        while self.closed.len() > self.config.max_closed {
+            if let Some((slot, generation)) = self.closed.pop_front()
+                && self.table.is_over(slot, generation)
+            {
+                self.table.remove(slot);
+            }
+        }
     }
 
     /// Forgets the oldest half-open connections, and those only passed on, that are too many.

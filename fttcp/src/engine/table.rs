@@ -351,6 +351,16 @@ impl Table {
         }
     }
 
+    /// Whether the connection that was put into this slot under this generation is still there, is over, and needs no
+    /// rewriting of what still comes.
+    pub(super) fn is_over(&self, slot: usize, generation: u32) -> bool {
+        let connection = self.slots.get(slot).and_then(Slot::awake);
+        connection.is_some_and(|it| {
+            let plain = it.map.is_none() && it.outbound.is_none() && it.recovery.is_none();
+            it.generation == generation && it.state == State::Closed && plain
+        })
+    }
+
     /// Takes a connection's name in the north from it; it stays in its slot.
     pub(super) fn unname(&mut self, key: &Key) {
         if let Some(slot) = self.find(key) {

@@ -12,8 +12,6 @@ pub enum Action {
     Forward,
     /// The engine must see it, as it came.
     Punt,
-    /// Its bytes could not be copied out: dropped; TCP repeats it.
-    Drop,
 }
 
 /// Whether `a` comes before `b` (RFC 9293 section 3.4).
@@ -54,7 +52,8 @@ fn options(segment: &Segment<'_>, stamped: bool) -> Option<(u32, u32)> {
 }
 
 /// Passes one segment. `trusted`: its checksum is verified or left to the device that sends it on. `record` keeps
-/// bytes, or says that there is no room for them.
+/// bytes, or says that there is no room for them: then the engine sees the segment, when it has made room, and those
+/// that follow wait behind it.
 pub fn pass(
     side: Side,
     state: &mut FlowState,
@@ -84,7 +83,6 @@ pub fn pass(
     match action {
         Action::Punt => state.flags |= flag::PUNTED,
         Action::Forward => state.packets = state.packets.wrapping_add(1),
-        Action::Drop => {}
     }
     action
 }
@@ -133,7 +131,7 @@ fn from_client(
                 data: segment.payload(),
             });
         if !kept {
-            return Action::Drop;
+            return Action::Punt;
         }
         if !before(state.client_next, seq) {
             state.client_pos += u64::from(end.wrapping_sub(state.client_next));
@@ -207,7 +205,7 @@ fn from_server(
             data: &segment.payload()[..to.wrapping_sub(seq) as usize],
         });
         if !kept {
-            return Action::Drop;
+            return Action::Punt;
         }
     }
     raise(&mut state.client_acked, ack);

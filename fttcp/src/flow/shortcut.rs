@@ -147,7 +147,6 @@ impl Shortcut {
         match action {
             Action::Forward => Outcome::Forward(to),
             Action::Punt => Outcome::Punt,
-            Action::Drop => Outcome::Drop,
         }
     }
 }

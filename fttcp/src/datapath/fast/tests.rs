@@ -40,7 +40,7 @@ impl Bench {
     }
 
     /// What the program does with a frame, and the frame after it.
-    fn pass(&mut self, side: Side, frame: &[u8]) -> (Action, Vec<u8>) {
+    fn pass(&mut self, side: Side, frame: &[u8]) -> (Verdict, Vec<u8>) {
         self.path.attend();
         let mut context = [0; INGRESS + 4];
         let port = if side == Side::North { NORTH } else { SOUTH };
@@ -56,19 +56,36 @@ impl Bench {
             })
             .unwrap();
         out.truncate(done.data_size_out as usize);
-        let action = match done.return_value {
-            0 => Action::Punt,
-            2 => Action::Drop,
-            7 => Action::Forward,
+        let verdict = match done.return_value {
+            0 => Verdict::Punt,
+            2 => Verdict::Drop,
+            7 => Verdict::Forward,
             other => panic!("unknown verdict {other}"),
         };
-        (action, out)
+        (verdict, out)
     }
 
     fn records(&mut self) -> Vec<Kept> {
         let mut records = Vec::new();
         self.path.records(&mut |record| records.push(kept(record)));
         records
+    }
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Forward,
+    Punt,
+    Drop,
+}
+
+impl From<Action> for Verdict {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Forward => Self::Forward,
+            Action::Punt => Self::Punt,
+        }
     }
 }
 
@@ -337,7 +354,7 @@ fn program_does_what_the_model_does() {
         let (did, after) = bench.pass(side, &frame);
 
         let context = format!("case {case} {side:?} {before:?}\n{frame:02x?}");
-        assert_eq!(did, action, "{context}");
+        assert_eq!(did, action.into(), "{context}");
         assert_eq!(with_one_zero(after), with_one_zero(out), "{context}");
         assert_eq!(bench.records(), records, "{context}");
         assert_eq!(bench.path.peek(key), Some(state), "{context}");
@@ -348,8 +365,13 @@ fn program_does_what_the_model_does() {
 }
 
 #[test]
-fn segment_is_dropped_when_the_ring_is_full() {
-    let mut bench = Bench::new("full");
+fn segment_is_handed_over_when_the_ring_is_full_and_dropped_without_a_logger() {
+    fill_ring(true);
+    fill_ring(false);
+}
+
+fn fill_ring(attended: bool) {
+    let mut bench = Bench::new(if attended { "full" } else { "full-alone" });
     let mut rng = Rng::new(7);
     let key = &keys()[0];
     let mut state = FlowState {
@@ -361,7 +383,7 @@ fn segment_is_dropped_when_the_ring_is_full() {
         ..FlowState::default()
     };
     assert!(bench.path.offload(key, &state));
-    let mut dropped = 0;
+    let mut refused = 0;
     let mut step = || {
         let payload: Vec<u8> = (0..1000).map(|_| rng.bits() as u8).collect();
         let mut tcp = vec![0; 20];
@@ -372,25 +394,34 @@ fn segment_is_dropped_when_the_ring_is_full() {
         tcp.extend(&payload);
         let mut frame = in_frame(key.client, key.server, &tcp);
         leave_checksum(&mut frame);
+        if !attended {
+            bench.path.leave();
+            bench.path.attended = Some(Instant::now());
+        }
         let (did, _) = bench.pass(Side::North, &frame);
-        let room = did != Action::Drop;
-        let (action, ..) = expected(Side::North, &mut state, &frame, true, room);
-        assert_eq!(did, action);
+        let room = did == Verdict::Forward;
+        if did == Verdict::Drop {
+            assert!(!attended);
+        } else {
+            let (action, ..) = expected(Side::North, &mut state, &frame, true, room);
+            assert_eq!(did, action.into());
+        }
         assert_eq!(bench.path.peek(key), Some(state.clone()));
         (room, payload)
     };
     let mut sent = Vec::new();
-    while dropped < 3 {
+    while refused < 3 {
         match step() {
             (true, payload) => sent.push(payload),
-            (false, _) => dropped += 1,
+            (false, _) => refused += 1,
         }
     }
     let kept: Vec<Vec<u8>> = bench.records().into_iter().map(|record| record.5).collect();
     // What was forwarded is in the ring, and nothing else.
     assert!(kept.len() > 50);
     assert_eq!(kept, sent);
-    assert_eq!(bench.path.totals().ring_full, 3);
+    let dropped = if attended { 0 } else { 3 };
+    assert_eq!(bench.path.totals().ring_full, dropped);
 }
 
 #[test]
@@ -407,7 +438,7 @@ fn reclaimed_connection_is_gone_and_its_segments_are_handed_over() {
     assert_eq!(bench.path.reclaim(key), Some(state.clone()));
     assert_eq!(bench.path.reclaim(key), None);
     let (frame, _) = any_segment(&mut rng, Side::North, key, &state);
-    assert_eq!(bench.pass(Side::North, &frame).0, Action::Punt);
+    assert_eq!(bench.pass(Side::North, &frame).0, Verdict::Punt);
 }
 
 #[test]
@@ -416,10 +447,10 @@ fn without_a_logger_new_connections_wait_or_pass_as_chosen() {
     let key = &keys()[1];
     let state = any_state(&mut rng);
     let (frame, _) = any_segment(&mut rng, Side::North, key, &state);
-    for (fail_open, expected) in [(false, Action::Drop), (true, Action::Forward)] {
+    for (fail_open, expected) in [(false, Verdict::Drop), (true, Verdict::Forward)] {
         let mut bench = Bench::new("alone");
         bench.path.settings.fail_open = fail_open;
-        assert_eq!(bench.pass(Side::North, &frame).0, Action::Punt);
+        assert_eq!(bench.pass(Side::North, &frame).0, Verdict::Punt);
         bench.path.leave();
         bench.path.attended = Some(Instant::now());
         assert_eq!(bench.pass(Side::North, &frame).0, expected);
@@ -434,15 +465,15 @@ fn other_traffic_is_forwarded_and_a_closed_port_is_silent() {
     key.server.set_port(81);
     let state = any_state(&mut rng);
     let (frame, _) = any_segment(&mut rng, Side::North, &key, &state);
-    assert_eq!(bench.pass(Side::North, &frame).0, Action::Forward);
+    assert_eq!(bench.pass(Side::North, &frame).0, Verdict::Forward);
     let mut arp = frame.clone();
     arp[12..14].copy_from_slice(&[8, 6]);
-    assert_eq!(bench.pass(Side::North, &arp).0, Action::Punt);
+    assert_eq!(bench.pass(Side::North, &arp).0, Verdict::Punt);
     let mut unknown = frame.clone();
     unknown[12..14].copy_from_slice(&[0x88, 0xcc]);
-    assert_eq!(bench.pass(Side::North, &unknown).0, Action::Forward);
+    assert_eq!(bench.pass(Side::North, &unknown).0, Verdict::Forward);
     bench.path.services(GROUP, &[80], true);
-    assert_eq!(bench.pass(Side::North, &frame).0, Action::Punt);
+    assert_eq!(bench.pass(Side::North, &frame).0, Verdict::Punt);
     bench.path.close_port(NORTH);
-    assert_eq!(bench.pass(Side::North, &frame).0, Action::Drop);
+    assert_eq!(bench.pass(Side::North, &frame).0, Verdict::Drop);
 }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use super::super::dormant::Dormant;
 use super::{Slot, Table};
-use crate::conn::Connection;
+use crate::conn::{Connection, State};
 use crate::frame::Time;
 
 impl Table {
@@ -68,7 +68,10 @@ impl Table {
     fn schedule_later(&mut self, slot: usize, now: Time) {
         if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
             let quiet = connection.active.after(self.doze);
-            let again = if quiet > now {
+            let again = if matches!(connection.state, State::Closed | State::Orphaned) {
+                // It never sleeps.
+                connection.deadline()
+            } else if quiet > now {
                 quiet
             } else {
                 now.after(self.doze)

@@ -50,6 +50,35 @@ fn attack_syn_flood_takes_a_bound_and_harms_no_established_connection() {
 }
 
 #[test]
+fn attack_short_connections_take_a_bound_and_leave_room_for_others() {
+    let bounds = [
+        EngineConfig {
+            max_closed: LIMIT,
+            ..EngineConfig::default()
+        },
+        EngineConfig {
+            max_connections: LIMIT,
+            ..EngineConfig::default()
+        },
+    ];
+    for config in bounds {
+        let mut bench = Bench::configured(config, vec![service()]);
+        bench.open(7);
+        for port in 1..1000 {
+            bench.client_port = port;
+            bench.open(7);
+            bench.say(NORTH, &Say::new(bench.c(0), bench.s(0), RST));
+            assert!(bench.engine.table.len() <= LIMIT + 1);
+        }
+        assert_eq!(bench.counters().unprotected, 0);
+        // The last ones are still known, and so is one that is not over.
+        let state = bench.status().connections;
+        let known = |port: &str| state.iter().any(|it| it.client.ends_with(port));
+        assert!(known(":999") && !known(":500") && known(":40000"));
+    }
+}
+
+#[test]
 fn attack_ack_storm_from_nowhere_takes_a_bound_and_is_not_answered() {
     let mut bench = small();
     for port in 1..2000 {

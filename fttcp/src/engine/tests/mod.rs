@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::control::{Counters, GroupStatus, ServiceSpec};
+use crate::frame::Offload;
 use crate::wire::{
     Address, Flags, Head, MacAddr, OptionsRepr, Segment, SegmentRepr, SeqNumber, Timestamps, locate,
 };

@@ -247,7 +247,7 @@ impl Connection {
             return;
         }
         if recovery.give_up <= cx.now {
-            if self.opened_in_silence(cx) {
+            if self.opened_in_silence(cx) || self.waits_for_client(cx) {
                 return;
             }
             let Some(recovery) = &self.recovery else {
@@ -280,6 +280,21 @@ impl Connection {
                 Phase::Replay => self.feed_again(cx),
             }
         }
+    }
+
+    /// The client owes an acknowledgement, without which the replacement may say no more: a client that does not read can
+    /// be as slow as with any server. Says whether it is so; then it goes on waiting.
+    fn waits_for_client(&mut self, cx: &Context<'_>) -> bool {
+        let (una, released) = (self.server.una, self.released());
+        let Some(recovery) = &mut self.recovery else {
+            return false;
+        };
+        let owes = released > una || !recovery.custody.settled(una);
+        if recovery.phase != Phase::Replay || !owes {
+            return false;
+        }
+        recovery.progressed(cx.now);
+        true
     }
 
     /// Everything logged is with the replacement, and everything sent has been said again: from now on segments pass.

@@ -335,3 +335,43 @@ fn trap_30_tracker_on_either_side_sees_one_connection_in_order() {
         (Some(6 + end + 3), Some(s + end + 3))
     );
 }
+
+#[test]
+fn trap_26_client_that_does_not_read_is_waited_for_but_not_a_replacement_that_says_nothing() {
+    const SENT: u32 = 5000;
+    let stream = |head: &[u8]| [head, &[b'x'; SENT as usize]].concat();
+    for reads in [true, false] {
+        let mut bench = Bench::new();
+        bench.open(7);
+        let request = Say::new(bench.c(0), bench.s(0), PUSH).stamp(102, 7000);
+        bench.say(NORTH, &request.data(b"GET"));
+        let answer = Say::new(bench.s(0), bench.c(3), PUSH).stamp(7001, 102);
+        bench.say(ACTIVE, &answer.data(&stream(HEAD)));
+        bench.fail_over();
+        adopt(&mut bench, 5, 40, 7);
+        // Its congestion window lets it say only a part.
+        let part = Say::new(6, bench.c(3), PUSH).stamp(41, 103);
+        bench.say(STANDBY, &part.data(&stream(NEW_HEAD)[..2000]));
+        if reads {
+            // The client has all that the replacement has said.
+            let ack = Say::new(bench.c(3), bench.s(2000), ACK).stamp(104, 7001);
+            bench.say(NORTH, &ack);
+        }
+        for _ in 0..5 {
+            bench.wait(Duration::from_secs(31));
+        }
+        if reads {
+            assert_eq!(bench.counters().lost, 1);
+            continue;
+        }
+        assert_eq!(bench.state(), "recovering");
+        let ack = Say::new(bench.c(3), bench.s(2000), ACK).stamp(105, 7001);
+        let told = bench.say(NORTH, &ack);
+        let south = told.iter().find(|seen| seen.port == STANDBY);
+        assert_eq!(south.expect("it is told").head.ack.0, 6 + 2000);
+        let rest = Say::new(6 + 2000, bench.c(3), PUSH).stamp(42, 105);
+        bench.say(STANDBY, &rest.data(&stream(NEW_HEAD)[2000..]));
+        assert_eq!(bench.state(), "established");
+        assert_eq!(bench.counters().lost, 0);
+    }
+}

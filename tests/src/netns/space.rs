@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Every name begins with this and the process's id.
@@ -121,11 +122,46 @@ impl Space {
     }
 }
 
+impl Space {
+    /// The processes inside.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn processes(&self) -> Result<Vec<i32>, String> {
+        processes(&self.name)
+    }
+}
+
 impl Drop for Space {
     fn drop(&mut self) {
-        // Nobody could do anything about an error here, and the next run sweeps.
-        let _ = ip(&["netns", "del", &self.name]);
+        remove(&self.name);
     }
+}
+
+/// The processes in the namespace of this name. A test's own threads may be inside, and are none.
+fn processes(name: &str) -> Result<Vec<i32>, String> {
+    let own = std::process::id().cast_signed();
+    let text = ip(&["netns", "pids", name])?;
+    let found = text.lines().filter_map(|line| line.trim().parse().ok());
+    Ok(found.filter(|&pid| pid != own).collect())
+}
+
+/// Ends every process inside, such as a server's sessions that have outlived it, and deletes the namespace.
+fn remove(name: &str) {
+    // Nobody could do anything about an error here, and the next run sweeps.
+    // A session may be born while others end.
+    while let Ok(inside) = processes(name)
+        && !inside.is_empty()
+    {
+        for pid in inside.into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+            let gone = || fs::metadata(format!("/proc/{}/ns/net", pid.as_raw_pid())).is_err();
+            while !gone() {
+                thread::yield_now();
+            }
+        }
+    }
+    let _ = ip(&["netns", "del", name]);
 }
 
 /// Joins two namespaces by a pair of virtual Ethernet interfaces and sets both up.
@@ -168,7 +204,7 @@ fn sweep() {
             .strip_prefix(PREFIX)
             .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|pid| fs::metadata(format!("/proc/{pid}")).is_err()) {
-            let _ = ip(&["netns", "del", &name]);
+            remove(&name);
         }
     }
 }

@@ -164,13 +164,22 @@ impl StableBuffer {
         // First come, first kept: fill only what no earlier range holds.
         let mut pieces = self.beyond.take().unwrap_or_default();
         pieces.insert(at, data);
+        self.beyond = Some(pieces);
+        self.close_gap(bound);
+        Ok(())
+    }
+
+    /// Takes into the prefix what now follows it.
+    fn close_gap(&mut self, bound: usize) {
+        let Some(mut pieces) = self.beyond.take() else {
+            return;
+        };
         while let Some(bytes) = pieces.next(self.stable()) {
             self.extend(&bytes, bound);
         }
         if !pieces.is_empty() {
             self.beyond = Some(pieces);
         }
-        Ok(())
     }
 
     /// `data` comes from `at` on. If it is in its turn, the bytes beyond a gap give way to it. Says whether they were
@@ -346,8 +355,12 @@ impl StableBuffer {
     /// Forgets what a log of this extent does not hold. False: it holds bytes that are not here.
     pub(crate) fn conform(&mut self, (start, stable, gap): (u64, u64, bool)) -> bool {
         if start > self.stable() {
+            // What came in the same moment as what it follows was cut stands beyond a gap until now.
+            let beyond = self.beyond.take();
             self.clear();
             self.from = start;
+            self.beyond = beyond;
+            self.close_gap(usize::MAX / 2);
         } else {
             self.truncate(start);
         }

@@ -98,3 +98,14 @@ proptest! {
         }
     }
 }
+
+/// One step of the logger logged bytes 4 to 12 and cut the log at 8: only what is left is written.
+#[test]
+fn log_that_grew_and_was_cut_beyond_what_is_known_conforms() {
+    let mut log = StableBuffer::default();
+    log.insert(0, b"abcd", 1000).unwrap();
+    log.insert(8, b"ijkl", 1000).unwrap();
+    assert!(log.conform((8, 12, false)));
+    assert_eq!((log.start(), log.stable(), log.has_gap()), (8, 12, false));
+    assert!(!log.conform((8, 13, false)));
+}

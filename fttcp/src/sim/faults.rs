@@ -70,7 +70,7 @@ impl World<'_> {
     }
 
     /// A dead server is made anew, on its old port, and is the last standby now.
-    pub(super) fn rejoin(&mut self, logger: &mut Logger, port: PortId) {
+    pub(super) fn rejoin(&mut self, logger: &mut Logger, sent: &mut Sent, port: PortId) {
         assert_ne!(port, NORTH);
         self.note_violations(port);
         let number = self.next_number();
@@ -83,7 +83,7 @@ impl World<'_> {
         let (here, from) = (Target::Server(port), Target::Engine(port));
         self.queue
             .retain(|entry| entry.0.2 != here && entry.0.2 != from);
-        logger.add_standby(GROUP, port);
+        logger.add_standby(self.now, GROUP, port, sent);
         self.line.push(port);
     }
 }

@@ -202,10 +202,20 @@ impl Logger {
         self.engine.failover(now, 0, group, "simulated", &mut split)
     }
 
-    pub(super) fn add_standby(&mut self, group: &str, port: PortId) {
+    pub(super) fn add_standby(
+        &mut self,
+        now: Time,
+        group: &str,
+        port: PortId,
+        out: &mut impl Output,
+    ) {
         self.engine
             .add_standby(group, server_name(port), port)
             .expect("the port of a dead server is free");
+        // As the daemon does in the same round; not before it has answered, but who asked would ask again.
+        if self.journal.is_some() {
+            self.handle_timeout(now, out);
+        }
     }
 
     /// Memory that the engine uses for the bytes that it keeps, and its bound.

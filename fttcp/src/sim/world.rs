@@ -311,7 +311,7 @@ impl<'a> World<'a> {
             }
             Target::Server(port) => self.reach_server(port, frame),
             Target::Failover => self.fail_over(logger, sent),
-            Target::Rejoin(port) => self.rejoin(logger, port),
+            Target::Rejoin(port) => self.rejoin(logger, sent, port),
         }
         self.take_sent(sent, passed);
     }

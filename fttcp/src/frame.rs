@@ -136,4 +136,8 @@ pub trait Output {
     fn records(&mut self, each: &mut dyn FnMut(&Record<'_>)) {
         let _ = each;
     }
+
+    /// What was read by [`Output::records`], and given by [`Output::reclaim`], is in the journal, or there is none. Before,
+    /// it must survive the end of this process.
+    fn release(&mut self) {}
 }

@@ -411,6 +411,12 @@ impl Output for Ports {
             fast.records(each);
         }
     }
+
+    fn release(&mut self) {
+        if let Some(fast) = &mut self.fast {
+            fast.release();
+        }
+    }
 }
 
 impl Port {

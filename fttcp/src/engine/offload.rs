@@ -170,6 +170,9 @@ impl Engine {
         if state.flags & flag::PUNTED != 0 {
             connection.unsettle();
         }
+        // The data path forgets it as soon as the journal is written.
+        self.table.hurry(true);
+        self.table.touch(slot);
     }
 
     /// The connections that the fast path was given.

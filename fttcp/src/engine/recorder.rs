@@ -292,7 +292,10 @@ impl Engine {
         action: impl FnOnce(&mut Self, &mut dyn Output) -> R,
     ) -> R {
         let Some(mut recorder) = self.recorder.take() else {
-            return action(self, out);
+            let result = action(self, out);
+            // Within another action, this is held until that one is written.
+            out.release();
+            return result;
         };
         let mut held = Held {
             frames: &mut recorder.held,
@@ -300,6 +303,7 @@ impl Engine {
         };
         let result = action(self, &mut held);
         recorder.record(now, self, out, false);
+        out.release();
         recorder.send(&mut Nothing, out);
         self.recorder = Some(recorder);
         result
@@ -329,7 +333,10 @@ impl Engine {
         }
         if let Some(recorder) = &mut recorder {
             recorder.record(now, self, out, false);
+            out.release();
             recorder.send(frames, out);
+        } else {
+            out.release();
         }
         self.recorder = recorder;
     }

@@ -8,6 +8,8 @@
 mod bpffs;
 mod clsact;
 mod maps;
+#[allow(unsafe_code)]
+mod ring;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 
 use maps::{FLOW, KEY};
+use ring::Ring;
 
 /// The compiled program.
 static PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fastpath.bpf.o"));
@@ -89,7 +92,9 @@ pub(super) struct FastPath {
     flows: HashMap<MapData, [u32; KEY], [u32; FLOW]>,
     control: Array<MapData, [u64; 2]>,
     stats: PerCpuArray<MapData, u64>,
-    ring: RingBuf<MapData>,
+    ring: Ring<RingBuf<MapData>>,
+    /// Connections that were taken back, whose last state stays in the maps until it is in the journal.
+    taken: Vec<[u32; KEY]>,
     dir: PathBuf,
     settings: FastSettings,
     known: BTreeMap<u32, Vec<u32>>,
@@ -159,13 +164,16 @@ impl FastPath {
                 .take_map(name)
                 .ok_or_else(|| FastError::Refused(format!("it has no map {name}")))
         };
+        let ring = RingBuf::try_from(take("ring")?).map_err(refused)?;
         Ok(Self {
             ports: HashMap::try_from(take("ports")?).map_err(refused)?,
             services: HashMap::try_from(take("services")?).map_err(refused)?,
             flows: HashMap::try_from(take("flows")?).map_err(refused)?,
             control: Array::try_from(take("control")?).map_err(refused)?,
             stats: PerCpuArray::try_from(take("stats")?).map_err(refused)?,
-            ring: RingBuf::try_from(take("ring")?).map_err(refused)?,
+            ring: Ring::new(ring, settings.ring)
+                .map_err(|error| FastError::Refused(format!("its ring cannot be read: {error}")))?,
+            taken: Vec::new(),
             dir: dir.to_owned(),
             settings: settings.clone(),
             known: BTreeMap::new(),

@@ -54,6 +54,7 @@ impl FastPath {
     /// Takes a connection; false: there is no room.
     pub(in super::super) fn offload(&mut self, key: &FlowKey, state: &FlowState) -> bool {
         let key = maps::key(key);
+        self.taken.retain(|taken| *taken != key);
         self.look = FIRST_LOOK;
         self.flows.insert(key, maps::flow(&key, state), 0).is_ok()
     }
@@ -71,13 +72,16 @@ impl FastPath {
     /// state and its removal. One that was handed to us it does not handle anyway.
     pub(in super::super) fn reclaim(&mut self, key: &FlowKey) -> Option<FlowState> {
         let key = maps::key(key);
+        if self.taken.contains(&key) {
+            return None;
+        }
         let mut state = self.get(&key)?;
         if state.flags & flag::PUNTED == 0 {
             self.stop(&key);
             state = self.get(&key)?;
             state.flags &= !flag::PUNTED;
         }
-        let _ = self.flows.remove(&key);
+        self.taken.push(key);
         Some(state)
     }
 
@@ -102,7 +106,7 @@ impl FastPath {
         let mut any = false;
         while let Some(item) = self.ring.next() {
             any = true;
-            if let Some(record) = Record::parse(&item) {
+            if let Some(record) = Record::parse(item) {
                 each(&record);
             }
         }
@@ -111,6 +115,14 @@ impl FastPath {
         } else {
             (self.look * 2).min(ATTEND)
         };
+    }
+
+    /// What was read, and the last states of connections that were taken back, is kept elsewhere now.
+    pub(in super::super) fn release(&mut self) {
+        self.ring.release();
+        for key in self.taken.drain(..) {
+            let _ = self.flows.remove(&key);
+        }
     }
 
     /// What wakes an event loop when much is unread; each time once.

@@ -68,6 +68,7 @@ impl Bench {
     fn records(&mut self) -> Vec<Kept> {
         let mut records = Vec::new();
         self.path.records(&mut |record| records.push(kept(record)));
+        self.path.release();
         records
     }
 }
@@ -423,6 +424,8 @@ fn fill_ring(attended: bool) {
     let dropped = if attended { 0 } else { 3 };
     assert_eq!(bench.path.totals().ring_full, dropped);
 }
+
+mod release;
 
 #[test]
 fn reclaimed_connection_is_gone_and_its_segments_are_handed_over() {

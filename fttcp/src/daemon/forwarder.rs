@@ -14,6 +14,9 @@ use crate::engine::{Engine, EngineConfig};
 use crate::frame::{Output, PortId};
 use crate::journal::file::JournalFile;
 
+/// After so many rounds the fast path is given connections though frames wait.
+const AT_LAST: u32 = 8;
+
 /// The part of the daemon that forwards frames and that requests act on.
 #[derive(Debug)]
 pub(super) struct Forwarder {
@@ -23,6 +26,8 @@ pub(super) struct Forwarder {
     epoll: Rc<Epoll>,
     /// Frames still wait at some port.
     more: bool,
+    /// How often the fast path might have been given connections.
+    rounds: u32,
 }
 
 impl Forwarder {
@@ -44,6 +49,7 @@ impl Forwarder {
             engine: Engine::new(limits),
             epoll,
             more: false,
+            rounds: 0,
         })
     }
 
@@ -133,9 +139,11 @@ impl Forwarder {
         }
     }
 
-    /// Lets the engine give connections to the fast path, unless frames still wait that would be overtaken.
+    /// Lets the engine give connections to the fast path, unless frames still wait that would be overtaken; but not for
+    /// ever: what the kernel forwards makes the load less, and an overtaken segment is put in order by TCP.
     pub(super) fn settle(&mut self) {
-        if !std::mem::take(&mut self.more) {
+        self.rounds = self.rounds.wrapping_add(1);
+        if !std::mem::take(&mut self.more) || self.rounds.is_multiple_of(AT_LAST) {
             let now = self.clock.now();
             self.engine.settle(now, self.datapath.ports());
         }

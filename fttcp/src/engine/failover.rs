@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Moving a group to its first standby.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
-use super::{Engine, EngineError, Event, Role};
+use super::{Engine, EngineError, Event, Group, Role};
 use crate::conn::{Orphan, Progress, State};
 use crate::control::FailoverStatus;
 use crate::frame::{Output, PortId, Time};
@@ -11,6 +12,25 @@ use crate::frame::{Output, PortId, Time};
 /// So many half-open connections are moved or asked for again: the youngest, whose clients may be about to answer. A flood
 /// of them must not keep the established connections waiting.
 const HALF_OPEN: usize = 1024;
+
+/// One of which fewer bytes have to be said again is as good as moved.
+const OLD: u64 = 16 * 1024;
+
+/// How many of the others are moved at the same time, unless they stand still. More would each get so little of the
+/// replacement's time that its TCPs send small segments, each of which costs as much as a large one.
+const AT_ONCE: usize = 32;
+
+/// So many more are begun after each such time, though none has been moved.
+const ANYWAY: usize = 8;
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How long the connection at this place waits at most.
+fn turn(place: usize) -> Option<Duration> {
+    let later = place.checked_sub(AT_ONCE)?;
+    u32::try_from(later / ANYWAY + 1)
+        .ok()
+        .map(|turn| PATIENCE * turn)
+}
 
 impl Engine {
     /// Closes the active server's port for ever and moves every protected connection to the first standby.
@@ -69,6 +89,7 @@ impl Engine {
             pending: 0,
         });
         state.forget_solicited();
+        (state.queue, state.settled) = (VecDeque::new(), 0);
         self.fragments.forget(index, false);
         self.announce(out);
         let (moving, telling) = self.sort_orphans(now, index, out);
@@ -172,12 +193,45 @@ impl Engine {
         let Some(group) = &mut self.groups[index] else {
             return;
         };
+        let mut place = 0;
         for &slot in slots {
-            let service = self.table.get(slot).map_or(0, |it| it.service);
+            let (service, age) = self
+                .table
+                .get(slot)
+                .map_or((0, 0), |it| (it.service, it.age()));
+            let turn = if age < OLD { None } else { turn(place) };
+            place += usize::from(age >= OLD);
             let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
             self.table
-                .rename(slot, |connection| connection.start_recovery(&mut cx));
+                .rename(slot, |connection| connection.start_recovery(turn, &mut cx));
             self.table.schedule(slot);
+            if turn.is_some() {
+                group.queue.push_back(slot);
+            }
+        }
+    }
+
+    /// For each connection that has been moved, another of those that wait is begun.
+    pub(super) fn start_queued(&mut self, now: Time, index: usize, out: &mut dyn Output) {
+        let waits = |group: &&mut Group| !group.queue.is_empty();
+        let Some(group) = self.groups[index].as_mut().filter(waits) else {
+            return;
+        };
+        let settled = group.progress.as_ref().map_or(0, |progress| {
+            progress.status.recovered + progress.status.lost
+        });
+        while group.settled < settled
+            && let Some(slot) = group.queue.pop_front()
+        {
+            let Some(connection) = self.table.get(slot).filter(|it| it.group == index) else {
+                continue;
+            };
+            let service = connection.service;
+            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            if connection.start_now(&mut cx) {
+                group.settled += 1;
+                self.table.schedule(slot);
+            }
         }
     }
 }

@@ -56,6 +56,7 @@ impl Engine {
         };
         let passes =
             group.services.is_empty() || self.protect(now, index, role, frame, offload, out);
+        self.start_queued(now, index, out);
         if !passes {
             return None;
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A service group inside the engine, and the address resolution that its failover anticipates.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::GroupPorts;
@@ -28,6 +28,9 @@ pub(super) struct Group {
     pub(super) services: Vec<ProtectedService>,
     pub(super) counters: Counters,
     pub(super) progress: Option<Progress>,
+    /// Connections whose move waits for that of others, and how many of them were begun because others were done.
+    pub(super) queue: VecDeque<usize>,
+    pub(super) settled: u64,
     pub(super) opening: Opening,
     /// In whose names the standby was asked for its address; the answers are not for them.
     pub(super) solicited: HashSet<(MacAddr, IpAddr)>,
@@ -55,6 +58,8 @@ impl Group {
             services,
             counters: Counters::default(),
             progress: None,
+            queue: VecDeque::new(),
+            settled: 0,
             opening: Opening::default(),
             solicited: HashSet::new(),
             shortcut,

@@ -418,7 +418,7 @@ impl Engine {
             let service = connection.service;
             let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
             let (lived, generation) = (connection.state != State::Closed, connection.generation);
-            let expired = connection.on_timeout(&mut cx);
+            let (expired, index) = (connection.on_timeout(&mut cx), connection.group);
             let closed = lived && connection.state == State::Closed;
             self.note_history(slot);
             if expired && !self.still_needed(now, slot) {
@@ -430,6 +430,7 @@ impl Engine {
             if closed {
                 self.note_closed(slot, generation);
             }
+            self.start_queued(now, index, out);
         }
     }
 

@@ -13,6 +13,7 @@ impl Connection {
     pub(super) fn send_syn(&mut self, cx: &mut Context<'_>) {
         let told_mss = self.path_mss();
         if let Some(recovery) = &mut self.recovery {
+            recovery.queued = false;
             recovery.retry = Some(cx.now.after(recovery.rto));
             recovery.told_mss = told_mss;
             recovery.ended_older = false;

@@ -68,6 +68,7 @@ fn tinyproxy() -> String {
     "Port 80\nTimeout 600\nLogLevel Warning\nMaxClients 100\nDisableViaHeader Yes\n".to_owned()
 }
 
+/// In namespaces of their own, sessions would not be found when the server's namespace is left, and live on.
 fn vsftpd(files: &Path) -> String {
     format!(
         "listen=YES
@@ -76,6 +77,7 @@ anonymous_enable=YES
 anon_root={}
 connect_from_port_20=YES
 seccomp_sandbox=NO
+isolate_network=NO
 secure_chroot_dir=/var/run/vsftpd/empty
 ",
         files.display()

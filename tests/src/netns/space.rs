@@ -41,12 +41,16 @@ impl Space {
         Ok(space)
     }
 
-    /// Deletes it by name: it lives on as long as somebody is inside, and goes away with its interfaces then.
+    /// Ends it as a domain is destroyed: with all its processes and, when the last has left, its interfaces.
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn delete(&self) -> Result<(), String> {
-        ip(&["netns", "del", &self.name]).map(drop)
+    pub fn destroy(&self) -> Result<(), String> {
+        // Without its name nobody could say who is inside.
+        let inside = self.processes()?;
+        ip(&["netns", "del", &self.name])?;
+        end(inside);
+        Ok(())
     }
 
     /// Its name, for `ip`.
@@ -153,15 +157,20 @@ fn remove(name: &str) {
     while let Ok(inside) = processes(name)
         && !inside.is_empty()
     {
-        for pid in inside.into_iter().filter_map(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::KILL);
-            let gone = || fs::metadata(format!("/proc/{}/ns/net", pid.as_raw_pid())).is_err();
-            while !gone() {
-                thread::yield_now();
-            }
-        }
+        end(inside);
     }
     let _ = ip(&["netns", "del", name]);
+}
+
+/// Ends these processes, and waits until they have left their namespace.
+fn end(processes: Vec<i32>) {
+    for pid in processes.into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+        let gone = || fs::metadata(format!("/proc/{}/ns/net", pid.as_raw_pid())).is_err();
+        while !gone() {
+            thread::yield_now();
+        }
+    }
 }
 
 /// Joins two namespaces by a pair of virtual Ethernet interfaces and sets both up.

@@ -387,10 +387,7 @@ impl Topology {
         match end {
             End::Killed => victim.kill_untold()?,
             End::Unplugged => self.middle.ip(&["link", "delete", &server.vif]).map(drop)?,
-            End::Destroyed => {
-                server.space.delete()?;
-                victim.kill_untold()?;
-            }
+            End::Destroyed => server.space.destroy()?,
             End::Stopped => victim.stop()?,
             End::Alive => {}
         }

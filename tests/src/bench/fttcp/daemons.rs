@@ -63,6 +63,7 @@ connect_from_port_20=NO
 pasv_min_port={}
 pasv_max_port={}
 xferlog_enable=NO
+isolate_network=NO
 ",
         root.display(),
         passive[0],

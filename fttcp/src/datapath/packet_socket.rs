@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! A packet socket bound to one interface: whole frames in and out, super-segments kept whole (packet(7)).
+//! A packet socket bound to one interface: whole frames in and out, super-segments kept whole (packet(7)); and memory
+//! that is shared with the kernel ([`Mapping`]).
 //!
 //! The one file of this crate with `unsafe`: `recvmmsg`, `sendmsg`, socket options and interface flags have no safe
-//! wrapper that knows `virtio_net_hdr` and `tpacket_auxdata`.
+//! wrapper that knows `virtio_net_hdr` and `tpacket_auxdata`, and a mapping has none at all.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use libc::{c_int, c_void, iovec, mmsghdr, msghdr};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
 use super::vnet;
@@ -379,5 +383,66 @@ fn set_up(fd: &OwnedFd, name: &str) -> io::Result<()> {
             &raw mut request,
         ))
         .map(drop)
+    }
+}
+
+/// A part of a BPF map in our memory.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    start: NonNull<c_void>,
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to the value alone, and what others write to it meanwhile is read by atomics.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// The bytes `range` of the map's memory.
+    pub(super) fn new(
+        map: BorrowedFd<'_>,
+        range: Range<usize>,
+        access: ProtFlags,
+    ) -> io::Result<Self> {
+        let (at, length) = (range.start as u64, range.len());
+        // SAFETY: the kernel chooses the place, so nothing that exists is replaced.
+        let start = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, map, at) }?;
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, length })
+    }
+
+    /// Where `length` bytes stand, which must lie within.
+    fn place(&self, at: usize, length: usize) -> NonNull<c_void> {
+        let end = at.checked_add(length);
+        assert!(end.is_some_and(|end| end <= self.length), "within");
+        // SAFETY: it lies in the mapping, as was just seen.
+        unsafe { self.start.byte_add(at) }
+    }
+
+    /// The number of 8 bytes at `at`, which must be a multiple of 8. To be stored to only where that is allowed.
+    pub(super) fn long(&self, at: usize) -> &AtomicU64 {
+        assert!(at.is_multiple_of(8));
+        // SAFETY: aligned, as mappings are; any bits are a number; it lives as long as the mapping.
+        unsafe { self.place(at, 8).cast().as_ref() }
+    }
+
+    /// The number of 4 bytes at `at`, which must be a multiple of 4.
+    pub(super) fn int(&self, at: usize) -> &AtomicU32 {
+        assert!(at.is_multiple_of(4));
+        // SAFETY: likewise.
+        unsafe { self.place(at, 4).cast().as_ref() }
+    }
+
+    /// The bytes at `at`, of which the caller knows that nobody writes there as long as it has them.
+    pub(super) fn bytes(&self, at: usize, length: usize) -> &[u8] {
+        // SAFETY: within the mapping; the one caller, the ring's reader, asks for whole records that it has not given back,
+        // to which the kernel does not write (Linux, `Documentation/bpf/ringbuf.rst`).
+        unsafe { slice::from_raw_parts(self.place(at, length).cast().as_ptr(), length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length, and borrows of it have ended.
+        let _ = unsafe { munmap(self.start.as_ptr(), self.length) };
     }
 }

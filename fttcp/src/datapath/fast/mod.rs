@@ -8,7 +8,6 @@
 mod bpffs;
 mod clsact;
 mod maps;
-#[allow(unsafe_code)]
 mod ring;
 mod tables;
 

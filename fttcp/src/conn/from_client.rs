@@ -113,6 +113,11 @@ impl Connection {
             brought.beyond = self.reaches_beyond(segment);
             return brought;
         }
+        if head.flags.has(Flags::RST) {
+            // Whether it is believed, its number says; what it acknowledges no TCP reads before that (RFC 9293 section
+            // 3.10.7.4), nor its clock (RFC 7323 section 5.2).
+            return brought;
+        }
         // It is heard: nobody need be told again.
         self.kick = None;
         // A client says an old number only in what was overtaken, of which the clock is old, too; or it is forged, and no
@@ -126,7 +131,7 @@ impl Connection {
             if inbound && ack > self.server.next().cast_signed() {
                 // It acknowledges what was never sent: likewise. But the server may have sent that meanwhile, and would
                 // take data that is not logged.
-                brought.wants_ack = !head.flags.has(Flags::RST);
+                brought.wants_ack = true;
                 brought.refused = !segment.payload().is_empty();
                 brought.withheld = brought.refused || head.flags.has(Flags::FIN);
                 return brought;
@@ -144,18 +149,15 @@ impl Connection {
                 }
             }
         }
-        // Nor one from beyond the next byte that is due, or in a reset (RFC 7323 sections 4.3 and 5.2).
+        // Nor one from beyond the next byte that is due (RFC 7323 section 4.3).
         let (at, _) = self.extent(segment);
         let due = at <= self.stable().max(self.client.acked).cast_signed();
         if let Some(stamps) = head.options.timestamps
-            && !(old || head.flags.has(Flags::RST))
+            && !old
             && (due || !self.protected)
             && (silent || newer(stamps.value, self.client.tsval))
         {
             self.client.tsval = stamps.value;
-        }
-        if head.flags.has(Flags::RST) {
-            return brought;
         }
         self.note_sent(segment);
         if !self.protected {

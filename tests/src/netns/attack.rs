@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,8 +28,13 @@ use super::topology::{SERVER, Topology};
 const BURST: u64 = 512;
 /// How far outside the window forged segments lie.
 const FAR: u32 = 1 << 30;
-/// How far beyond the window forged data lies at least.
-const BEYOND: u32 = 1000;
+/// Forged data lies so far beyond a window of which the client uses no more than a few bytes at a time.
+///
+/// The attacker learns of a window later than the client; what the client sends meanwhile must not open it so far that
+/// forged data lies inside, where every TCP takes it.
+pub const BESIDE_A_STILL_WINDOW: Range<u32> = 16 << 10..76 << 10;
+/// Likewise, of a client that may use all of it.
+pub const BESIDE_ANY_WINDOW: Range<u32> = 16 << 20..17 << 20;
 
 /// What was forged and sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,17 +62,28 @@ pub struct Attack {
 
 impl Attack {
     /// Begins to forge segments of each connection whose server is heard, `each` sets for each segment of the server.
+    /// Some have data that lies `beyond` the window.
     ///
     /// # Errors
     /// What could not be started.
-    pub fn forge(topology: &Topology, each: u64, seed: u64) -> Result<Self, String> {
+    pub fn forge(
+        topology: &Topology,
+        each: u64,
+        beyond: Range<u32>,
+        seed: u64,
+    ) -> Result<Self, String> {
         let (end, alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
             .map_err(|error| format!("no pipe: {error}"))?;
+        let (ready, listens) = channel();
         let worker = topology.client().spawn(move || {
-            let mut forger = Forger::new(seed)?;
+            let mut forger = Forger::new(beyond, seed)?;
+            // If nobody waits for it any more, the pipe says so.
+            let _ = ready.send(());
             forger.work(&end, each)?;
             Ok(forger.forged)
         })?;
+        // If it breaks off before, `stop` tells why.
+        let _ = listens.recv();
         Ok(Self {
             alive: Some(alive),
             worker,
@@ -172,6 +190,7 @@ struct Forger {
     path: DataPath,
     port: PortId,
     random: Random,
+    beyond: Range<u32>,
     frame: Vec<u8>,
     forged: Forged,
     /// The scale of the server's windows, by client.
@@ -197,12 +216,13 @@ struct Seen {
 }
 
 impl Forger {
-    fn new(seed: u64) -> Result<Self, String> {
+    fn new(beyond: Range<u32>, seed: u64) -> Result<Self, String> {
         let (path, port) = open()?;
         Ok(Self {
             path,
             port,
             random: Random::new(seed),
+            beyond,
             frame: Vec::new(),
             forged: Forged::default(),
             scales: HashMap::new(),
@@ -269,13 +289,15 @@ impl Forger {
         self.forged.data += 1;
         if let (true, Some(edge)) = (seen.data >= 500, edge) {
             // A client that is being answered has little on its way, so it is known where the window is.
-            let beyond = edge + (BEYOND + self.random.below(60_000) as u32);
+            let Range { start, end } = self.beyond;
+            let beyond = edge + (start + self.random.below(u64::from(end - start)) as u32);
             self.send(seen, beyond, said, Flags::PSH, 500, &[0x66; 500]);
             self.forged.data += 1;
             self.forged.beyond += 1;
             if edge.0.wrapping_sub(next.0) >= 40_000 {
-                // In the window, but not where the next byte is due: only challenged (RFC 5961 section 3.2).
-                let inside = next + (20_000 + self.random.below(10_000) as u32);
+                // In the window, but not where the next byte is due: only challenged (RFC 5961 section 3.2). At its end,
+                // which a client that is being answered does not reach meanwhile.
+                let inside = edge - (1 + self.random.below(10_000) as u32);
                 self.send(seen, inside, said, Flags::RST, 0, &[]);
                 self.forged.resets += 1;
             }

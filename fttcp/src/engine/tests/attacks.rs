@@ -126,6 +126,21 @@ fn attack_resets_beside_the_next_byte_end_nothing() {
 }
 
 #[test]
+fn attack_acknowledgement_and_clock_of_a_reset_in_the_window_are_not_believed() {
+    let mut bench = small();
+    bench.say(
+        ACTIVE,
+        &Say::new(bench.s(0), bench.c(0), PUSH).data(b"answer"),
+    );
+    let reset = Say::new(bench.c(2000), bench.s(6), RST).stamp(102 + (1 << 30), 7000);
+    bench.say(NORTH, &reset);
+    assert_eq!(bench.status().connections[0].acked_bytes, 0);
+    let seen = bench.fail_over();
+    let syn = seen.iter().find(|it| it.head.flags == Flags::SYN);
+    assert_eq!(syn.expect("it is moved").stamps().value, 102);
+}
+
+#[test]
 fn attack_single_bytes_beyond_gaps_use_no_more_than_the_buffer() {
     let mut bench = small();
     for n in 0..5000_u32 {

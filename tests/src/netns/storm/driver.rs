@@ -81,6 +81,17 @@ impl Storm {
     /// # Errors
     /// Something could not be made or started.
     pub fn start(plan: &Plan) -> Result<Self, String> {
+        Ok(Self::start_after(plan, |_| Ok(()))?.0)
+    }
+
+    /// Makes the house, does what comes `first` in it, and lets the clients begin.
+    ///
+    /// # Errors
+    /// Something could not be made or started, or done.
+    pub fn start_after<T>(
+        plan: &Plan,
+        first: impl FnOnce(&Topology) -> Result<T, String>,
+    ) -> Result<(Self, T), String> {
         let mut topology = Topology::build(plan.layout.clone())?;
         let mut random = Random::new(plan.seed);
         let files: Vec<Vec<u8>> = (0..FILES)
@@ -100,6 +111,7 @@ impl Storm {
             http: SocketAddr::new(address, 80),
             files: Arc::new(files),
         };
+        let done = first(&topology)?;
         let shared = Arc::new(Shared::new(plan.clients));
         let clients = (0..plan.clients)
             .map(|client| {
@@ -129,7 +141,7 @@ impl Storm {
         storm.wait("clients to connect", |status| {
             status.counters.protected >= most
         })?;
-        Ok(storm)
+        Ok((storm, done))
     }
 
     /// The house.

@@ -9,6 +9,7 @@ use super::Masks;
 use crate::control::{Counters, FailoverStatus, OnFull, ServiceSpec, Verify};
 use crate::engine::Event;
 use crate::frame::{Offload, Output, PortId, Time};
+use crate::service::Maker;
 use crate::stable::Store;
 use crate::wire::{SegmentRepr, TooBigRepr};
 
@@ -17,6 +18,7 @@ use crate::wire::{SegmentRepr, TooBigRepr};
 pub(crate) struct ProtectedService {
     pub(crate) spec: ServiceSpec,
     pub(crate) masks: Masks,
+    pub(crate) make: Maker,
 }
 
 /// A failover under way or done.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Connection, Sent};
 use crate::frame::Time;
+use crate::service::{self, Maker};
 use crate::stable::StableBuffer;
 use crate::wire::OptionsRepr;
 
@@ -58,6 +59,12 @@ impl From<Stored> for Connection {
 }
 
 impl Connection {
+    /// Puts its plug-in to work, which was read from an image. False: that does not know what was saved.
+    pub(crate) fn revive(&mut self, make: &Maker) -> bool {
+        let plugin = self.plugin.as_mut();
+        plugin.is_none_or(|plugin| service::revive(plugin, make))
+    }
+
     /// Moves the connection's times to another clock, which shows `to` when the present one shows `from`.
     pub(crate) fn change_clock(&mut self, from: Time, to: Time) {
         self.active = self.active.moved(from, to);

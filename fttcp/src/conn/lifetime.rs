@@ -39,6 +39,16 @@ impl Connection {
         }
     }
 
+    /// Its plug-in does not know what an earlier process had saved of it: where a replay may begin is not known.
+    pub(crate) fn give_up_plugin(&mut self, cx: &mut Context<'_>) {
+        const REASON: &str = "its plug-in does not understand what the logger before had saved";
+        if self.state == State::Recovering {
+            self.lose(REASON, cx);
+        } else {
+            self.unprotect(REASON, cx);
+        }
+    }
+
     pub(crate) fn forget_streams(&mut self) {
         let stable = self.stable();
         self.client.acked = self.client.acked.max(stable);

@@ -57,7 +57,7 @@ use crate::engine::Ends;
 use crate::frame::Time;
 use crate::journal::Mark;
 use crate::recovery::Recovery;
-use crate::service::{self, Service};
+use crate::service::Service;
 use crate::stable::{Account, StableBuffer};
 use crate::wire::{Address, EthernetFrame, MacAddr, OptionsRepr, Segment, SeqNumber};
 
@@ -272,7 +272,7 @@ impl Connection {
         let head = segment.head();
         let layout = segment.layout();
         let mss = usize::from(head.options.mss.unwrap_or(536));
-        let plugin = service::by_kind(&cx.service.spec.kind);
+        let plugin = Some(cx.service.make.make());
         let mut sent = if cx.sampled() {
             Sent::sampled()
         } else {

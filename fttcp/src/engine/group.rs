@@ -4,11 +4,12 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::GroupPorts;
 use super::outbound::Opening;
+use super::{EngineError, GroupPorts};
 use crate::conn::{Context, Events, Masks, Path, Progress, ProtectedService};
-use crate::control::{Counters, GroupSpec, Outbound};
+use crate::control::{Counters, GroupSpec, OnFull, Outbound, ServiceSpec};
 use crate::frame::{Output, Time};
+use crate::service::{Kinds, Maker};
 use crate::stable::Store;
 use crate::wire::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
 
@@ -40,16 +41,50 @@ pub(super) struct Group {
     pub(super) spill: Option<Store>,
 }
 
+/// The services of a group's spec; after those that it offers, that of connections which its server opens.
+fn services(spec: &GroupSpec) -> impl Iterator<Item = &ServiceSpec> {
+    let outbound = (spec.outbound != Outbound::Pass).then_some(&spec.outbound_service);
+    spec.services.iter().chain(outbound)
+}
+
+/// Who makes the plug-ins of a group's services, in the order of [`services`].
+pub(super) fn plugins(spec: &GroupSpec, kinds: &Kinds) -> Result<Vec<Maker>, EngineError> {
+    let mut plugins = Vec::new();
+    for service in services(spec) {
+        let Some(make) = kinds.maker(&service.kind) else {
+            return Err(EngineError::UnknownKind {
+                group: spec.name.clone(),
+                port: service.port,
+                kind: service.kind.clone(),
+                known: kinds.names().collect::<Vec<_>>().join(", "),
+            });
+        };
+        if service.on_full == OnFull::Hold && !make.make().truncates() {
+            return Err(EngineError::CannotHold {
+                group: spec.name.clone(),
+                port: service.port,
+                kind: service.kind.clone(),
+            });
+        }
+        plugins.push(make);
+    }
+    Ok(plugins)
+}
+
 impl Group {
-    pub(super) fn new(spec: GroupSpec, ports: GroupPorts, shortcut: bool) -> Self {
-        let outbound = (spec.outbound != Outbound::Pass).then_some(&spec.outbound_service);
-        let services = spec
-            .services
-            .iter()
-            .chain(outbound)
-            .map(|service| ProtectedService {
+    /// `plugins`: as [`plugins`] gives them.
+    pub(super) fn new(
+        spec: GroupSpec,
+        ports: GroupPorts,
+        plugins: Vec<Maker>,
+        shortcut: bool,
+    ) -> Self {
+        let services = services(&spec)
+            .zip(plugins)
+            .map(|(service, make)| ProtectedService {
                 spec: service.clone(),
                 masks: Masks::new(&service.mask),
+                make,
             })
             .collect();
         Self {

@@ -236,8 +236,12 @@ impl Engine {
         let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
         self.table.rename(slot, |connection| {
             connection.spill(0, &mut cx);
+            let known = connection.revive(&cx.service.make);
             if recovering {
                 connection.resume_recovery(&mut cx);
+            }
+            if !known {
+                connection.give_up_plugin(&mut cx);
             }
         });
         self.table.schedule(slot);

@@ -25,9 +25,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::conn::{Events, State};
-use crate::control::{GroupSpec, OnFull, Outbound};
+use crate::control::{GroupSpec, Outbound};
 use crate::frame::{Output, PortId, Time};
-use crate::service::{self, KINDS};
+use crate::service::Kinds;
 use crate::stable::Store;
 use fragments::Fragments;
 use group::{Group, Role};
@@ -59,6 +59,8 @@ pub struct EngineConfig {
     pub max_closed: usize,
     /// A new journal is begun when the present one is this many bytes larger than twice what is alive.
     pub journal_slack: u64,
+    /// The kinds of services that there are.
+    pub kinds: Kinds,
     /// Most events kept for [`Engine::poll_event`]; further ones are dropped.
     pub max_events: usize,
 }
@@ -73,6 +75,7 @@ impl Default for EngineConfig {
             max_half_open: 1 << 14,
             max_closed: 1 << 14,
             journal_slack: 1 << 20,
+            kinds: Kinds::default(),
             max_events: 1024,
         }
     }
@@ -110,7 +113,7 @@ pub enum EngineError {
         port: PortId,
     },
     /// The spec names no plug-in that exists.
-    #[error("group {group}: port {port}: no service plug-in is named {kind}; there are: {}", KINDS.join(", "))]
+    #[error("group {group}: port {port}: no service plug-in is named {kind}; there are: {known}")]
     UnknownKind {
         /// The group.
         group: String,
@@ -118,6 +121,8 @@ pub enum EngineError {
         port: u16,
         /// What was asked for.
         kind: String,
+        /// The kinds that the engine knows.
+        known: String,
     },
     /// The service's window is to be held, but its plug-in would never open it again.
     #[error(
@@ -273,23 +278,7 @@ impl Engine {
                 ports: ports.standbys.len(),
             });
         }
-        let outbound = (spec.outbound != Outbound::Pass).then_some(&spec.outbound_service);
-        for service in spec.services.iter().chain(outbound) {
-            let Some(plugin) = service::by_kind(&service.kind) else {
-                return Err(EngineError::UnknownKind {
-                    group: spec.name,
-                    port: service.port,
-                    kind: service.kind.clone(),
-                });
-            };
-            if service.on_full == OnFull::Hold && !plugin.truncates() {
-                return Err(EngineError::CannotHold {
-                    group: spec.name,
-                    port: service.port,
-                    kind: service.kind.clone(),
-                });
-            }
-        }
+        let plugins = group::plugins(&spec, &self.config.kinds)?;
         let mut all = vec![(ports.north, Role::North), (ports.active, Role::Active)];
         all.extend(ports.standbys.iter().map(|&port| (port, Role::Standby)));
         for (at, &(port, _)) in all.iter().enumerate() {
@@ -313,7 +302,8 @@ impl Engine {
             self.ports.retain(|&(other, ..)| other != port);
             self.ports.push((port, index, role));
         }
-        let mut group = Group::new(spec, ports, self.config.shortcut);
+        self.table.set_plugins(index, plugins.clone());
+        let mut group = Group::new(spec, ports, plugins, self.config.shortcut);
         group.spill = self.spill.clone();
         self.groups[index] = Some(group);
         self.regrouped();

@@ -18,6 +18,7 @@ use changes::Changes;
 use super::dormant::Dormant;
 use crate::conn::{Connection, State};
 use crate::frame::Time;
+use crate::service::Maker;
 use crate::stable::Budget;
 
 /// A connection's name: the same two ends may exist in two groups.
@@ -68,6 +69,8 @@ pub(super) struct Table {
     /// Slots and generations of those that were half-open when they came, in the order in which they came.
     half_open: VecDeque<(usize, u32)>,
     budget: Budget,
+    /// Who makes the plug-ins, by group and service: for those that wake.
+    plugins: Vec<Vec<Maker>>,
     /// After so long a silence a connection is put to sleep.
     doze: Duration,
     journal: Option<Changes>,
@@ -107,9 +110,17 @@ impl Table {
             wakes: BinaryHeap::new(),
             half_open: VecDeque::new(),
             budget: Budget::new(memory),
+            plugins: Vec::new(),
             doze,
             journal: None,
         }
+    }
+
+    /// Who makes the plug-ins of a group's services.
+    pub(super) fn set_plugins(&mut self, group: usize, plugins: Vec<Maker>) {
+        let known = self.plugins.len().max(group + 1);
+        self.plugins.resize_with(known, Vec::new);
+        self.plugins[group] = plugins;
     }
 
     /// Memory that the connections use for the bytes that they keep.
@@ -150,7 +161,13 @@ impl Table {
     fn awake(&mut self, slot: usize) -> Option<&mut Connection> {
         let place = self.slots.get_mut(slot)?;
         if let Slot::Dormant(dormant) = place {
-            *place = Slot::Awake(Box::new(dormant.connection()?));
+            let mut connection = dormant.connection()?;
+            let plugins = self.plugins.get(connection.group);
+            if let Some(make) = plugins.and_then(|all| all.get(connection.service)) {
+                // What was saved here is known here.
+                connection.revive(make);
+            }
+            *place = Slot::Awake(Box::new(connection));
         }
         match place {
             Slot::Awake(connection) => Some(connection),

@@ -10,12 +10,16 @@
 #[cfg(any(test, feature = "sim"))]
 mod exchange;
 mod http;
+mod kinds;
 mod opaque;
 pub(crate) mod stored;
 
 use std::fmt::Debug;
 
+pub(crate) use kinds::Maker;
+pub use kinds::{KINDS, Kinds};
 pub use opaque::Opaque;
+pub(crate) use stored::revive;
 
 /// The beginning of an answer that is kept unless a plug-in says otherwise, in bytes.
 pub const CAPTURE: u32 = 1024;
@@ -83,27 +87,12 @@ pub trait Service: Debug + Send {
         false
     }
 
-    /// The kind of service, as [`by_kind`] knows it.
-    fn kind(&self) -> &'static str;
+    /// The kind of service, as the engine's [`Kinds`] know it.
+    fn kind(&self) -> &str;
 
     /// What it remembers of the connection, for [`Service::restore`] in another process.
     fn save(&self) -> Vec<u8>;
 
     /// Goes on where the one stood that said `saved`. False: that was not understood, and nothing changed.
     fn restore(&mut self, saved: &[u8]) -> bool;
-}
-
-/// The kinds of services that there are.
-pub const KINDS: [&str; 2] = ["opaque", "http"];
-
-/// A plug-in for a new connection; `None`: there is no such kind.
-#[must_use]
-pub fn by_kind(kind: &str) -> Option<Box<dyn Service>> {
-    match kind {
-        "opaque" => Some(Box::<Opaque>::default()),
-        "http" => Some(Box::<http::Http>::default()),
-        #[cfg(any(test, feature = "sim"))]
-        "exchange" => Some(Box::<exchange::Exchange>::default()),
-        _ => None,
-    }
 }

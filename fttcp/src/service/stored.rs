@@ -1,27 +1,64 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A plug-in in the image of its connection: its kind and what it remembers.
+//!
+//! Who reads an image does not know who makes plug-ins. What is read is [`Saved`], which does nothing but say the same
+//! again, until [`revive`] puts a plug-in in its place.
 
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Service, by_kind};
+use super::{Maker, Restart, Service};
+
+/// A plug-in as it was saved.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
+    kind: String,
+    state: Vec<u8>,
+}
+
+impl Service for Saved {
+    fn server_bytes(&mut self, _: u64, _: &[u8]) {}
+
+    fn rewind(&mut self, _: Restart) {}
+
+    fn close_expected(&self, _: u64) -> bool {
+        false
+    }
+
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn save(&self) -> Vec<u8> {
+        self.state.clone()
+    }
+
+    fn restore(&mut self, _: &[u8]) -> bool {
+        false
+    }
+}
+
+/// Puts a plug-in that goes on where the saved one stood in its place. False: it does not know what was saved, and
+/// nothing changed.
+pub(crate) fn revive(plugin: &mut Box<dyn Service>, make: &Maker) -> bool {
+    let mut fresh = make.make();
+    let revived = fresh.kind() == plugin.kind() && fresh.restore(&plugin.save());
+    if revived {
+        *plugin = fresh;
+    }
+    revived
+}
 
 pub(crate) fn serialize<S: Serializer>(
     plugin: &Option<Box<dyn Service>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let stored = plugin.as_ref().map(|plugin| (plugin.kind(), plugin.save()));
-    stored.serialize(serializer)
+    let saved = plugin.as_ref().map(|plugin| (plugin.kind(), plugin.save()));
+    saved.serialize(serializer)
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Box<dyn Service>>, D::Error> {
-    let stored: Option<(String, Vec<u8>)> = Option::deserialize(deserializer)?;
-    let Some((kind, saved)) = stored else {
-        return Ok(None);
-    };
-    by_kind(&kind)
-        .and_then(|mut plugin| plugin.restore(&saved).then_some(Some(plugin)))
-        .ok_or_else(|| D::Error::custom("a plug-in that is not known here"))
+    let saved: Option<Saved> = Option::deserialize(deserializer)?;
+    Ok(saved.map(|saved| Box::new(saved) as Box<dyn Service>))
 }

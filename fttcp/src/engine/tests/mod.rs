@@ -13,6 +13,7 @@ mod hold;
 mod inverse;
 mod moving;
 mod outbound;
+mod plugins;
 mod spill;
 mod traps_handshake;
 mod traps_icmp;

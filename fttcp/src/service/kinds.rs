@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The kinds of services that an engine knows: names, and who makes a plug-in for a connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Opaque, Service, http};
+
+/// The kinds that every engine knows.
+pub const KINDS: [&str; 2] = ["opaque", "http"];
+
+/// Makes the plug-in of one new connection.
+#[derive(Clone)]
+pub(crate) struct Maker(Arc<dyn Fn() -> Box<dyn Service> + Send + Sync>);
+
+impl Maker {
+    fn new<S: Service + 'static>(make: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || Box::new(make())))
+    }
+
+    /// One for a new connection.
+    pub(crate) fn make(&self) -> Box<dyn Service> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Maker({})", self.make().kind())
+    }
+}
+
+/// The kinds of services that an engine knows, by name. The default are the [`KINDS`]; a program that holds an engine
+/// adds its own:
+///
+/// ```
+/// use fttcp::engine::{Engine, EngineConfig};
+/// use fttcp::service::{Kinds, Opaque};
+///
+/// let mut kinds = Kinds::default();
+/// kinds.add("echo", Opaque::default);
+/// let engine = Engine::new(EngineConfig { kinds, ..EngineConfig::default() });
+/// # drop(engine);
+/// ```
+#[derive(Clone)]
+pub struct Kinds(Vec<(String, Maker)>);
+
+impl Default for Kinds {
+    fn default() -> Self {
+        let mut kinds = Self(Vec::new());
+        kinds.add(KINDS[0], Opaque::default);
+        kinds.add(KINDS[1], http::Http::default);
+        #[cfg(any(test, feature = "sim"))]
+        kinds.add("exchange", super::exchange::Exchange::default);
+        kinds
+    }
+}
+
+impl Kinds {
+    /// Adds a kind, in the place of one of this name. `make` is called once for each connection. [`Service::kind`] of what
+    /// it makes should say `name`, which then stands in the journal.
+    pub fn add<S: Service + 'static>(
+        &mut self,
+        name: &str,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), Maker::new(make)));
+    }
+
+    /// The names, in the order in which they came.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Who makes plug-ins of this kind; `None`: there is no such kind.
+    pub(crate) fn maker(&self, kind: &str) -> Option<Maker> {
+        let found = self.0.iter().find(|(name, _)| name == kind);
+        found.map(|(_, make)| make.clone())
+    }
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}

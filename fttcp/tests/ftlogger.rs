@@ -112,6 +112,38 @@ fn group_file_errors_name_the_file_and_the_place() {
 }
 
 #[test]
+fn definition_named_in_a_group_file_is_looked_for_beside_it() {
+    let (file, definition) = (path("defined.json"), path("defined.toml"));
+    let name = definition.file_name().and_then(|name| name.to_str());
+    let kind = format!("@{}", name.expect("plain path"));
+    let group = serde_json::json!({
+        "name": "kv", "north": "no-such-if", "active": "nor-this-one",
+        "services": [{ "port": 7000, "kind": kind }],
+    });
+    fs::write(&file, group.to_string()).expect("written");
+    let kv = include_str!("../examples/kv.toml");
+    for (contents, expected) in [
+        (kv.to_owned(), "no-such-if"),
+        (
+            kv.replace("longest = 4096", "longest = 0"),
+            "defined.toml, line 6: longest",
+        ),
+    ] {
+        fs::write(&definition, contents).expect("written");
+        let socket = path("defined");
+        let socket = socket.to_str().expect("plain path");
+        let group = file.to_str().expect("plain path");
+        let output = ftlogger(&["--socket", socket, "--journal", "none", "--group", group]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    for file in [file, definition] {
+        fs::remove_file(file).expect("removed");
+    }
+}
+
+#[test]
 fn status_without_a_logger_says_where_it_looked() {
     let output = ftlogger(&["--socket", "/none.sock", "status"]);
     assert_eq!(output.status.code(), Some(3));

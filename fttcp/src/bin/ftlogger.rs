@@ -32,7 +32,11 @@ standard error. It needs root (CAP_NET_RAW, CAP_NET_ADMIN), and the interfaces f
 const EXAMPLES: &str = "\
 A group file, for --group:
   { \"name\": \"web\", \"north\": \"eth0\", \"active\": \"vif2.0\", \"standbys\": [\"vif3.0\"],
-    \"services\": [ { \"port\": 80, \"kind\": \"opaque\", \"mask\": [\"Date\"] } ] }
+    \"services\": [ { \"port\": 80, \"kind\": \"opaque\", \"mask\": [\"Date\"] },
+                  { \"port\": 7000, \"kind\": \"@kv.toml\" } ] }
+
+The kind is opaque, http, or @FILE.toml: a definition of a simple protocol, relative to the group file
+(docs/service-designers.md).
 
 Examples:
   ftlogger --group web.json           forward and protect the group from the start
@@ -209,12 +213,17 @@ fn ring(text: &str) -> Result<u32, String> {
 fn load(file: &Path) -> Result<GroupSpec, String> {
     let text = fs::read_to_string(file)
         .map_err(|error| format!("cannot read group file {}: {error}", file.display()))?;
-    serde_json::from_str(&text).map_err(|error| {
-        format!(
-            "group file {}: {error}; see ftlogger --help for an example",
-            file.display()
-        )
-    })
+    let wrong = |error: String| format!("group file {}: {error}", file.display());
+    let mut group: GroupSpec = serde_json::from_str(&text)
+        .map_err(|error| wrong(format!("{error}; see ftlogger --help for an example")))?;
+    let directory = file.parent().unwrap_or_else(|| Path::new("."));
+    for service in &mut group.services {
+        if let Some(definition) = service.kind.strip_prefix('@') {
+            let definition = directory.join(definition);
+            service.define_from(&definition).map_err(wrong)?;
+        }
+    }
+    Ok(group)
 }
 
 fn caps(datapath: &DataPathArgs, socket: &Path) -> Result<(), String> {
@@ -268,8 +277,8 @@ fn show(group: &GroupStatus) {
         .collect();
     println!("  protects     {}", or_none(&services.join(", ")));
     println!(
-        "  connections  {} protected now, {} closed, {} could not be protected",
-        counters.protected, counters.closed, counters.unprotected
+        "  connections  {} protected now, {} closed, {} could not be protected ({} of them TLS)",
+        counters.protected, counters.closed, counters.unprotected, counters.tls
     );
     println!(
         "  failovers    {} connections moved, {} diverged, {} lost, {} closes of dead servers held back",

@@ -291,6 +291,8 @@ impl Connection {
                 plugin.client_bytes(stable, new);
             }
         }
+        self.hear_complaint(cx);
+        self.notice_tls(stable, cx);
         self.forget_reissued();
         (false, false)
     }

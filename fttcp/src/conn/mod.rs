@@ -9,6 +9,7 @@
 //! * `from_server`: what a server's segment changes; hashing before forwarding; rewriting.
 //! * `close`: a server's FIN and RST, which may be a crash.
 //! * `icmp`: ICMP errors about its segments, and the path's MTU.
+//! * `tls`: what cannot be moved because it is encrypted.
 //! * `syn`: what is negotiated. `clock`: timestamps. `urgent`: where urgent data ended.
 //! * `kick`: after it was moved, no end waits.
 //! * `lifetime`: time-outs, the end of a connection, the death of its server.
@@ -43,6 +44,7 @@ mod outbound;
 mod sent;
 mod sketch;
 mod syn;
+mod tls;
 mod truncate;
 mod urgent;
 mod verify;
@@ -429,6 +431,15 @@ impl Connection {
         if !self.protected {
             return;
         }
+        self.withdraw(cx);
+        cx.events.push(crate::engine::Event::Unprotected {
+            ends: self.ends(),
+            reason,
+        });
+    }
+
+    /// The same, without a word.
+    fn withdraw(&mut self, cx: &mut Context<'_>) {
         self.protected = false;
         self.window_limit = u64::MAX;
         self.log.clear();
@@ -438,9 +449,5 @@ impl Connection {
         self.replay_from = 0;
         self.plugin = None;
         cx.counters.unprotected += 1;
-        cx.events.push(crate::engine::Event::Unprotected {
-            ends: self.ends(),
-            reason,
-        });
     }
 }

@@ -6,6 +6,7 @@
 //! is needed: the log is cut there, and the replacement's handshake is fabricated with the sequence number before it.
 
 use super::{Connection, Context, State};
+use crate::engine::Event;
 use crate::service::Restart;
 
 impl Connection {
@@ -18,8 +19,24 @@ impl Connection {
         }
         let acknowledged = self.server.una.min(self.server.end);
         let restart = self.plugin.as_mut().and_then(|it| it.restart(acknowledged));
-        if let Some(restart) = restart {
-            self.truncate(restart, cx);
+        if let Some(restart) = restart
+            && self.truncate(restart, cx)
+            && let Some(plugin) = &mut self.plugin
+        {
+            plugin.restarted(restart);
+        }
+        self.hear_complaint(cx);
+    }
+
+    /// Tells why the plug-in does not understand the connection any more.
+    pub(crate) fn hear_complaint(&mut self, cx: &mut Context<'_>) {
+        let reason = self.plugin.as_mut().and_then(|it| it.complaint());
+        if let Some(reason) = reason {
+            cx.events.push(Event::NotUnderstood {
+                ends: self.ends(),
+                kind: cx.service.spec.kind.clone(),
+                reason,
+            });
         }
     }
 

@@ -7,9 +7,13 @@
 
 pub mod client;
 
+use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::service::{Defined, DefinitionError};
 
 /// Version of the protocol, in [`Hello`]. Raised when an old peer would misunderstand a new message.
 pub const VERSION: u32 = 1;
@@ -151,8 +155,11 @@ pub struct ServiceSpec {
     pub address: Option<IpAddr>,
     /// The server's port.
     pub port: u16,
-    /// The service plug-in, one of [`crate::service::KINDS`].
+    /// The service plug-in: one of [`crate::service::KINDS`], or the name in `definition`.
     pub kind: String,
+    /// The definition of the kind, if it is told in a file: the file's text ([`crate::service::Defined`]).
+    #[serde(default)]
+    pub definition: Option<String>,
     /// Header fields whose values may differ between the sent and the regenerated stream, compared without
     /// regard to case: `"Date"`. Their lengths must agree.
     #[serde(default)]
@@ -192,6 +199,31 @@ impl ServiceSpec {
         }
     }
 
+    /// Makes it of the kind that this text defines, with the masks that it names.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and where.
+    pub fn define(&mut self, text: &str) -> Result<(), DefinitionError> {
+        let defined = Defined::parse(text)?;
+        defined.name().clone_into(&mut self.kind);
+        self.mask.extend_from_slice(defined.masks());
+        self.definition = Some(text.to_owned());
+        Ok(())
+    }
+
+    /// The same with the text of a file.
+    ///
+    /// # Errors
+    /// What is wrong with which file, and where in it.
+    pub fn define_from(&mut self, file: &Path) -> Result<(), String> {
+        let name = file.display();
+        let text = fs::read_to_string(file).map_err(|error| {
+            format!("cannot read definition {name}: {error}; give the path of a TOML file")
+        })?;
+        self.define(&text)
+            .map_err(|error| format!("definition {name}, {error}"))
+    }
+
     /// A service of this kind at `port` of every address, with the defaults of the protocol.
     #[must_use]
     pub fn new(port: u16, kind: &str) -> Self {
@@ -199,6 +231,7 @@ impl ServiceSpec {
             address: None,
             port,
             kind: kind.to_owned(),
+            definition: None,
             mask: Vec::new(),
             buffer_bytes: default_buffer(),
             spill_bytes: 0,
@@ -313,6 +346,8 @@ pub struct Counters {
     pub closed: u64,
     /// Connections seen that could not be protected (began before the group; signed segments; buffer full).
     pub unprotected: u64,
+    /// Of these, connections that speak TLS.
+    pub tls: u64,
     /// Connections moved to a replacement, counted once per failover.
     pub recovered: u64,
     /// Connections reset because the replacement's output differed from what had been sent.

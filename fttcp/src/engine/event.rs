@@ -65,6 +65,20 @@ pub enum Event {
         /// Why.
         reason: &'static str,
     },
+    /// A connection speaks TLS, and is not protected. Told for the first of a group; `Counters::tls` counts all.
+    Tls {
+        /// The connection.
+        ends: Ends,
+    },
+    /// The plug-in does not understand a connection any more, and treats it from here on as one of which nothing is known.
+    NotUnderstood {
+        /// The connection.
+        ends: Ends,
+        /// The plug-in.
+        kind: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The replacement's output differed from what had been sent; the connection was reset.
     Diverged {
         /// The connection.
@@ -129,6 +143,13 @@ impl fmt::Display for Event {
                 "{ends}: moved in {took_us} us, {replayed} client bytes replayed, {discarded} server bytes discarded"
             ),
             Self::Unprotected { ends, reason } => write!(f, "{ends}: not protected: {reason}"),
+            Self::Tls { ends } => write!(
+                f,
+                "{ends}: not protected: it speaks TLS, and a replacement would have other keys; further ones of its group are only counted (tls)"
+            ),
+            Self::NotUnderstood { ends, kind, reason } => {
+                write!(f, "{ends}: not understood as {kind} any more: {reason}")
+            }
             Self::Diverged {
                 ends,
                 offset,

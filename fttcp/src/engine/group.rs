@@ -9,7 +9,7 @@ use super::{EngineError, GroupPorts};
 use crate::conn::{Context, Events, Masks, Path, Progress, ProtectedService};
 use crate::control::{Counters, GroupSpec, OnFull, Outbound, ServiceSpec};
 use crate::frame::{Output, Time};
-use crate::service::{Kinds, Maker};
+use crate::service::{Kinds, Maker, Unusable};
 use crate::stable::Store;
 use crate::wire::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
 
@@ -51,19 +51,26 @@ fn services(spec: &GroupSpec) -> impl Iterator<Item = &ServiceSpec> {
 pub(super) fn plugins(spec: &GroupSpec, kinds: &Kinds) -> Result<Vec<Maker>, EngineError> {
     let mut plugins = Vec::new();
     for service in services(spec) {
-        let Some(make) = kinds.maker(&service.kind) else {
-            return Err(EngineError::UnknownKind {
-                group: spec.name.clone(),
-                port: service.port,
-                kind: service.kind.clone(),
-                known: kinds.names().collect::<Vec<_>>().join(", "),
-            });
-        };
+        let (group, port, kind) = (&spec.name, service.port, &service.kind);
+        let make = kinds.maker(service).map_err(|unusable| match unusable {
+            Unusable::Unknown(known) => EngineError::UnknownKind {
+                group: group.clone(),
+                port,
+                kind: kind.clone(),
+                known,
+            },
+            Unusable::Definition(message) => EngineError::Definition {
+                group: group.clone(),
+                port,
+                kind: kind.clone(),
+                message,
+            },
+        })?;
         if service.on_full == OnFull::Hold && !make.make().truncates() {
             return Err(EngineError::CannotHold {
-                group: spec.name.clone(),
-                port: service.port,
-                kind: service.kind.clone(),
+                group: group.clone(),
+                port,
+                kind: kind.clone(),
             });
         }
         plugins.push(make);

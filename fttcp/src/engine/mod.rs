@@ -124,6 +124,18 @@ pub enum EngineError {
         /// The kinds that the engine knows.
         known: String,
     },
+    /// The service's kind is told by a definition that is none.
+    #[error("group {group}: port {port}: the definition of {kind} cannot be used: {message}")]
+    Definition {
+        /// The group.
+        group: String,
+        /// The service's TCP port.
+        port: u16,
+        /// The kind.
+        kind: String,
+        /// What is wrong, where, and what to do.
+        message: String,
+    },
     /// The service's window is to be held, but its plug-in would never open it again.
     #[error(
         "group {group}: port {port}: on_full cannot be \"hold\" with plug-in {kind}, which never gives up logged bytes: a held client would wait for ever; use \"unprotect\" or \"reset\""

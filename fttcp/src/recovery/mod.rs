@@ -376,6 +376,7 @@ impl Connection {
             });
             progress.settle(cx.now, cx.events);
         }
+        self.notice_tls(0, cx);
         // What the client acknowledged meanwhile may make a part of the log needless.
         self.consider_truncation(cx);
         self.check_closed(cx);

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Opaque, Service, http};
+use super::{Defined, Opaque, Service, http};
+use crate::control::ServiceSpec;
 
 /// The kinds that every engine knows.
 pub const KINDS: [&str; 2] = ["opaque", "http"];
@@ -28,6 +29,14 @@ impl fmt::Debug for Maker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Maker({})", self.make().kind())
     }
+}
+
+/// Why there are no plug-ins for a service.
+pub(crate) enum Unusable {
+    /// Its kind is none of these.
+    Unknown(String),
+    /// Its definition is none.
+    Definition(String),
 }
 
 /// The kinds of services that an engine knows, by name. The default are the [`KINDS`]; a program that holds an engine
@@ -73,10 +82,23 @@ impl Kinds {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Who makes plug-ins of this kind; `None`: there is no such kind.
-    pub(crate) fn maker(&self, kind: &str) -> Option<Maker> {
-        let found = self.0.iter().find(|(name, _)| name == kind);
-        found.map(|(_, make)| make.clone())
+    /// Who makes the plug-ins of this service.
+    pub(crate) fn maker(&self, spec: &ServiceSpec) -> Result<Maker, Unusable> {
+        let Some(text) = &spec.definition else {
+            let found = self.0.iter().find(|(name, _)| *name == spec.kind);
+            let found = found.map(|(_, make)| make.clone());
+            return found
+                .ok_or_else(|| Unusable::Unknown(self.names().collect::<Vec<_>>().join(", ")));
+        };
+        let defined =
+            Defined::parse(text).map_err(|error| Unusable::Definition(error.to_string()))?;
+        if defined.name() != spec.kind {
+            let name = defined.name();
+            return Err(Unusable::Definition(format!(
+                "it defines {name}; give that as the kind"
+            )));
+        }
+        Ok(Maker::new(move || defined.plugin()))
     }
 }
 

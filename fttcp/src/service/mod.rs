@@ -7,6 +7,7 @@
 //! the ten abilities that the design lists: framing, quiescence and truncation, recovery verb per message, pinning,
 //! canonical form, session snapshot, linked connections, budgets, failure signals, secrets.
 
+mod defined;
 #[cfg(any(test, feature = "sim"))]
 mod exchange;
 mod http;
@@ -16,8 +17,11 @@ pub(crate) mod stored;
 
 use std::fmt::Debug;
 
-pub(crate) use kinds::Maker;
+use serde::{Deserialize, Serialize};
+
+pub use defined::{Defined, DefinedService, DefinitionError};
 pub use kinds::{KINDS, Kinds};
+pub(crate) use kinds::{Maker, Unusable};
 pub use opaque::Opaque;
 pub(crate) use stored::revive;
 
@@ -26,7 +30,7 @@ pub const CAPTURE: u32 = 1024;
 
 /// A point in both streams: a fresh server that is given the client's bytes from `client` on says the server's bytes
 /// from `server` on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
     /// Position in the client's stream.
     pub client: u64,
@@ -59,6 +63,17 @@ pub trait Service: Debug + Send {
     /// `acknowledged`. Asked often: `None` also says that nothing is newer than what was said before.
     fn restart(&mut self, acknowledged: u64) -> Option<Restart> {
         let _ = acknowledged;
+        None
+    }
+
+    /// The point that [`Service::restart`] named last was taken: what lies before it will not be replayed. It is not where
+    /// the streams cannot be cut there; a later point may be.
+    fn restarted(&mut self, at: Restart) {
+        let _ = at;
+    }
+
+    /// Why the plug-in no longer understands the connection. Asked often; what it says is logged, and to be said once.
+    fn complaint(&mut self) -> Option<&'static str> {
         None
     }
 

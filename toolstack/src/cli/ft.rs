@@ -73,11 +73,12 @@ fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
         }
         Some(("verify", manner)) => spec.verify = named(part, manner)?,
         Some(("full", policy)) => spec.on_full = named(part, policy)?,
+        None if part.starts_with('@') => spec.define_from(part[1..].as_ref())?,
         None if KINDS.contains(&part) => part.clone_into(&mut spec.kind),
         None => {
             return Err(format!(
-                "unknown kind of service \"{part}\", expected {}",
-                KINDS.join(" or ")
+                "unknown kind of service \"{part}\", expected {} or @FILE.toml, a definition",
+                KINDS.join(", ")
             ));
         }
         Some(_) => {
@@ -219,6 +220,25 @@ mod tests {
     }
 
     #[test]
+    fn port_of_a_service_that_a_file_defines() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../fttcp/examples/kv.toml");
+        let PortSpec(spec) = format!("7000,@{file},hold=9").parse().unwrap();
+        assert_eq!((spec.kind.as_str(), spec.fin_hold_ms), ("kv", 9));
+        assert!(
+            spec.definition
+                .is_some_and(|text| text.contains("[[command]]"))
+        );
+        let missing = "7000,@/none.toml".parse::<PortSpec>().unwrap_err();
+        assert!(
+            missing.starts_with("cannot read definition /none.toml: "),
+            "{missing}"
+        );
+        let not = format!("7000,@{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+        let not = not.parse::<PortSpec>().unwrap_err();
+        assert!(not.contains("Cargo.toml, line 1: "), "{not}");
+    }
+
+    #[test]
     fn port_errors_say_what_was_expected() {
         let told = |text: &str| text.parse::<PortSpec>().unwrap_err();
         assert_eq!(
@@ -228,7 +248,7 @@ mod tests {
         assert_eq!(told("0"), told("70000"));
         assert_eq!(
             told("80,smtp"),
-            "unknown kind of service \"smtp\", expected opaque or http"
+            "unknown kind of service \"smtp\", expected opaque, http or @FILE.toml, a definition"
         );
         assert_eq!(
             told("80,mask="),

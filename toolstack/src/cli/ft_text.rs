@@ -76,6 +76,7 @@ fn logger_lines(status: &GroupStatus) -> Vec<(&'static str, String)> {
         protected,
         closed,
         unprotected,
+        tls,
         recovered,
         diverged,
         lost,
@@ -96,7 +97,7 @@ fn logger_lines(status: &GroupStatus) -> Vec<(&'static str, String)> {
         (
             "so far",
             format!(
-                "{closed} closed, {recovered} recovered, {diverged} diverged, {lost} lost, {unprotected} not protected"
+                "{closed} closed, {recovered} recovered, {diverged} diverged, {lost} lost, {unprotected} not protected ({tls} TLS)"
             ),
         ),
         ("frames", format!("{frames} forwarded, {dropped} dropped")),
@@ -283,7 +284,7 @@ mod tests {
             lines,
             [
                 "  now        1 connection protected, 2 KiB logged",
-                "  so far     4 closed, 1 recovered, 0 diverged, 0 lost, 0 not protected",
+                "  so far     4 closed, 1 recovered, 0 diverged, 0 lost, 0 not protected (0 TLS)",
                 "  frames     900 forwarded, 2 dropped",
                 "  failover   number 1, because domain 2 died: 1 of 1 connection moved, standby answered after 1.2 ms, \
                  done after 99.9 ms",

@@ -137,6 +137,52 @@ fn plugin_that_does_not_understand_what_was_saved_leaves_its_connection_unprotec
 }
 
 #[test]
+fn connections_that_speak_tls_are_passed_unprotected_and_told_once() {
+    let mut bench = Bench::new();
+    for port in [40_000, 40_001] {
+        bench.client_port = port;
+        bench.open(7);
+        for (at, data) in [
+            (0, &b"\x16\x03\x01"[..]),
+            (3, b"\x02\0\x01\0\x01\xfc\x03\x03"),
+        ] {
+            let hello = Say::new(bench.c(at), bench.s(0), PUSH).stamp(102, 7000);
+            let passed = bench.say(NORTH, &hello.data(data));
+            assert_eq!(passed[0].data, data);
+        }
+    }
+    let counters = bench.counters();
+    assert_eq!(
+        (counters.tls, counters.unprotected, counters.protected),
+        (2, 2, 0)
+    );
+    assert_eq!(counters.logged_bytes, 0);
+    let told = bench.engine.poll_event().map(|event| event.to_string());
+    assert!(told.is_some_and(|told| told.contains("it speaks TLS")));
+    assert_eq!(bench.engine.poll_event(), None);
+}
+
+#[test]
+fn connection_whose_hello_came_while_it_was_moved_is_moved_first() {
+    let mut bench = Bench::new();
+    bench.open(7);
+    bench.fail_over();
+    let hello = Say::new(bench.c(0), bench.s(0), PUSH).stamp(102, 7000);
+    bench.say(NORTH, &hello.data(b"\x16\x03\x01\x02\0\x01hello"));
+    assert_eq!(bench.counters().tls, 0);
+    let answer = Say::new(70_000, bench.c(0), SYN_ACK).offer(7).stamp(9, 101);
+    let fed = bench.say(STANDBY, &answer.window(60_000));
+    assert!(
+        fed.iter()
+            .any(|seen| seen.port == STANDBY && seen.data.ends_with(b"hello"))
+    );
+    let taken = Say::new(70_001, bench.c(11), ACK).stamp(10, 102);
+    bench.say(STANDBY, &taken);
+    assert_eq!((bench.counters().tls, bench.counters().recovered), (1, 1));
+    assert_eq!(bench.state(), "unprotected");
+}
+
+#[test]
 fn unknown_kind_is_refused_with_those_that_are_known() {
     let mut engine = Engine::new(config(1));
     let spec = GroupSpec {

@@ -4,11 +4,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Defined, Opaque, Service, http};
+use super::dialogue::Talk;
+use super::{Defined, Opaque, Service, http, redis};
 use crate::control::ServiceSpec;
 
 /// The kinds that every engine knows.
-pub const KINDS: [&str; 2] = ["opaque", "http"];
+pub const KINDS: [&str; 3] = ["opaque", "http", "redis"];
 
 /// Makes the plug-in of one new connection.
 #[derive(Clone)]
@@ -59,6 +60,7 @@ impl Default for Kinds {
         let mut kinds = Self(Vec::new());
         kinds.add(KINDS[0], Opaque::default);
         kinds.add(KINDS[1], http::Http::default);
+        kinds.add(KINDS[2], || Talk::new(redis::Redis::default()));
         #[cfg(any(test, feature = "sim"))]
         kinds.add("exchange", super::exchange::Exchange::default);
         kinds

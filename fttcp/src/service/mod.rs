@@ -8,18 +8,20 @@
 //! canonical form, session snapshot, linked connections, budgets, failure signals, secrets.
 
 mod defined;
+pub mod dialogue;
 #[cfg(any(test, feature = "sim"))]
 mod exchange;
 mod http;
 mod kinds;
 mod opaque;
+mod redis;
 pub(crate) mod stored;
 
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-pub use defined::{Defined, DefinedService, DefinitionError};
+pub use defined::{Defined, DefinedProtocol, DefinitionError};
 pub use kinds::{KINDS, Kinds};
 pub(crate) use kinds::{Maker, Unusable};
 pub use opaque::Opaque;

@@ -248,7 +248,10 @@ mod tests {
         assert_eq!(told("0"), told("70000"));
         assert_eq!(
             told("80,smtp"),
-            "unknown kind of service \"smtp\", expected opaque, http or @FILE.toml, a definition"
+            format!(
+                "unknown kind of service \"smtp\", expected {} or @FILE.toml, a definition",
+                KINDS.join(", ")
+            )
         );
         assert_eq!(
             told("80,mask="),

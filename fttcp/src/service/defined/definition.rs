@@ -5,6 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::frames::{Frame, HEAD};
+use crate::service::dialogue::Session;
 
 /// Longest text.
 const MAX_TEXT: usize = 64 * 1024;
@@ -111,18 +112,6 @@ pub(super) enum Reply {
     Count(u32),
     /// All up to one that begins with one of these words.
     Until(Vec<String>),
-}
-
-/// What becomes of what the server remembers of the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Session {
-    #[default]
-    Unchanged,
-    /// It remembers this request: the log is kept from here on.
-    Keeps,
-    /// It remembers nothing any more.
-    Forgets,
 }
 
 /// The line in which byte `at` of `text` stands.

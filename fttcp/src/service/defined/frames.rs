@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::service::dialogue::Lost;
+
 /// Longest beginning of a message that is looked at, in bytes: its first word, and its length.
 pub(crate) const HEAD: usize = 64;
 
@@ -54,10 +56,6 @@ impl Length {
         length.filter(|&length| length >= before)
     }
 }
-
-/// A stream whose messages are no longer told from one another, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lost(pub(super) &'static str);
 
 /// A message that has come whole.
 #[derive(Debug)]

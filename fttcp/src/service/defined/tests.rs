@@ -4,17 +4,18 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::service::{Service, Verb};
 
 const KV: &str = include_str!("../../../examples/kv.toml");
 
 /// A connection: what was said, and how far the client has acknowledged.
-struct Talk {
-    service: DefinedService,
+struct Said {
+    service: Talk<DefinedProtocol>,
     client: u64,
     server: u64,
 }
 
-impl Talk {
+impl Said {
     fn new(text: &str) -> Self {
         Self {
             service: Defined::parse(text).unwrap().plugin(),
@@ -47,7 +48,7 @@ impl Talk {
 
 #[test]
 fn replay_begins_behind_the_last_answer_that_the_client_has() {
-    let mut kv = Talk::new(KV);
+    let mut kv = Said::new(KV);
     kv.ask(b"SET a 1\nGET a\nGE");
     kv.say(b"OK\n");
     assert_eq!(kv.service.restart(2), None);
@@ -62,7 +63,7 @@ fn replay_begins_behind_the_last_answer_that_the_client_has() {
 
 #[test]
 fn answer_of_many_lines_ends_with_its_last() {
-    let mut kv = Talk::new(KV);
+    let mut kv = Said::new(KV);
     kv.ask(b"LIST\n");
     kv.say(b"a\nENDING\n");
     assert_eq!(kv.cut(), None);
@@ -72,7 +73,7 @@ fn answer_of_many_lines_ends_with_its_last() {
 
 #[test]
 fn request_that_must_not_be_issued_twice_ends_the_connection_until_it_is_cut_away() {
-    let mut kv = Talk::new(KV);
+    let mut kv = Said::new(KV);
     kv.ask(b"ADD n");
     assert!(!kv.ends(), "it is not whole, and not carried out");
     kv.ask(b" 1\n");
@@ -88,7 +89,7 @@ fn request_that_must_not_be_issued_twice_ends_the_connection_until_it_is_cut_awa
 
 #[test]
 fn log_is_kept_from_what_the_session_remembers_until_it_forgets() {
-    let mut kv = Talk::new(KV);
+    let mut kv = Said::new(KV);
     kv.ask(b"GET a\nUSE s\nGET b\n");
     kv.say(b"1\nOK\n2\n");
     assert_eq!(kv.cut(), Some((6, 2)));
@@ -105,7 +106,7 @@ fn log_is_kept_from_what_the_session_remembers_until_it_forgets() {
 
 #[test]
 fn close_is_expected_behind_the_answer_to_the_last_request() {
-    let mut kv = Talk::new(KV);
+    let mut kv = Said::new(KV);
     kv.ask(b"GET a\nQUIT\n");
     kv.say(b"1\n");
     assert!(!kv.service.close_expected(2));
@@ -119,7 +120,7 @@ fn close_is_expected_behind_the_answer_to_the_last_request() {
 #[test]
 fn request_without_answer_is_cut_away_with_a_later_one_that_has_one() {
     let text = format!("{KV}\n[[command]]\nmatch = [\"TELL\"]\nanswers = \"none\"\n");
-    let mut kv = Talk::new(&text);
+    let mut kv = Said::new(&text);
     kv.ask(b"TELL x\n");
     assert_eq!(kv.cut(), None, "nobody knows whether it was carried out");
     kv.ask(b"PING\nTELL y\n");
@@ -129,7 +130,7 @@ fn request_without_answer_is_cut_away_with_a_later_one_that_has_one() {
 
 #[test]
 fn greeting_is_said_by_each_server_so_that_nothing_is_cut() {
-    let mut kv = Talk::new(&format!("greeting = true\n{KV}"));
+    let mut kv = Said::new(&format!("greeting = true\n{KV}"));
     assert!(!kv.service.truncates());
     kv.say(b"hello\n");
     kv.ask(b"GET a\n");
@@ -146,7 +147,7 @@ fn what_the_definition_does_not_tell_is_complained_of_once_and_kept() {
         (&[b'x'; 5000], b""),
         (b"GET\n", &[b'x'; 5000]),
     ] {
-        let mut kv = Talk::new(KV);
+        let mut kv = Said::new(KV);
         kv.ask(b"GET a\n");
         kv.say(b"1\n");
         kv.ask(asked);
@@ -157,7 +158,7 @@ fn what_the_definition_does_not_tell_is_complained_of_once_and_kept() {
         assert!(!kv.service.close_expected(kv.server));
     }
     let harmless = KV.replace("verb = \"end\"", "");
-    let mut kv = Talk::new(&harmless);
+    let mut kv = Said::new(&harmless);
     kv.ask(b"HELLO\n");
     assert!(!kv.ends());
 }
@@ -166,19 +167,19 @@ fn what_the_definition_does_not_tell_is_complained_of_once_and_kept() {
 fn restored_anywhere_it_goes_on_as_before() {
     let asked = b"SET a 1\nUSE s\nLIST\nRESET\nADD n 1\nQUIT\n";
     let said = b"OK\nOK\na\nEND\nOK\n1\nBYE\n";
-    let mut whole = Talk::new(KV);
+    let mut whole = Said::new(KV);
     whole.ask(asked);
     whole.say(said);
     for cut in 0..asked.len() {
         for half in 0..said.len() {
-            let mut first = Talk::new(KV);
+            let mut first = Said::new(KV);
             first.ask(&asked[..cut]);
             let may = said.len().min(half * cut / asked.len());
             // No answer comes before its request.
             let lines = asked[..cut].iter().filter(|byte| **byte == b'\n').count();
             let may = if lines < 6 { 0 } else { may };
             first.say(&said[..may]);
-            let mut second = Talk::new(KV);
+            let mut second = Said::new(KV);
             assert!(second.service.restore(&first.service.save()));
             (second.client, second.server) = (first.client, first.server);
             second.ask(&asked[cut..]);
@@ -186,7 +187,7 @@ fn restored_anywhere_it_goes_on_as_before() {
             assert_eq!(second.service.save(), whole.service.save());
         }
     }
-    assert!(!Talk::new(KV).service.restore(&[9; 40]));
+    assert!(!Said::new(KV).service.restore(&[9; 40]));
 }
 
 proptest! {
@@ -196,7 +197,7 @@ proptest! {
         lengths in any::<bool>(),
     ) {
         let lengths = lengths.then(|| KV.replace("{ delimiter = \"\\n\" }", "{ length = { offset = 1, width = 2, adjust = -1 } }"));
-        let mut talk = Talk::new(lengths.as_deref().unwrap_or(KV));
+        let mut talk = Said::new(lengths.as_deref().unwrap_or(KV));
         for (client, skip, bytes) in pieces {
             if client {
                 talk.ask(&bytes);
@@ -207,7 +208,7 @@ proptest! {
             let before = talk.service.restart(talk.server);
             prop_assert!(before.is_none_or(|at| at.client <= talk.client && at.server <= talk.server));
         }
-        let mut other = Talk::new(lengths.as_deref().unwrap_or(KV));
+        let mut other = Said::new(lengths.as_deref().unwrap_or(KV));
         prop_assert!(other.service.restore(&talk.service.save()));
     }
 }

@@ -18,6 +18,7 @@ mod redis;
 pub(crate) mod stored;
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,12 +42,27 @@ pub struct Restart {
 }
 
 /// What is to become of a connection whose server is dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// A replacement is told again what the client said, from the last [`Restart`] on.
     Replay,
+    /// A replacement is asked only for what the client lacks: in the place of the request that stands here in the client's
+    /// stream it is told another ([`Service::ask`]). If it does not answer that ([`Service::judge`]), everything is
+    /// replayed.
+    Resume(Range<u64>),
     /// It ends, for this reason: its client is reset, as it would be without a logger.
     End(&'static str),
+}
+
+/// What the beginning of an answer says to who has asked only for the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It says more than this.
+    Partial,
+    /// So many bytes are its head, which the client must not see; the rest follows.
+    Head(usize),
+    /// It is not what was asked for, for this reason.
+    Refused(&'static str),
 }
 
 /// One connection of a service, as its plug-in sees it.
@@ -84,6 +100,20 @@ pub trait Service: Debug + Send {
     fn verb(&self, acknowledged: u64) -> Verb {
         let _ = acknowledged;
         Verb::Replay
+    }
+
+    /// After [`Verb::Resume`]: what a replacement is asked, so that it says, behind a head of its own, the server's stream
+    /// from `from` on; a little less may be acknowledged than when the verb was given. `said`: the request that the verb
+    /// named. `None`: there is nothing that could be asked.
+    fn ask(&self, from: u64, said: &[u8]) -> Option<Vec<u8>> {
+        let _ = (from, said);
+        None
+    }
+
+    /// Judges the beginning of the answer to [`Service::ask`], all that has come of it so far.
+    fn judge(&self, from: u64, answer: &[u8]) -> Heard {
+        let _ = (from, answer);
+        Heard::Refused("nothing was asked for")
     }
 
     /// Both streams are shown again from `to` on, which is the last point that

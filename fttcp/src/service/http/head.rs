@@ -172,6 +172,12 @@ pub(super) fn response(bytes: &[u8], request: &Asked) -> Found<Response> {
     )
 }
 
+/// Whether the server will close after this response. `None`: it is not understood.
+pub(super) fn closes(response: &httparse::Response<'_, '_>) -> Option<bool> {
+    let fields = Fields::read(response.headers)?;
+    Some(fields.closes(response.version?))
+}
+
 /// What of a request its response's end depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! `http`: HTTP/1.0 and 1.1 (RFC 9110, RFC 9112), of servers and of proxies.
 //!
-//! Who lives here: `head` reads heads, `chunks` finds the end of chunked bodies, `body` follows one direction. This file
-//! pairs requests with responses, and says three things of them:
+//! Who lives here: `head` reads heads, `chunks` finds the end of chunked bodies, `body` follows one direction, `resume`
+//! asks for the rest of a response. This file pairs requests with responses, and says four things of them:
 //!
 //! * where a replay may begin: behind the last response that the client has whole. A kept-alive connection on which a
 //!   thousand requests were made replays the last;
 //! * whether the server has a reason to close;
 //! * that a request which does something else when it is done twice (RFC 9110 section 9.2.2: POST, PATCH) must not be
-//!   done twice: a connection on which one is under way ends with its server.
+//!   done twice: a connection on which one is under way ends with its server;
+//! * that of a long response, which can be told from another version, only the rest need be asked for.
 //!
 //! A stream that it does not understand, or that two readers could understand differently, is replayed whole, as
 //! `opaque` does; so is a connection that became a tunnel (CONNECT, an upgrade).
 
 mod body;
 mod chunks;
+mod date;
 mod head;
+mod resume;
 
 use std::collections::VecDeque;
 
@@ -23,7 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use self::body::{Meaning, Messages, Reader};
 use self::head::{Asked, Found, Framing};
-use super::{Restart, Service, Verb};
+use self::resume::{Rest, Wanted};
+use super::{Heard, Restart, Service, Verb};
 
 /// How much of each answer is looked at: heads are shorter.
 const CAPTURE: u32 = 4096;
@@ -32,15 +36,33 @@ const CAPTURE: u32 = 4096;
 const MAX_WAITING: usize = 1024;
 
 /// A request and its response.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Exchange {
     is_head: bool,
     is_connect: bool,
     idempotent: bool,
     closes: bool,
+    /// Where the request begins in the client's stream.
+    request: u64,
     /// Where the request ends in the client's stream, and the response in the server's, as far as it is known.
     request_end: Option<u64>,
     response_end: Option<u64>,
+    /// If the response may perhaps be taken up in the middle, and if so.
+    wanted: Option<Wanted>,
+    rest: Option<Box<Rest>>,
+}
+
+impl Exchange {
+    /// Whether its parts fit together.
+    fn is_sound(&self) -> bool {
+        let rest = self.rest.as_ref();
+        rest.is_none_or(|rest| rest.is_sound())
+    }
+
+    /// Whether the client has the response, having acknowledged everything below.
+    fn is_had(&self, acknowledged: u64) -> bool {
+        self.response_end.is_some_and(|end| end <= acknowledged)
+    }
 }
 
 /// See the module's text.
@@ -64,11 +86,14 @@ impl Default for Http {
 struct Requests<'a>(&'a mut VecDeque<Exchange>);
 
 impl Reader for Requests<'_> {
-    fn head(&mut self, _: u64, bytes: &[u8]) -> Meaning {
+    fn head(&mut self, at: u64, bytes: &[u8]) -> Meaning {
         match head::request(bytes) {
             Found::Partial => Meaning::Partial,
             Found::Head(len, request) if self.0.len() < MAX_WAITING => {
+                let empty = request.framing == Framing::Length(0);
                 self.0.push_back(Exchange {
+                    request: at,
+                    wanted: resume::wanted(&bytes[..len]).filter(|_| empty),
                     is_head: request.is_head,
                     is_connect: request.is_connect,
                     idempotent: request.idempotent,
@@ -104,7 +129,7 @@ impl Responses<'_> {
 }
 
 impl Reader for Responses<'_> {
-    fn head(&mut self, _: u64, bytes: &[u8]) -> Meaning {
+    fn head(&mut self, at: u64, bytes: &[u8]) -> Meaning {
         // What answers nothing (RFC 9112 section 9.3.1) is the server's last word.
         let Some(exchange) = self.next() else {
             return Meaning::Foreign;
@@ -117,7 +142,12 @@ impl Reader for Responses<'_> {
             Found::Partial => Meaning::Partial,
             Found::Foreign => Meaning::Foreign,
             Found::Head(len, response) => {
-                exchange.closes |= response.closes && !response.is_interim;
+                if !response.is_interim {
+                    let body = at + len as u64;
+                    let rest = |wanted| Rest::of(wanted, &bytes[..len], body, response.closes);
+                    exchange.rest = exchange.wanted.and_then(rest).map(Box::new);
+                    exchange.closes |= response.closes;
+                }
                 self.is_interim = response.is_interim;
                 self.is_tunnel |= response.framing == Framing::Tunnel;
                 Meaning::Message(len, response.framing)
@@ -172,6 +202,12 @@ impl Http {
         self.exchanges = VecDeque::new();
     }
 
+    /// The first request whose response the client does not have.
+    fn open(&self, acknowledged: u64) -> Option<&Exchange> {
+        let mut open = self.exchanges.iter();
+        open.find(|exchange| !exchange.is_had(acknowledged))
+    }
+
     /// Whether requests are still told from one another.
     fn understands(&self) -> bool {
         !self.requests.is_foreign() && !self.responses.is_foreign()
@@ -214,14 +250,32 @@ impl Service for Http {
     }
 
     fn verb(&self, acknowledged: u64) -> Verb {
-        let under_way = |exchange: &&Exchange| {
-            let had = exchange.response_end.is_some_and(|end| end <= acknowledged);
+        let under_way = |exchange: &Exchange| {
+            let had = exchange.is_had(acknowledged);
             !exchange.idempotent && !exchange.is_connect && !had
         };
-        match self.exchanges.iter().find(under_way) {
-            Some(_) => Verb::End("a request that must not be made twice was under way"),
-            None => Verb::Replay,
+        if self.exchanges.iter().any(under_way) {
+            return Verb::End("a request that must not be made twice was under way");
         }
+        match self.open(acknowledged) {
+            Some(Exchange {
+                request,
+                request_end: Some(end),
+                rest: Some(rest),
+                ..
+            }) if rest.is_worth_it(acknowledged) => Verb::Resume(*request..*end),
+            _ => Verb::Replay,
+        }
+    }
+
+    fn ask(&self, from: u64, said: &[u8]) -> Option<Vec<u8>> {
+        self.open(from)?.rest.as_ref()?.ask(said, from)
+    }
+
+    fn judge(&self, from: u64, answer: &[u8]) -> Heard {
+        let open = self.open(from).and_then(|open| open.rest.as_ref());
+        let unknown = Heard::Refused("nothing was asked for");
+        open.map_or(unknown, |rest| rest.judge(answer, from))
     }
 
     fn rewind(&mut self, to: Restart) {
@@ -253,7 +307,8 @@ impl Service for Http {
             Ok(state)
                 if state.requests.is_sound()
                     && state.responses.is_sound()
-                    && state.exchanges.len() <= MAX_WAITING =>
+                    && state.exchanges.len() <= MAX_WAITING
+                    && state.exchanges.iter().all(Exchange::is_sound) =>
             {
                 *self = state;
                 true

@@ -89,6 +89,43 @@ fn request_that_must_not_be_made_twice_ends_the_connection_until_it_is_answered(
     assert_eq!(http.verb(3 * SHORT.len() as u64), Verb::Replay);
 }
 
+/// A long response, of which some bytes are known.
+fn long(length: u64) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), b"some"].concat()
+}
+
+#[test]
+fn rest_of_a_long_response_is_asked_for_in_the_place_of_its_request() {
+    let requests = [PUT, GET].concat();
+    let request = PUT.len() as u64..requests.len() as u64;
+    let head = (long(200_000).len() - 4) as u64;
+    let begins = CHUNKED.len() as u64;
+    let body = begins + head;
+    let http = told(&requests, &[CHUNKED, &long(200_000)].concat(), 7);
+    assert_eq!(http.verb(begins), Verb::Replay);
+    assert_eq!(http.verb(body + resume::LEAST), Verb::Replay);
+    let resume = Verb::Resume(request);
+    assert_eq!(http.verb(body + resume::LEAST + 1), resume);
+    assert_eq!(http.verb(body + 199_999), resume);
+    let asked = http.ask(body + 100_000, GET).expect("there is a rest");
+    let asked = String::from_utf8(asked).expect("it is text");
+    assert!(asked.contains("\r\nRange: bytes=100000-\r\nIf-Range: \"x\"\r\n\r\n"));
+    assert_eq!(http.ask(begins, GET), None);
+    let heard = http.judge(body + 100_000, b"HTTP/1.1 200 OK\r\n\r\n");
+    assert!(matches!(heard, Heard::Refused(_)));
+
+    // What is asked behind it changes nothing, unless it must not be made twice.
+    let mut http = http;
+    http.client_bytes(requests.len() as u64, GET);
+    assert_eq!(http.verb(body + 100_000), resume);
+    let mut other = Http::default();
+    assert!(other.restore(&http.save()));
+    assert_eq!(other.verb(body + 100_000), resume);
+    http.client_bytes((requests.len() + GET.len()) as u64, POST);
+    assert!(matches!(http.verb(body + 100_000), Verb::End(_)));
+}
+
 #[test]
 fn close_is_expected_behind_the_last_response_of_one_who_said_so() {
     let close = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";

@@ -142,14 +142,16 @@ impl Connection {
             value: self.client.tsval,
             echo: 0,
         });
-        let room = self.client.right.saturating_sub(self.replay_from);
-        let room = room.min(self.replay_room(self.replay_from));
+        let room = self.asking_room().unwrap_or_else(|| {
+            let room = self.client.right.saturating_sub(self.replay_from);
+            room.min(self.replay_room(self.replay_from))
+        });
         SegmentRepr {
             src: self.path.client,
             dst: self.path.server,
             tags: self.path.tags(),
-            // It stands before the first byte that is replayed.
-            seq: SeqNumber::at(self.client.isn, self.log.start()) - 1,
+            // It stands before the first byte that is told.
+            seq: self.feed_start() - 1,
             ack: SeqNumber(0),
             // A connection must not gain ECN: its client does not expect marks.
             flags: if self.ecn == Ecn::Agreed || (!negotiated && self.ecn == Ecn::Offered) {

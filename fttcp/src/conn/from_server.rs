@@ -74,6 +74,13 @@ impl Connection {
         if head.flags.has(Flags::ACK) {
             self.track_server_ack(&head, cx);
         }
+        if let Some(map) = self.map.filter(|map| map.lead > 0)
+            && data_len > 0
+            && at < map.first.cast_signed()
+        {
+            self.pass_behind_lead(segment.payload(), (at, map.first), cx);
+            return Verdict::Drop;
+        }
         // A keep-alive may carry any byte in the place of one that the client has.
         let new = data_len > 0 && end > self.server.una.cast_signed();
         if new && self.protected && self.sent.wants(at, end) {
@@ -110,10 +117,28 @@ impl Connection {
         Verdict::Forward
     }
 
+    /// The head of the answer that was taken up, once more: the client is sent only what stands behind it, which begins at
+    /// `first`. (A FIN comes once more.)
+    fn pass_behind_lead(&mut self, data: &[u8], (at, first): (i64, u64), cx: &mut Context<'_>) {
+        let lead = (first.cast_signed() - at).unsigned_abs() as usize;
+        let data = data.get(lead..).unwrap_or_default();
+        let data = self.within_window(first, data).to_vec();
+        let end = first + data.len() as u64;
+        let wanted = self.protected && self.sent.wants(first.cast_signed(), end.cast_signed());
+        if data.is_empty() || (wanted && !self.absorb(first, &data, cx)) {
+            self.ack_replacement(cx);
+            return;
+        }
+        if let Some(map) = &mut self.map {
+            map.next = map.next.max(end);
+        }
+        self.send_data(first, data, cx);
+    }
+
     /// Whether a segment from `at` to `end` cannot be of the present server's stream. It may be late, and of an attempt
     /// that was reset; its acknowledgement then speaks of what that attempt had got.
     pub(crate) fn is_foreign(&self, at: i64, end: i64) -> bool {
-        let first = self.map.map_or(0, |map| map.first);
+        let first = self.map.map_or(0, |map| map.first - u64::from(map.lead));
         let right = self.client.right.max(self.server.next());
         // A keep-alive has the number before the first.
         at < first.cast_signed() - 1 || end > (right + SLACK).cast_signed()

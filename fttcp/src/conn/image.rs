@@ -105,7 +105,9 @@ impl Connection {
                 .offers
                 .iter()
                 .all(|offer| offer.right < FAR && scaled(&offer.options))
-            && self.map.is_none_or(|map| scaled(&map.options))
+            && self
+                .map
+                .is_none_or(|map| scaled(&map.options) && u64::from(map.lead) <= map.first)
             && self.path.tags_len <= self.path.tags.len()
             && self.path.client.socket.is_ipv4() == self.path.server.socket.is_ipv4()
             && self.replay_from <= self.server.una.min(self.server.end)

@@ -35,6 +35,7 @@ impl Connection {
             tsval: adopted.tsval,
             options: adopted.told,
             map: Mapping {
+                lead: 0,
                 ts_delta: 0,
                 ..adopted.map
             },

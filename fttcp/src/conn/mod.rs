@@ -180,6 +180,8 @@ pub(crate) struct Mapping {
     pub(crate) isn: SeqNumber,
     /// The position at which it began.
     pub(crate) first: u64,
+    /// So many bytes went before that, of which the client must not know: the head of an answer that is taken up.
+    pub(crate) lead: u32,
     /// What its SYN-ACK offered.
     pub(crate) options: OptionsRepr,
     /// Added to its timestamps for the client.

@@ -217,6 +217,39 @@ impl Sent {
         }
     }
 
+    /// The server is dead: likewise, but what it sent below `from` need not be said again. `from`: see
+    /// [`Sent::resumable`].
+    pub(crate) fn expect_from(&mut self, released: u64, from: u64) {
+        self.expect_again(released);
+        match self {
+            Self::Full(full) => {
+                let block = full.verifier.block();
+                let expected = full.expected.as_ref();
+                if let Some(fresh) = expected.and_then(|it| it.verifier_from(block, from)) {
+                    full.verifier = fresh;
+                }
+            }
+            Self::Sampled(sampled) => {
+                // The client's acknowledgement may tell first how far the stream is.
+                let capture_to = sampled.sketch.capture_to();
+                sampled.sketch.advance(from, capture_to);
+                sampled.retelling = Some(Retelling::new(from, sampled.sketch.end()));
+            }
+        }
+    }
+
+    /// The highest position, not above `una`, from which a replacement's stream can be compared if it says nothing of
+    /// what goes before. `None`: there is none.
+    pub(crate) fn resumable(&self, una: u64) -> Option<u64> {
+        match self {
+            Self::Full(full) => match &full.expected {
+                Some(expected) => expected.last_border(una),
+                None => full.verifier.last_border(una),
+            },
+            Self::Sampled(sampled) => (sampled.sketch.start() <= una).then_some(una),
+        }
+    }
+
     /// Where a replay begins.
     pub(crate) const fn start(&self) -> u64 {
         match self {

@@ -96,6 +96,12 @@ impl Verifier {
         }
     }
 
+    /// The last border that does not lie above `una`.
+    pub(crate) fn last_border(&self, una: u64) -> Option<u64> {
+        let passed = self.borders.partition_point(|&(at, _)| at <= una);
+        Some(self.borders.get(passed.checked_sub(1)?)?.0)
+    }
+
     /// The largest power of two between 256 and 1024 that is no longer than `mss`.
     pub(crate) fn block_for(mss: usize) -> usize {
         let mss = mss.clamp(256, 1024);
@@ -301,6 +307,27 @@ impl Expected {
             && self.ahead.is_sound(0)
             && self.values.iter().all(Value::is_sound)
             && self.borders.is_sorted()
+    }
+
+    /// The last border that does not lie above `una`.
+    pub(crate) fn last_border(&self, una: u64) -> Option<u64> {
+        let passed = self.borders.partition_point(|&(at, _)| at <= una);
+        Some(self.borders.get(passed.checked_sub(1)?)?.0)
+    }
+
+    /// One that stands at this border as if it had taken everything before. (That a masked value has begun there is not
+    /// known: a stream that has one in such a place seems to differ.)
+    pub(crate) fn verifier_from(&self, block: usize, border: u64) -> Option<Verifier> {
+        let found = self.borders.binary_search_by_key(&border, |&(at, _)| at);
+        let (end, digest) = *self.borders.get(found.ok()?)?;
+        let borders = VecDeque::from([(end, digest)]);
+        Some(Verifier {
+            end,
+            digest,
+            borders,
+            head: self.head.clone(),
+            ..Verifier::starting_at(block, self.start)
+        })
     }
 
     /// Up to where the stream that `fresh` has taken is known to be the one that was sent.

@@ -350,6 +350,10 @@ pub struct Counters {
     pub tls: u64,
     /// Connections moved to a replacement, counted once per failover.
     pub recovered: u64,
+    /// Of those, connections whose replacement was asked only for the rest of a response.
+    pub resumed: u64,
+    /// Times that a replacement did not give the rest of a response that it was asked for, so that everything was replayed.
+    pub resumes_refused: u64,
     /// Connections reset because the replacement's output differed from what had been sent.
     pub diverged: u64,
     /// Connections reset for another reason (the replacement refused, time was up).

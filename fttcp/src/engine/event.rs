@@ -57,6 +57,15 @@ pub enum Event {
         replayed: u64,
         /// Server bytes regenerated that the client had acknowledged.
         discarded: u64,
+        /// If it was only asked for the rest of a response: where that begins in the server's stream.
+        resumed: Option<u64>,
+    },
+    /// A replacement did not give the rest of a response that it was asked for: everything is replayed.
+    NotResumed {
+        /// The connection.
+        ends: Ends,
+        /// Why.
+        reason: &'static str,
     },
     /// A connection is no longer (or was never) protected; it goes on as it would without the logger.
     Unprotected {
@@ -138,10 +147,20 @@ impl fmt::Display for Event {
                 took_us,
                 replayed,
                 discarded,
-            } => write!(
-                f,
-                "{ends}: moved in {took_us} us, {replayed} client bytes replayed, {discarded} server bytes discarded"
-            ),
+                resumed,
+            } => {
+                match resumed {
+                    Some(at) => write!(f, "{ends}: resumed at byte {at}")?,
+                    None => write!(f, "{ends}: moved")?,
+                }
+                write!(
+                    f,
+                    " in {took_us} us, {replayed} client bytes replayed, {discarded} server bytes discarded"
+                )
+            }
+            Self::NotResumed { ends, reason } => {
+                write!(f, "{ends}: not resumed, to be replayed: {reason}")
+            }
             Self::Unprotected { ends, reason } => write!(f, "{ends}: not protected: {reason}"),
             Self::Tls { ends } => write!(
                 f,

@@ -55,7 +55,10 @@ impl Connection {
             // Nobody listens yet: the timer asks again.
             return;
         }
-        if !head.flags.has(Flags::SYN) {
+        let syn_ack = head.flags.has(Flags::SYN) && head.flags.has(Flags::ACK);
+        // It answers the SYN of an attempt that began elsewhere in the client's stream (RFC 9293 section 3.10.7.3).
+        let other = syn_ack && head.ack != self.feed_start();
+        if other || !head.flags.has(Flags::SYN) {
             let Some(recovery) = &mut self.recovery else {
                 return;
             };
@@ -71,7 +74,7 @@ impl Connection {
                 ack: SeqNumber(0),
                 ..self.syn(true)
             });
-            if probing {
+            if probing || other {
                 self.send_syn(cx);
             }
             if let Some(recovery) = &mut self.recovery {
@@ -79,9 +82,7 @@ impl Connection {
             }
             return;
         }
-        if !head.flags.has(Flags::ACK)
-            || head.ack != SeqNumber::at(self.client.isn, self.log.start())
-        {
+        if !syn_ack {
             return;
         }
         // Whatever else it does not agree to can be made up for.
@@ -91,6 +92,11 @@ impl Connection {
             return;
         }
         self.map_to(head);
+        if self.asking_room().is_some() {
+            self.begin_asking(u64::from(head.window), cx);
+            self.complete_handshake(cx);
+            return;
+        }
         let right = self.log.start() + u64::from(head.window);
         if self.begin_replay(right, cx) {
             self.complete_handshake(cx);
@@ -101,13 +107,17 @@ impl Connection {
     /// to an earlier SYN, of an attempt that was reset.
     pub(super) fn is_other_answer(&self, head: &Head) -> bool {
         let untouched = |map: &Mapping| {
-            let una = self.recovery.as_ref().map(|recovery| recovery.fed_una);
-            map.next == map.first && una == Some(self.log.start())
+            let recovery = self.recovery.as_deref();
+            let told_nothing = recovery.is_some_and(|it| match &it.resume {
+                Some(resume) => resume.is_untouched(),
+                None => it.fed_una == self.log.start(),
+            });
+            map.next == map.first && map.lead == 0 && told_nothing
         };
         self.outbound.is_none()
             && head.flags.has(Flags::ACK)
             && self.map.as_ref().is_some_and(|map| {
-                untouched(map) && head.seq != SeqNumber::at(map.isn, self.replay_from) - 1
+                untouched(map) && head.seq != SeqNumber::at(map.isn, map.first) - 1
             })
     }
 
@@ -161,16 +171,19 @@ impl Connection {
     }
 
     pub(super) fn map_to(&mut self, head: &Head) {
-        let first = head.options.timestamps.map_or(0, |stamps| stamps.value);
+        let clock = head.options.timestamps.map_or(0, |stamps| stamps.value);
+        let resume = self.recovery.as_ref().and_then(|it| it.resume.as_ref());
+        let first = resume.map_or(self.replay_from, |resume| resume.from());
         self.map = Some(Mapping {
-            isn: head.seq - self.replay_from as u32,
-            first: self.replay_from,
+            isn: head.seq - first as u32,
+            first,
+            lead: 0,
             options: head.options,
             // The first timestamp that the client gets is newer than the last that it got (RFC 7323 section 5).
-            ts_delta: self.server.tsval.wrapping_add(1).wrapping_sub(first),
-            ts_first: first,
-            ts_last: first,
-            next: self.replay_from,
+            ts_delta: self.server.tsval.wrapping_add(1).wrapping_sub(clock),
+            ts_first: clock,
+            ts_last: clock,
+            next: first,
         });
     }
 

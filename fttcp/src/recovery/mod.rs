@@ -8,7 +8,9 @@
 //! 2. `replay`: it feeds the logged client bytes, as a minimal TCP sender.
 //! 3. `catch_up`: it takes what the replacement says again, as a minimal TCP receiver, and compares. What the client
 //!    has acknowledged is swallowed; what it may have missed is sent again once it is proven to be the same.
+//!    `resume`: where the plug-in knows how to ask for the rest of a response, this is all that is said again.
 //! 4. Hand-over: both ends are told where they are, and from then on segments pass with rewriting only.
+//!    `ending`: or it is given up.
 //!
 //! The replacement's own TCP keeps everything that the client has not acknowledged: it retransmits, and it controls
 //! congestion. Meanwhile the logger logs and acknowledges what the client sends.
@@ -16,9 +18,11 @@
 mod answer;
 mod catch_up;
 mod custody;
+mod ending;
 mod handshake;
 mod pace;
 mod replay;
+mod resume;
 
 use std::time::Duration;
 
@@ -27,7 +31,7 @@ use crate::engine::Event;
 use crate::frame::Time;
 use crate::service::Verb;
 use crate::stable::Pieces;
-use crate::wire::{Flags, SeqNumber};
+use crate::wire::SeqNumber;
 
 /// How long a connection waits for its replacement to make progress.
 const GIVE_UP: Duration = Duration::from_secs(30);
@@ -51,6 +55,8 @@ pub(crate) enum Phase {
     Handshake,
     /// The SYN-ACK is there; the answer leaves after the client's round trip.
     Pause,
+    /// It was asked for the rest of a response, and its answer's head is not whole yet.
+    Asking,
     /// Client bytes are fed, server bytes are compared.
     Replay,
 }
@@ -98,9 +104,23 @@ pub(crate) struct Recovery {
     /// Since the last SYN, the replacement was told to end an older connection of this name.
     ended_older: bool,
     /// The process before this one had begun on the same replacement, which may still speak of that.
-    resumed: bool,
+    inherited: bool,
+    /// What the replacement is asked in the place of what the client said, until it has answered that.
+    resume: Option<Box<resume::Resume>>,
+    /// It has answered that.
+    taken_up: Option<resume::TakenUp>,
     /// The highest client position that was ever sent to it in this attempt.
     fed_most: u64,
+}
+
+/// How a recovery begins.
+#[derive(Debug, Default)]
+struct Begin {
+    /// The replacement's initial sequence number in an earlier attempt.
+    earlier: Option<SeqNumber>,
+    /// How long it waits for its turn.
+    turn: Option<Duration>,
+    resume: Option<Box<resume::Resume>>,
 }
 
 impl Recovery {
@@ -111,6 +131,7 @@ impl Recovery {
             self.ended_early,
             self.gap_until,
             self.custody.deadline(),
+            self.resume.as_ref().and_then(|resume| resume.deadline()),
         ];
         timers.into_iter().flatten().fold(self.give_up, Time::min)
     }
@@ -122,7 +143,8 @@ impl Recovery {
 
     /// Bytes of memory that its streams use.
     pub(crate) fn cost(&self) -> usize {
-        self.held.capacity() + self.early.cost() + self.custody.cost()
+        let asked = self.resume.as_ref().map_or(0, |resume| resume.cost());
+        self.held.capacity() + self.early.cost() + self.custody.cost() + asked
     }
 
     fn progressed(&mut self, now: Time) {
@@ -152,11 +174,19 @@ impl Connection {
             self.lose(reason, cx);
             return;
         }
-        self.begin_recovery(None, turn, cx);
+        let begin = Begin {
+            turn,
+            resume: self.plan_resume(),
+            ..Begin::default()
+        };
+        self.begin_recovery(begin, cx);
     }
 
     /// How many bytes its streams have in which a replacement has to catch up.
     pub(crate) fn age(&self) -> u64 {
+        if self.plan_resume().is_some() {
+            return self.server.end.saturating_sub(self.server.una);
+        }
         let logged = self.log.stable().saturating_sub(self.log.start());
         logged + self.server.end.saturating_sub(self.replay_from)
     }
@@ -175,17 +205,25 @@ impl Connection {
     pub(crate) fn resume_recovery(&mut self, cx: &mut Context<'_>) {
         self.hold = None;
         let earlier = self.map.map(|map| map.isn);
-        self.begin_recovery(earlier, None, cx);
+        let begin = Begin {
+            earlier,
+            resume: self.plan_resume(),
+            ..Begin::default()
+        };
+        self.begin_recovery(begin, cx);
     }
 
-    /// `earlier`: the replacement's initial sequence number in an earlier attempt.
-    fn begin_recovery(
-        &mut self,
-        earlier: Option<SeqNumber>,
-        turn: Option<Duration>,
-        cx: &mut Context<'_>,
-    ) {
-        self.sent.expect_again(self.released());
+    fn begin_recovery(&mut self, begin: Begin, cx: &mut Context<'_>) {
+        let Begin {
+            earlier,
+            turn,
+            resume,
+        } = begin;
+        let released = self.released();
+        match &resume {
+            Some(resume) => self.sent.expect_from(released, resume.from()),
+            None => self.sent.expect_again(released),
+        }
         self.recovery = Some(Box::new(Recovery {
             phase: Phase::Handshake,
             give_up: cx.now.after(GIVE_UP + turn.unwrap_or_default()),
@@ -210,7 +248,9 @@ impl Connection {
             provisional: false,
             probing: earlier,
             ended_older: false,
-            resumed: earlier.is_some(),
+            inherited: earlier.is_some(),
+            resume,
+            taken_up: None,
             fed_most: self.log.start(),
         }));
         self.map = None;
@@ -274,7 +314,10 @@ impl Connection {
             self.check_caught_up(cx);
             return;
         }
-        if recovery.give_up <= cx.now {
+        let answer = recovery.resume.as_ref().and_then(|it| it.deadline());
+        if answer.is_some_and(|until| until <= cx.now) {
+            self.refuse_resume("the replacement did not answer", cx);
+        } else if recovery.give_up <= cx.now {
             if self.opened_in_silence(cx) || self.waits_for_client(cx) {
                 return;
             }
@@ -282,7 +325,7 @@ impl Connection {
                 return;
             };
             let reason = match recovery.phase {
-                Phase::Pause => "the replacement could not be answered",
+                Phase::Pause | Phase::Asking => "the replacement could not be answered",
                 Phase::Handshake if self.outbound.is_some() => {
                     "the replacement did not open it again"
                 }
@@ -305,6 +348,7 @@ impl Connection {
                 Phase::Handshake if self.outbound.is_some() => self.repeat_answer(cx),
                 Phase::Handshake => self.ask_again_for_opening(cx),
                 Phase::Pause => self.end_pause(cx),
+                Phase::Asking => self.repeat_asking(cx),
                 Phase::Replay => self.feed_again(cx),
             }
         }
@@ -362,7 +406,11 @@ impl Connection {
         self.tell_path_mtu(recovery.told_mss, acked, cx);
         cx.counters.recovered += 1;
         let ends = self.ends();
-        let replayed = recovery.fed_una - self.log.start();
+        let (resumed, replayed) = match recovery.taken_up {
+            Some(taken) => (Some(taken.from), taken.told(recovery.fed_una)),
+            None => (None, recovery.fed_una - self.log.start()),
+        };
+        cx.counters.resumed += u64::from(resumed.is_some());
         if let Some(progress) = &mut cx.progress {
             progress.status.recovered += 1;
             progress.status.replayed_bytes += replayed;
@@ -373,6 +421,7 @@ impl Connection {
                 took_us,
                 replayed,
                 discarded: recovery.discarded,
+                resumed,
             });
             progress.settle(cx.now, cx.events);
         }
@@ -380,75 +429,5 @@ impl Connection {
         // What the client acknowledged meanwhile may make a part of the log needless.
         self.consider_truncation(cx);
         self.check_closed(cx);
-    }
-
-    /// The client reset the connection while it was being moved.
-    pub(crate) fn abandon_recovery(&mut self, cx: &mut Context<'_>) {
-        if let Some(progress) = &mut cx.progress {
-            progress.status.connections = progress.status.connections.saturating_sub(1);
-            progress.settle(cx.now, cx.events);
-        }
-        if self.retire(cx) {
-            // The replacement is told all of it yet, and the reset at the end.
-            cx.counters.closed += 1;
-            return;
-        }
-        self.reset_replacement(cx);
-        self.recovery = None;
-        self.close(cx);
-    }
-
-    fn reset_replacement(&self, cx: &mut Context<'_>) {
-        if let Some(recovery) = &self.recovery
-            && self.map.is_some()
-        {
-            let ack = self.replacement_ack();
-            cx.send_south(&self.for_server(Flags::RST, recovery.fed_next, ack, &[]));
-        }
-    }
-
-    /// Gives the connection up, and tells both ends.
-    fn give_up(&mut self, event: Event, cx: &mut Context<'_>) {
-        self.reset_client(cx);
-        self.reset_replacement(cx);
-        self.recovery = None;
-        cx.events.push(event);
-        if let Some(progress) = &mut cx.progress {
-            progress.status.lost += 1;
-            progress.settle(cx.now, cx.events);
-        }
-        // What the client still sends reaches the replacement, which refuses it in its own words.
-        self.state = State::Closed;
-        self.protected = false;
-        self.forget_streams();
-    }
-
-    pub(crate) fn lose(&mut self, reason: &'static str, cx: &mut Context<'_>) {
-        if self.over() {
-            self.stop_retelling(cx);
-            return;
-        }
-        cx.counters.lost += 1;
-        let ends = self.ends();
-        self.give_up(Event::Lost { ends, reason }, cx);
-    }
-
-    fn diverge(&mut self, found: &Divergence, cx: &mut Context<'_>) {
-        if self.over() {
-            self.stop_retelling(cx);
-            return;
-        }
-        cx.counters.diverged += 1;
-        let show = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
-        let event = Event::Diverged {
-            ends: self.ends(),
-            offset: found.offset,
-            sent: found
-                .sent
-                .as_deref()
-                .map_or_else(|| "(only its digest is known)".to_owned(), show),
-            regenerated: show(&found.regenerated),
-        };
-        self.give_up(event, cx);
     }
 }

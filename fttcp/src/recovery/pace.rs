@@ -37,8 +37,13 @@ impl Connection {
     /// The last segment of the handshake leaves, and everything after it.
     pub(super) fn end_pause(&mut self, cx: &mut Context<'_>) {
         if let Some(recovery) = &mut self.recovery {
-            recovery.phase = Phase::Replay;
             recovery.retry = None;
+            if recovery.resume.is_some() {
+                recovery.phase = Phase::Asking;
+                self.ask(cx);
+                return;
+            }
+            recovery.phase = Phase::Replay;
         }
         self.ack_replacement(cx);
         self.settle_expected(cx);

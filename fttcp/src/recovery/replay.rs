@@ -118,7 +118,7 @@ impl Connection {
         let Ok(ack) = u64::try_from(ack) else {
             return true;
         };
-        if recovery.resumed && ack > recovery.fed_most {
+        if recovery.inherited && ack > recovery.fed_most {
             // Not of this attempt: an earlier one had come further.
             return false;
         }
@@ -135,7 +135,7 @@ impl Connection {
         true
     }
 
-    fn replacement_mss(&self) -> usize {
+    pub(super) fn replacement_mss(&self) -> usize {
         let offered = self.map.and_then(|map| map.options.mss).unwrap_or(536);
         let mut mss = offered.min(self.client.options.mss.unwrap_or(536));
         if let Some(mtu) = self.server_mtu {
@@ -158,6 +158,10 @@ impl Connection {
     pub(crate) fn ack_replacement(&mut self, cx: &mut Context<'_>) {
         let phase = self.recovery.as_ref().map(|recovery| recovery.phase);
         if self.map.is_none() || phase == Some(Phase::Pause) {
+            return;
+        }
+        if phase == Some(Phase::Asking) {
+            self.say_asking(Flags::default(), cx);
             return;
         }
         let at = self

@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use super::truth::{Truth, answer, date};
+use super::ranges::{Ranges, split};
+use super::truth::{Response, Truth, date};
 use crate::frame::Time;
 
 /// One request of a client's script.
@@ -64,6 +65,8 @@ pub struct Script {
     pub reads: Option<Slow>,
     /// How the server reads.
     pub server_reads: Option<Slow>,
+    /// What the servers make of a request for a part of a response.
+    pub ranges: Ranges,
 }
 
 /// A connection of a TCP, as the program that uses it sees it.
@@ -222,6 +225,7 @@ pub(super) struct Program {
     /// From this byte of the output on, it lies: for tests of divergence.
     pub(super) lie_at: Option<usize>,
     pub(super) reads: Option<Slow>,
+    pub(super) ranges: Ranges,
 }
 
 /// A server's side of one connection.
@@ -234,6 +238,8 @@ pub(super) struct Server {
     /// the start of a request.
     starts: Vec<usize>,
     got: usize,
+    /// What came last the client did not say: it may be a request for a part.
+    odd: bool,
     unsent: Vec<u8>,
     sent: usize,
     close: bool,
@@ -251,6 +257,7 @@ impl Server {
                 .chain(program.truth.request_ends.iter().copied())
                 .collect(),
             got: 0,
+            odd: false,
             unsent: Vec::new(),
             sent: 0,
             close: false,
@@ -267,18 +274,19 @@ impl Server {
             let from = start + got;
             truth.requests.get(from..from + new.len()) == Some(new)
         });
-        if self.starts.is_empty() && self.violation.is_none() {
-            self.violation = Some(format!(
-                "server {} got {} bytes after {got} that the client did not send there",
-                self.program.number,
-                new.len(),
-            ));
+        let new = new.len();
+        self.odd |= self.starts.is_empty();
+        if self.odd && self.program.ranges == Ranges::Unknown {
+            self.object(got, new);
         }
-        self.got += new.len();
+        self.got += new;
         while let Some((end, close)) = whole_request(&self.request) {
             let request: Vec<u8> = self.request.drain(..end).collect();
-            self.respond(&request);
+            if self.odd {
+                self.recognise(&request);
+            }
             self.close |= close;
+            self.respond(&request);
         }
         while !self.unsent.is_empty() {
             let sent = socket.send(&self.unsent);
@@ -292,8 +300,40 @@ impl Server {
         }
     }
 
+    fn object(&mut self, got: usize, new: usize) {
+        let number = self.program.number;
+        self.violation.get_or_insert(format!(
+            "server {number} got {new} bytes after {got} that the client did not send there"
+        ));
+    }
+
+    /// Its first request was none that the client has made: it must ask for a part of what one of those asked for.
+    fn recognise(&mut self, request: &[u8]) {
+        let (mut whole, part) = split(request);
+        let length = whole.len();
+        whole.extend_from_slice(&self.request);
+        let truth = &self.program.truth;
+        self.starts = std::iter::once(0)
+            .chain(truth.request_ends.iter().copied())
+            .filter(|&start| truth.requests[start..].starts_with(&whole))
+            .collect();
+        if part.is_none() || self.starts.is_empty() {
+            self.object(0, length);
+        }
+        (self.odd, self.got) = (false, whole.len());
+    }
+
     fn respond(&mut self, request: &[u8]) {
-        let mut bytes = answer(request, &date(self.program.number));
+        let (request, part) = split(request);
+        let ranges = self.program.ranges;
+        let response = Response::to(&request, &date(self.program.number), ranges);
+        let part = part.filter(|_| ranges != Ranges::Unknown);
+        let Some(mut bytes) = part.map_or(Some(response.bytes.clone()), |part| {
+            response.part(ranges, part)
+        }) else {
+            self.close = true;
+            return;
+        };
         if let Some(at) = self.program.lie_at
             && let Some(byte) = bytes.get_mut(at.wrapping_sub(self.sent))
         {

@@ -7,6 +7,7 @@
 //!   value with one server's beginning and another's end, no data beyond the client's window.
 //! * To a server: only to the active one, only what the client has said, nothing acknowledged that no server sent.
 
+mod asked;
 mod logged;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use super::truth::Truth;
 use crate::frame::{Offload, PortId};
 use crate::wire::{Flags, Head, Segment, SeqNumber, locate};
+use asked::Asked;
 use logged::Logged;
 
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ struct Flow {
     isn: Option<SeqNumber>,
     logged: Logged,
     fin: Option<u64>,
+    /// What the server is told that the client has not said, if it was asked so.
+    asked: Option<Asked>,
     /// What the client offered on its SYN, and the right edge of its window in the server's stream.
     client_scale: u8,
     client_right: u64,
@@ -99,6 +103,23 @@ impl Checker {
             let within =
                 edges.filter(|&edge| edge > 0 && self.truth.dates_in(edge - 1, 2).count() > 0);
             self.cuts.extend(within);
+        }
+    }
+
+    /// What the server is asked in the place of what the client said: how much of these bytes that is.
+    fn asked(&mut self, client: SocketAddr, head: &Head, data: &[u8]) -> Result<usize, String> {
+        let Some(flow) = self.flows.get_mut(&client) else {
+            return Ok(0);
+        };
+        let Some(isn) = flow.isn else {
+            return Ok(0);
+        };
+        if head.flags.has(Flags::SYN) {
+            flow.asked = Asked::begin(head.seq + 1, isn, &self.truth);
+        }
+        match &mut flow.asked {
+            Some(asked) if !data.is_empty() => asked.take((head.seq, data), isn, &self.truth),
+            _ => Ok(0),
         }
     }
 
@@ -210,6 +231,11 @@ impl Checker {
         };
         let head = *segment.head();
         let data = segment.payload();
+        let made_up = match self.asked(client, &head, data) {
+            Ok(made_up) => made_up,
+            Err(what) => return self.violate(format!("{client}: {what}")),
+        };
+        let (seq, data) = (head.seq + made_up as u32, &data[made_up..]);
         let Some(flow) = self.flows.get(&client) else {
             return self.violate(format!("segment from {client}, which said nothing"));
         };
@@ -217,7 +243,7 @@ impl Checker {
             return;
         };
         let prefix = flow.logged.prefix();
-        let at = head.seq.position(isn, prefix);
+        let at = seq.position(isn, prefix);
         let end = at + data.len() as i64;
         // A keep-alive may carry any byte in the place of one that is acknowledged.
         let old = data.len() <= 1 && end <= flow.acked.cast_signed();

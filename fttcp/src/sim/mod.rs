@@ -4,7 +4,8 @@
 //!
 //! * `world`: the event loop. `faults`: crashes, restarts, standbys that join.
 //! * `logger`: the engine's process. `path`: the data path below it, with or without a fast path.
-//! * `end`: a host; `smol`: with smoltcp, `peer`: with a TCP of our own and odd habits. `app`: what runs on them.
+//! * `end`: a host; `smol`: with smoltcp, `peer`: with a TCP of our own and odd habits. `app`: what runs on them;
+//!   `ranges`: of its answers, which part is asked for.
 //! * `link`: loss, duplication, reordering, corruption, darkness, narrow ways.
 //! * `check`, `truth`: what must hold, seen from outside the engine.
 
@@ -18,6 +19,7 @@ mod link;
 mod logger;
 mod path;
 mod peer;
+mod ranges;
 pub(crate) mod rng;
 mod smol;
 mod spill;
@@ -27,6 +29,7 @@ mod world;
 pub use app::{Closing, Request, Script, Slow};
 pub use link::{Dark, Link, Narrow, Wire};
 pub use peer::Habits;
+pub use ranges::Ranges;
 pub use rng::Rng;
 pub use spill::{MemorySpill, SpillPlan};
 pub use world::run;
@@ -154,6 +157,7 @@ impl Default for Scenario {
                 closing: Closing::Client,
                 reads: None,
                 server_reads: None,
+                ranges: Ranges::Unknown,
             },
             client_link: Wire::clean(1000),
             server_link: Wire::clean(50),

@@ -3,6 +3,7 @@
 //! on which server gives it.
 
 use super::app::{Closing, Script};
+use super::ranges::{self, Part, Ranges};
 
 const DATE_LEN: usize = 29;
 
@@ -43,7 +44,8 @@ impl Truth {
             truth.requests.extend(head.as_bytes());
             truth.requests.extend(pattern(index, upload));
             truth.request_ends.push(truth.requests.len());
-            let response = answer(&truth.requests[start..], &date(0));
+            let request = &truth.requests[start..];
+            let response = Response::to(request, &date(0), script.ranges).bytes;
             let date = memchr::memmem::find(&response, b"Date: ").map_or(0, |at| at + 6);
             truth.dates.push(truth.responses.len() + date);
             truth.responses.extend(response);
@@ -125,23 +127,43 @@ fn pattern(salt: usize, len: usize) -> impl Iterator<Item = u8> {
 
 /// A server's response to a whole request. It follows from the request alone, with a digest of it: a server that is
 /// asked this first must say the same.
-pub(super) fn answer(request: &[u8], date: &str) -> Vec<u8> {
-    let head = memchr::memmem::find(request, b"\r\n\r\n").unwrap_or(request.len());
-    let text = String::from_utf8_lossy(&request[..head]);
-    let size = text.split(' ').nth(1).and_then(|size| size.parse().ok());
-    let size: usize = size.unwrap_or(0);
-    let close = if text.contains("\r\nConnection: close") {
-        "Connection: close\r\n"
-    } else {
-        ""
-    };
-    let seen = request.iter().fold(0u64, |seen, &byte| {
-        (seen ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut bytes = format!(
-        "HTTP/1.1 200 OK\r\nDate: {date}\r\nX-Seen: {seen:016x}\r\n{close}Content-Length: {size}\r\n\r\n"
-    )
-    .into_bytes();
-    bytes.extend(pattern((seen & 0xff_ffff) as usize, size));
-    bytes
+pub(super) struct Response {
+    pub(super) bytes: Vec<u8>,
+    /// Where its body begins.
+    body: usize,
+    tag: String,
+}
+
+impl Response {
+    pub(super) fn to(request: &[u8], date: &str, ranges: Ranges) -> Self {
+        let head = memchr::memmem::find(request, b"\r\n\r\n").unwrap_or(request.len());
+        let text = String::from_utf8_lossy(&request[..head]);
+        let size = text.split(' ').nth(1).and_then(|size| size.parse().ok());
+        let size: usize = size.unwrap_or(0);
+        let close = if text.contains("\r\nConnection: close") {
+            "Connection: close\r\n"
+        } else {
+            ""
+        };
+        let seen = request.iter().fold(0u64, |seen, &byte| {
+            (seen ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let tag = format!("{seen:016x}");
+        let validator = match ranges {
+            Ranges::Unknown => String::new(),
+            _ => format!("ETag: \"{tag}\"\r\n"),
+        };
+        let mut bytes = format!(
+            "HTTP/1.1 200 OK\r\nDate: {date}\r\nX-Seen: {tag}\r\n{validator}{close}Content-Length: {size}\r\n\r\n"
+        )
+        .into_bytes();
+        let body = bytes.len();
+        bytes.extend(pattern((seen & 0xff_ffff) as usize, size));
+        Self { bytes, body, tag }
+    }
+
+    /// What is said to who asks for a part of it. `None`: the connection is closed.
+    pub(super) fn part(&self, ranges: Ranges, part: Part) -> Option<Vec<u8>> {
+        ranges::answer(ranges, part, &self.bytes, self.body, &self.tag)
+    }
 }

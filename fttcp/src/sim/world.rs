@@ -173,6 +173,7 @@ impl<'a> World<'a> {
             number,
             lie_at: scenario.lie_at.filter(|_| number > 0),
             reads: self.script.server_reads,
+            ranges: self.script.ranges,
         };
         let identity = Identity {
             mac: SERVER_MAC,

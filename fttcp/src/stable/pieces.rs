@@ -121,6 +121,15 @@ impl Pieces {
         }
     }
 
+    /// The same, so many positions earlier.
+    pub(crate) fn earlier(mut self, by: u64) -> Self {
+        let pieces = std::mem::take(&mut self.pieces).into_iter();
+        let moved = pieces.map(|(at, bytes)| (at.saturating_sub(by), bytes));
+        self.pieces = moved.collect();
+        self.added.clear();
+        self
+    }
+
     /// Forgets the bytes below `end`.
     pub(crate) fn forget_below(&mut self, end: u64) {
         while let Some(first) = self.pieces.first_entry()

@@ -14,6 +14,7 @@ mod inverse;
 mod moving;
 mod outbound;
 mod plugins;
+mod resume;
 mod spill;
 mod traps_handshake;
 mod traps_icmp;

@@ -5,6 +5,7 @@
 //! * `seeds`: scenarios in which everything depends on a seed.
 //! * `journal`: the logger goes on from its journal.
 //! * `many`: many connections, many failovers.
+//! * `resume`: responses that are taken up in the middle.
 //! * `spill`: logs that leave memory for a store, which may fail.
 //! * `control`: what the simulation itself must show.
 
@@ -12,6 +13,7 @@ mod control;
 mod every_event;
 mod journal;
 mod many;
+mod resume;
 mod seeds;
 mod spill;
 

@@ -78,6 +78,7 @@ fn script(rng: &mut Rng) -> Script {
         ),
         reads: slow(rng),
         server_reads: slow(rng),
+        ranges: Ranges::Unknown,
     }
 }
 

@@ -9,10 +9,14 @@ use std::time::Duration;
 use super::clock::{Clock, log};
 use super::epoll::{Epoll, Token};
 use crate::control::{FastTotals, PortStatus};
-use crate::datapath::{DataPath, OpenError, Received, Settings};
+use crate::datapath::{DataPath, OpenError, Received, Settings, trim_memory};
 use crate::engine::{Engine, EngineConfig};
 use crate::frame::{Output, PortId};
 use crate::journal::file::JournalFile;
+
+/// When so many connections were put to sleep, the memory that they held while awake is given back. It takes well below
+/// a millisecond.
+const DOZED: usize = 256;
 
 /// After so many rounds the fast path is given connections though frames wait.
 const AT_LAST: u32 = 8;
@@ -28,6 +32,8 @@ pub(super) struct Forwarder {
     more: bool,
     /// How often the fast path might have been given connections.
     rounds: u32,
+    /// Connections that were put to sleep since memory was given back.
+    dozed: usize,
 }
 
 impl Forwarder {
@@ -43,6 +49,8 @@ impl Forwarder {
             epoll.watch_edge(ring, Token::Records)?;
         }
         limits.shortcut = datapath.records().is_some();
+        // What loading the kernel's program took.
+        trim_memory();
         Ok(Self {
             clock: Clock::start(),
             datapath,
@@ -50,6 +58,7 @@ impl Forwarder {
             epoll,
             more: false,
             rounds: 0,
+            dozed: 0,
         })
     }
 
@@ -169,6 +178,11 @@ impl Forwarder {
         let now = self.clock.now();
         if due <= now {
             self.engine.handle_timeout(now, self.datapath.ports());
+            self.dozed += self.engine.take_dozed();
+        }
+        if self.dozed >= DOZED {
+            self.dozed = 0;
+            trim_memory();
         }
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A packet socket bound to one interface: whole frames in and out, super-segments kept whole (packet(7)); and memory
-//! that is shared with the kernel ([`Mapping`]).
+//! that is shared with the kernel ([`Mapping`]), or given back to it ([`trim_memory`]).
 //!
 //! The one file of this crate with `unsafe`: `recvmmsg`, `sendmsg`, socket options and interface flags have no safe
-//! wrapper that knows `virtio_net_hdr` and `tpacket_auxdata`, and a mapping has none at all.
+//! wrapper that knows `virtio_net_hdr` and `tpacket_auxdata`, and a mapping and `malloc_trim` have none at all.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -31,6 +31,13 @@ const QUEUE: usize = 16 << 20;
 
 /// Room for the one control message asked for.
 const CONTROL: usize = 64;
+
+/// Gives the kernel back every whole page that is free in the heap (malloc_trim(3)): of itself glibc gives back only what
+/// lies at the heap's end.
+pub(crate) fn trim_memory() {
+    // SAFETY: it takes a number, and touches only what is free.
+    unsafe { libc::malloc_trim(0) };
+}
 
 /// A packet socket that sees frames that arrive at its interface, and none that leaves it.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 
 use std::net::{SocketAddr, SocketAddrV4};
 
-use super::table::Key;
+use super::table::{Cells, Key, Place};
 use crate::conn::{Connection, State, Stored, StoredRef};
 use crate::frame::Time;
 use crate::stable::Account;
@@ -24,7 +24,7 @@ enum Name {
 #[derive(Debug)]
 pub(super) struct Dormant {
     name: Name,
-    image: Box<[u8]>,
+    image: Place,
     opened: Time,
     /// When the table will look at it next.
     pub(super) wake: Time,
@@ -38,8 +38,13 @@ pub(super) struct Dormant {
 }
 
 impl Dormant {
-    /// Puts a connection to sleep until `wake` at the latest; `None`: it cannot be, now.
-    pub(super) fn new(connection: &Connection, key: Key, wake: Time) -> Option<Self> {
+    /// Puts a connection to sleep until `wake` at the latest, its image into `cells`; `None`: it cannot be, now.
+    pub(super) fn new(
+        connection: &Connection,
+        key: Key,
+        wake: Time,
+        cells: &mut Cells,
+    ) -> Option<Self> {
         let quiet = connection.state == State::Established
             && !connection.is_half_open()
             && connection.recovery.is_none()
@@ -52,9 +57,9 @@ impl Dormant {
         if !quiet {
             return None;
         }
-        let image = postcard::to_allocvec(&StoredRef::from(connection))
-            .ok()?
-            .into_boxed_slice();
+        let logged = u32::try_from(connection.log.len()).ok()?;
+        let image = postcard::to_allocvec(&StoredRef::from(connection)).ok()?;
+        let image = cells.put(&image)?;
         let name = match (key.client, key.server, u32::try_from(key.group)) {
             (SocketAddr::V4(client), SocketAddr::V4(server), Ok(group)) => Name::V4 {
                 group,
@@ -68,7 +73,7 @@ impl Dormant {
             opened: connection.opened,
             wake,
             account: connection.account,
-            logged: u32::try_from(connection.log.len()).ok()?,
+            logged,
             generation: connection.generation,
             protected: connection.protected,
             offloaded: connection.offloaded,
@@ -93,14 +98,19 @@ impl Dormant {
     }
 
     /// The connection as it was. `None`: not what [`Dormant::new`] made.
-    pub(super) fn connection(&self) -> Option<Connection> {
-        let stored: Stored = postcard::from_bytes(&self.image).ok()?;
+    pub(super) fn connection(&self, cells: &Cells) -> Option<Connection> {
+        let stored: Stored = postcard::from_bytes(&cells.get(&self.image)).ok()?;
         let mut connection = Connection::from(stored);
         // What the journal has of it is not remembered in full: it is written whole when it changes.
         connection.mark.generation = if self.journal == 0 { 0 } else { u32::MAX };
         connection.account = self.account;
         connection.wake = Some(self.wake);
         Some(connection)
+    }
+
+    /// Gives its image's cells back.
+    pub(super) fn drop_image(self, cells: &mut Cells) {
+        cells.free(self.image);
     }
 
     /// Memory that its image takes.

@@ -444,6 +444,11 @@ impl Engine {
         waiting.into_iter().flatten().min()
     }
 
+    /// How many connections were put to sleep since the last call: what they held while awake is free, in many pieces.
+    pub fn take_dozed(&mut self) -> usize {
+        self.table.take_dozed()
+    }
+
     /// Memory that all connections use now for the bytes that they keep; bounded by [`EngineConfig::memory_bytes`].
     #[must_use]
     pub const fn memory(&self) -> u64 {

@@ -205,9 +205,11 @@ impl Recorder {
             if let Some(dormant) = engine.table.dormant(slot)
                 && dormant.journal != self.generation
                 && dormant.protected()
-                && let Some(connection) = dormant.connection()
             {
                 dormant.journal = self.generation;
+                let Some(connection) = engine.table.dormant_copy(slot) else {
+                    continue;
+                };
                 let image = StoredRef::from(&connection);
                 // It has nothing in the spill file that could be unreadable.
                 let _ = self

@@ -2,6 +2,7 @@
 //! The connections: found by their two ends, kept in slots, woken in order of time. One that has been quiet for a
 //! while is kept as its image (`dormant`) until someone wants it.
 
+mod cells;
 mod changes;
 mod timers;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
+pub(super) use cells::{Cells, Place};
 use changes::Changes;
 
 use super::dormant::Dormant;
@@ -35,7 +37,8 @@ enum Slot {
     #[default]
     Empty,
     Awake(Box<Connection>),
-    Dormant(Box<Dormant>),
+    /// In its place, not in one of its own: see `cells`.
+    Dormant(Dormant),
 }
 
 impl Slot {
@@ -73,6 +76,10 @@ pub(super) struct Table {
     plugins: Vec<Vec<Maker>>,
     /// After so long a silence a connection is put to sleep.
     doze: Duration,
+    /// Connections that were put to sleep since this was asked for.
+    dozed: usize,
+    /// The images of those that sleep.
+    cells: Cells,
     journal: Option<Changes>,
 }
 
@@ -89,6 +96,14 @@ impl Table {
     pub(super) fn dormant(&mut self, slot: usize) -> Option<&mut Dormant> {
         match self.slots.get_mut(slot)? {
             Slot::Dormant(dormant) => Some(dormant),
+            Slot::Empty | Slot::Awake(_) => None,
+        }
+    }
+
+    /// A copy of a connection that sleeps.
+    pub(super) fn dormant_copy(&self, slot: usize) -> Option<Connection> {
+        match self.slots.get(slot)? {
+            Slot::Dormant(dormant) => dormant.connection(&self.cells),
             Slot::Empty | Slot::Awake(_) => None,
         }
     }
@@ -112,6 +127,8 @@ impl Table {
             budget: Budget::new(memory),
             plugins: Vec::new(),
             doze,
+            dozed: 0,
+            cells: Cells::default(),
             journal: None,
         }
     }
@@ -121,6 +138,11 @@ impl Table {
         let known = self.plugins.len().max(group + 1);
         self.plugins.resize_with(known, Vec::new);
         self.plugins[group] = plugins;
+    }
+
+    /// How many connections were put to sleep since the last call.
+    pub(super) fn take_dozed(&mut self) -> usize {
+        std::mem::take(&mut self.dozed)
     }
 
     /// Memory that the connections use for the bytes that they keep.
@@ -161,13 +183,16 @@ impl Table {
     fn awake(&mut self, slot: usize) -> Option<&mut Connection> {
         let place = self.slots.get_mut(slot)?;
         if let Slot::Dormant(dormant) = place {
-            let mut connection = dormant.connection()?;
+            let mut connection = dormant.connection(&self.cells)?;
             let plugins = self.plugins.get(connection.group);
             if let Some(make) = plugins.and_then(|all| all.get(connection.service)) {
                 // What was saved here is known here.
                 connection.revive(make);
             }
-            *place = Slot::Awake(Box::new(connection));
+            let asleep = std::mem::replace(place, Slot::Awake(Box::new(connection)));
+            if let Slot::Dormant(dormant) = asleep {
+                dormant.drop_image(&mut self.cells);
+            }
         }
         match place {
             Slot::Awake(connection) => Some(connection),
@@ -211,7 +236,10 @@ impl Table {
         match old {
             Slot::Empty => {}
             Slot::Awake(mut connection) => self.budget.settle(&mut connection.account, 0),
-            Slot::Dormant(mut dormant) => self.budget.settle(&mut dormant.account, 0),
+            Slot::Dormant(mut dormant) => {
+                self.budget.settle(&mut dormant.account, 0);
+                dormant.drop_image(&mut self.cells);
+            }
         }
     }
 
@@ -402,7 +430,7 @@ impl Table {
     /// Those that are.
     pub(super) fn all_dormant(&self) -> impl Iterator<Item = &Dormant> {
         self.slots.iter().filter_map(|slot| match slot {
-            Slot::Dormant(dormant) => Some(dormant.as_ref()),
+            Slot::Dormant(dormant) => Some(dormant),
             Slot::Empty | Slot::Awake(_) => None,
         })
     }
@@ -428,7 +456,7 @@ impl Table {
             let seen = match connection {
                 Slot::Empty => return None,
                 Slot::Awake(connection) => Seen::Awake(connection),
-                Slot::Dormant(dormant) => Seen::Copy(Box::new(dormant.connection()?)),
+                Slot::Dormant(dormant) => Seen::Copy(Box::new(dormant.connection(&self.cells)?)),
             };
             Some((slot, seen))
         })

@@ -24,6 +24,7 @@ use aya::programs::tc::{
 };
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
+use rustix::system::sysinfo;
 
 use maps::{FLOW, KEY};
 use ring::Ring;
@@ -51,6 +52,10 @@ pub struct FastSettings {
 impl FastSettings {
     /// The smallest ring: the longest record must fit, and another.
     pub const MIN_RING: u32 = 128 << 10;
+    /// The usual ring is at most this long ...
+    const MOST_RING: u64 = 32 << 20;
+    /// ... and this part of the memory that there is.
+    const PART: u64 = 32;
 
     /// The usual choice for the logger that listens at `socket`.
     #[must_use]
@@ -58,10 +63,23 @@ impl FastSettings {
         Self {
             bpffs: bpffs::DEFAULT.into(),
             socket: socket.to_owned(),
-            ring: 4 << 20,
+            ring: Self::usual_ring(memory()),
             fail_open: false,
         }
     }
+
+    /// How long a ring is with so many bytes of memory. It takes what comes while the logger is busy: a quarter of a
+    /// second at 1 Gbit/s, with 1 GiB.
+    fn usual_ring(memory: u64) -> u32 {
+        let most = (memory / Self::PART).clamp(u64::from(Self::MIN_RING), Self::MOST_RING);
+        1 << most.ilog2()
+    }
+}
+
+/// The memory that there is, in bytes.
+fn memory() -> u64 {
+    let info = sysinfo();
+    info.totalram.saturating_mul(info.mem_unit.into())
 }
 
 /// Why the fast path cannot be used.

@@ -92,13 +92,17 @@ impl Table {
         }
         let (north, south) = Self::keys(connection);
         let wake = connection.deadline();
-        let dormant = Dormant::new(connection, north, wake).filter(|_| north == south);
+        if north != south {
+            return false;
+        }
+        let dormant = Dormant::new(connection, north, wake, &mut self.cells);
         let Some(mut dormant) = dormant else {
             return false;
         };
         let memory = dormant.memory();
         self.budget.settle(&mut dormant.account, memory);
-        self.slots[slot] = Slot::Dormant(Box::new(dormant));
+        self.slots[slot] = Slot::Dormant(dormant);
+        self.dozed += 1;
         self.wakes.push(Reverse((wake, slot as u32)));
         true
     }

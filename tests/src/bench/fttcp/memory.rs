@@ -21,8 +21,9 @@ use crate::netns::process::Running;
 use crate::netns::space::Space;
 use crate::netns::topology::{GROUP, Middle, SERVER, Topology};
 
-/// Nothing has been said for so long when memory is read: short-lived notes about what was in flight are gone.
-const QUIET: Duration = Duration::from_secs(2);
+/// Nothing has been said for so long when memory is read: twice as long as it takes until the logger counts a connection
+/// as idle.
+const QUIET: Duration = Duration::from_secs(10);
 /// Connections of the second figure.
 const FEW: usize = 100;
 /// The paper's bound for the logger, in KB.

@@ -35,7 +35,7 @@ A group file, for --group:
     \"services\": [ { \"port\": 80, \"kind\": \"opaque\", \"mask\": [\"Date\"] },
                   { \"port\": 7000, \"kind\": \"@kv.toml\" } ] }
 
-The kind is opaque, http, or @FILE.toml: a definition of a simple protocol, relative to the group file
+The kind is opaque, http, redis, ftp, or @FILE.toml: a definition of a simple protocol, relative to the group file
 (docs/service-designers.md).
 
 Examples:

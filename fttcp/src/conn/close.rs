@@ -3,6 +3,10 @@
 //!
 //! A close that the protocol expects passes at once. Any other is held for a while
 //! (`fin_hold_ms`): if the server dies meanwhile, it is forgotten; if not, the client gets it then.
+//!
+//! A server may say that it is done only when its close is acknowledged: vsftpd does, whose sockets linger. Where another
+//! connection is to explain the close, the logger therefore acknowledges it in the client's name, once the client has
+//! everything before it; from then on it is the logger that repeats it to the client.
 
 use std::time::Duration;
 
@@ -10,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Connection, Context, State};
 use crate::frame::Time;
+use crate::service::Link;
 use crate::wire::{Flags, SegmentRepr, SeqNumber};
 
-/// How often the logger repeats a dead server's FIN.
+/// How often the logger repeats a FIN that no server repeats: a dead one's, and one that it has acknowledged.
 const REPEAT: Duration = Duration::from_millis(500);
 
 /// Which close is held.
@@ -68,19 +73,39 @@ impl Connection {
         }
     }
 
+    /// Another connection says whether a close of this one is meant.
+    fn explained(&self) -> bool {
+        let link = self.plugin.as_ref().and_then(|plugin| plugin.link());
+        matches!(link, Some(Link::To(_)))
+    }
+
+    /// Tells the server that the close that is held has arrived, if it waits for that alone.
+    pub(crate) fn ack_held_fin(&self, cx: &mut Context<'_>) {
+        if let Some(hold) = self.hold
+            && hold.close == Close::Fin(self.server.una)
+            && self.server.una == self.server.end
+            && self.state == State::Established
+            && self.explained()
+        {
+            let ack = self.server.una + 1;
+            cx.send_south(&self.for_server(Flags::default(), self.stable(), ack, &[]));
+        }
+    }
+
     /// No news of the server's death came: the client is told of the close.
     pub(crate) fn release_hold(&mut self, cx: &mut Context<'_>) {
         let Some(hold) = self.hold.take() else {
             return;
         };
-        if self.state == State::Orphaned && self.server.una > self.server.end {
+        let repeats = self.state == State::Orphaned || self.explained();
+        if repeats && self.server.una > self.server.end {
             return;
         }
         match hold.close {
             Close::Fin(at) if at == self.server.end => {
                 self.server.fin = Some(at);
                 self.send_client(Flags::FIN, at, &[], cx);
-                if self.state == State::Orphaned {
+                if repeats {
                     self.hold = Some(Hold::until(hold.close, cx.now.after(REPEAT)));
                 }
             }

@@ -90,6 +90,7 @@ impl Connection {
                 self.rewrite_for_server(segment);
                 if brought.advanced {
                     self.consider_truncation(cx);
+                    self.ack_held_fin(cx);
                 }
                 self.check_closed(cx);
                 Verdict::Forward

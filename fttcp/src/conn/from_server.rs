@@ -145,9 +145,10 @@ impl Connection {
     }
 
     /// Notes that a FIN came; says whether it may pass.
-    fn pass_fin(&mut self, at: u64, cx: &Context<'_>) -> bool {
+    fn pass_fin(&mut self, at: u64, cx: &mut Context<'_>) -> bool {
         if self.server.fin.is_none() && !self.fin_expected(at) {
             self.hold_close(Close::Fin(at), cx);
+            self.ack_held_fin(cx);
             return false;
         }
         self.server.fin = Some(at);

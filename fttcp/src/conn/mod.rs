@@ -17,6 +17,7 @@
 //! * `outbound`: what differs if the server opened the connection; `client` is the peer then. `late`: if its peer is
 //!   asked only after the server was answered.
 //! * `emit`: segments that the logger makes itself.
+//! * `linked`: what its plug-in is told of other connections, and tells of them.
 //! * `window`: how much the client may send. `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
 //! * `journaled`: what changes, for the journal.
@@ -39,6 +40,7 @@ mod journaled;
 mod kick;
 mod late;
 mod lifetime;
+mod linked;
 mod offload;
 mod outbound;
 mod sent;
@@ -277,7 +279,8 @@ impl Connection {
         let layout = segment.layout();
         let mss = usize::from(head.options.mss.unwrap_or(536));
         let plugin = Some(cx.service.make.make());
-        let mut sent = if cx.sampled() {
+        let sees_all = plugin.as_ref().is_some_and(|plugin| plugin.sees_all());
+        let mut sent = if cx.sampled() && !sees_all {
             Sent::sampled()
         } else {
             // Room for the timestamps option in the smallest segment.

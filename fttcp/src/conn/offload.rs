@@ -39,6 +39,7 @@ impl Connection {
         let open = !self.protected || cx.service.spec.on_full != OnFull::Hold;
         // What it would have to know of a connection that the server opened: see `outbound`.
         self.outbound.is_none()
+            && !self.plugin.as_ref().is_some_and(|plugin| plugin.sees_all())
             && calm
             && parts
             && told

@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::links::Links;
 use super::outbound::Opening;
 use super::{EngineError, GroupPorts};
 use crate::conn::{Context, Events, Masks, Path, Progress, ProtectedService};
@@ -26,7 +27,12 @@ pub(super) enum Role {
 pub(super) struct Group {
     pub(super) spec: GroupSpec,
     pub(super) ports: GroupPorts,
+    /// Those of the spec, that of connections which the server opens (if they are seen), and those of connections that
+    /// others announce.
     pub(super) services: Vec<ProtectedService>,
+    /// For each service, that of the connections which its own announce.
+    pub(super) linked: Vec<Option<usize>>,
+    pub(super) links: Links,
     pub(super) counters: Counters,
     pub(super) progress: Option<Progress>,
     /// Connections whose move waits for that of others, and how many of them were begun because others were done.
@@ -86,7 +92,7 @@ impl Group {
         plugins: Vec<Maker>,
         shortcut: bool,
     ) -> Self {
-        let services = services(&spec)
+        let mut services: Vec<ProtectedService> = services(&spec)
             .zip(plugins)
             .map(|(service, make)| ProtectedService {
                 spec: service.clone(),
@@ -94,10 +100,26 @@ impl Group {
                 make,
             })
             .collect();
+        let mut linked = Vec::new();
+        for place in 0..services.len() {
+            let announcing = &services[place];
+            let announced = announcing.make.linked().map(|make| ProtectedService {
+                spec: ServiceSpec {
+                    kind: make.make().kind().to_owned(),
+                    ..announcing.spec.clone()
+                },
+                masks: Masks::default(),
+                make,
+            });
+            linked.push(announced.is_some().then_some(services.len()));
+            services.extend(announced);
+        }
         Self {
             spec,
             ports,
             services,
+            linked,
+            links: Links::default(),
             counters: Counters::default(),
             progress: None,
             queue: VecDeque::new(),

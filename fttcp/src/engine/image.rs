@@ -172,6 +172,7 @@ impl Engine {
         }
         for &index in numbers.values() {
             self.resume_waiting(index);
+            self.resume_links(now, index);
         }
         Ok(imported)
     }

@@ -14,6 +14,7 @@ mod group;
 mod history;
 mod icmp;
 mod image;
+mod links;
 mod offload;
 mod outbound;
 mod recorder;

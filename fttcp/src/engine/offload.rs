@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use super::table::Key;
 use super::{Engine, EngineError, Group, Role};
 use crate::conn::Connection;
-use crate::control::Outbound;
 use crate::flow::{FlowKey, Route, Side, flag};
 use crate::frame::{Offload, Output, PortId, Time};
 
@@ -42,10 +41,8 @@ impl Engine {
             };
             out.route(port, route(group, index, role));
         }
-        for (index, group) in self.groups.iter().enumerate() {
-            let ports: Vec<u16> = group.iter().flat_map(Group::service_ports).collect();
-            let outbound = |group: &Group| group.spec.outbound != Outbound::Pass;
-            out.services(index as u32, &ports, group.as_ref().is_some_and(outbound));
+        for index in 0..self.groups.len() {
+            self.announce_services(index, out);
         }
     }
 

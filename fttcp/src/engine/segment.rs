@@ -2,7 +2,7 @@
 //! From a frame to its connection.
 
 use super::table::Key;
-use super::{Engine, Event, Role};
+use super::{Engine, Event, Role, links};
 use crate::conn::{Connection, State, Verdict, prepare_syn};
 use crate::control::Outbound;
 use crate::frame::{Offload, Output, Time};
@@ -48,7 +48,9 @@ impl Engine {
             server,
         };
         let service = group.service(server);
-        if service.is_none() && group.spec.outbound == Outbound::Pass {
+        let seen = service.is_some() || group.links.may_know(&key);
+        let passes = group.spec.outbound == Outbound::Pass;
+        if !seen && passes {
             return true;
         }
         let Ok(mut segment) = Segment::parse(frame, layout, offload) else {
@@ -63,8 +65,13 @@ impl Engine {
         {
             self.table.hurry(true);
         }
+        let opens = role == Role::North && links::opens(&segment);
+        let (service, announced) = match service {
+            None if seen => self.linked_service(now, &key, opens).unzip(),
+            known => (known, None),
+        };
         let Some(service) = service else {
-            return self.outbound(now, key, role, &mut segment, out);
+            return passes || self.outbound(now, key, role, &mut segment, out);
         };
         let found = self.table.find(&key);
         if let Some(slot) = found {
@@ -74,10 +81,6 @@ impl Engine {
             return false;
         };
         let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
-        let opens = role == Role::North && {
-            let flags = segment.head().flags;
-            flags.has(Flags::SYN) && !flags.has(Flags::ACK) && !flags.has(Flags::RST)
-        };
         let known = found.and_then(|slot| self.table.get(slot));
         let again = known
             .as_ref()
@@ -115,6 +118,9 @@ impl Engine {
             if let Some(connection) = self.table.get(slot) {
                 connection.log_syn_data(&segment, &mut cx);
             }
+            if let Some(by) = announced.flatten() {
+                self.link(slot, by);
+            }
             self.table.note_half_open(slot);
             self.table.schedule(slot);
             self.evict(now, out);
@@ -144,6 +150,10 @@ impl Engine {
             self.note_closed(slot, generation);
         }
         self.table.schedule(slot);
+        let group = self.groups[index].as_ref();
+        if group.is_some_and(|group| group.announces(service)) {
+            self.follow_news(now, slot, out);
+        }
         if self.config.shortcut && role == Role::North {
             self.touched = Some(slot);
         }

@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::dialogue::Talk;
-use super::{Defined, Opaque, Service, http, redis};
+use super::{Defined, Opaque, Service, ftp, http, redis};
 use crate::control::ServiceSpec;
 
 /// The kinds that every engine knows.
-pub const KINDS: [&str; 3] = ["opaque", "http", "redis"];
+pub const KINDS: [&str; 4] = ["opaque", "http", "redis", "ftp"];
 
 /// Makes the plug-in of one new connection.
 #[derive(Clone)]
@@ -23,6 +23,16 @@ impl Maker {
     /// One for a new connection.
     pub(crate) fn make(&self) -> Box<dyn Service> {
         (self.0)()
+    }
+
+    /// Makes those of connections that this one's announce; `None`: they announce none.
+    pub(crate) fn linked(&self) -> Option<Self> {
+        let make = Arc::clone(&self.0);
+        let opaque = || Box::<Opaque>::default() as Box<dyn Service>;
+        self.make().linked()?;
+        Some(Self(Arc::new(move || {
+            make().linked().unwrap_or_else(opaque)
+        })))
     }
 }
 
@@ -61,6 +71,7 @@ impl Default for Kinds {
         kinds.add(KINDS[0], Opaque::default);
         kinds.add(KINDS[1], http::Http::default);
         kinds.add(KINDS[2], || Talk::new(redis::Redis::default()));
+        kinds.add(KINDS[3], ftp::Ftp::default);
         #[cfg(any(test, feature = "sim"))]
         kinds.add("exchange", super::exchange::Exchange::default);
         kinds
@@ -82,6 +93,13 @@ impl Kinds {
     /// The names, in the order in which they came.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A plug-in of this kind for a new connection; `None`: there is no such kind.
+    #[must_use]
+    pub fn plugin(&self, kind: &str) -> Option<Box<dyn Service>> {
+        let found = self.0.iter().find(|(name, _)| name == kind);
+        found.map(|(_, make)| make.make())
     }
 
     /// Who makes the plug-ins of this service.

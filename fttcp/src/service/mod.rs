@@ -11,8 +11,10 @@ mod defined;
 pub mod dialogue;
 #[cfg(any(test, feature = "sim"))]
 mod exchange;
+mod ftp;
 mod http;
 mod kinds;
+mod links;
 mod opaque;
 mod redis;
 pub(crate) mod stored;
@@ -22,9 +24,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Ends;
+
 pub use defined::{Defined, DefinedProtocol, DefinitionError};
 pub use kinds::{KINDS, Kinds};
 pub(crate) use kinds::{Maker, Unusable};
+pub use links::{Link, News};
 pub use opaque::Opaque;
 pub(crate) use stored::revive;
 
@@ -133,6 +138,36 @@ pub trait Service: Debug + Send {
     fn truncates(&self) -> bool {
         false
     }
+
+    /// Whether it must be shown every byte before it passes. Such a connection is never left to the fast path, and what
+    /// was sent on it is compared in full.
+    fn sees_all(&self) -> bool {
+        false
+    }
+
+    /// What the last bytes told that is not of this connection alone. Asked after each segment, until there is nothing;
+    /// only of plug-ins that see all.
+    fn news(&mut self) -> Option<News> {
+        None
+    }
+
+    /// How the connection is linked with others now.
+    fn link(&self) -> Option<Link> {
+        None
+    }
+
+    /// A plug-in for a connection that [`Link::Expects`] announces. `None`: this one announces none.
+    fn linked(&self) -> Option<Box<dyn Service>> {
+        None
+    }
+
+    /// This connection was announced by `control`.
+    fn linked_to(&mut self, control: Ends) {
+        let _ = control;
+    }
+
+    /// Who announced this connection says that the server has done what it was for ([`News::Over`]).
+    fn linked_is_over(&mut self) {}
 
     /// The kind of service, as the engine's [`Kinds`] know it.
     fn kind(&self) -> &str;

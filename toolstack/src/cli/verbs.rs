@@ -381,7 +381,7 @@ pub(super) struct ProtectArgs {
     #[arg(long, value_name = "INTERFACE", default_value = crate::supervise::proto::NORTH)]
     pub(super) north: String,
     /// A TCP port to protect: NUMBER[,KIND][,address=IP][,mask=HEADER]...[,buffer=BYTES][,hold=MS][,mss=BYTES]
-    /// [,verify=auto|full|sampled][,full=unprotect|hold|reset]; KIND is opaque, http, redis or @FILE.toml, a definition
+    /// [,verify=auto|full|sampled][,full=unprotect|hold|reset]; KIND is opaque, http, redis, ftp or @FILE.toml, a definition
     #[arg(long = "port", value_name = "PORT", required = true)]
     pub(super) ports: Vec<PortSpec>,
     /// What becomes of connections that the service itself opens: they pass unprotected, are kept over a failover, are

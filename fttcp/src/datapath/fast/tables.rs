@@ -43,11 +43,14 @@ impl FastPath {
         if outbound {
             wanted.push(0);
         }
+        wanted.sort_unstable();
         let before = self.known.insert(group, wanted.clone()).unwrap_or_default();
-        for port in &wanted {
+        // Both in order: with thousands of ports, each one more costs little.
+        let missing = |all: &[u32], port: &u32| all.binary_search(port).is_err();
+        for port in wanted.iter().filter(|port| missing(&before, port)) {
             let _ = self.services.insert([group, *port], 1, 0);
         }
-        for port in before.iter().filter(|port| !wanted.contains(port)) {
+        for port in before.iter().filter(|port| missing(&wanted, port)) {
             let _ = self.services.remove(&[group, *port]);
         }
     }

@@ -11,6 +11,7 @@ mod forwarding;
 mod full;
 mod hold;
 mod inverse;
+mod linked;
 mod moving;
 mod outbound;
 mod plugins;
@@ -127,6 +128,7 @@ struct Bench {
     client_isn: u32,
     server_isn: u32,
     client_port: u16,
+    server_port: u16,
 }
 
 fn service() -> ServiceSpec {
@@ -170,6 +172,7 @@ impl Bench {
             client_isn: 1000,
             server_isn: 900_000,
             client_port: 40_000,
+            server_port: 80,
         }
     }
 
@@ -190,7 +193,7 @@ impl Bench {
     }
 
     fn frame(&self, from_client: bool, say: &Say<'_>) -> Vec<u8> {
-        let (client, server) = (self.end(1, self.client_port), self.end(2, 80));
+        let (client, server) = (self.end(1, self.client_port), self.end(2, self.server_port));
         let (src, dst) = if from_client {
             (client, server)
         } else {

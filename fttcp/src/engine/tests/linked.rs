@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! FTP: data connections that the control connection announces, and whose close it explains.
+
+use super::*;
+
+const DATA: u16 = 5000;
+const PASSIVE: &[u8] = b"227 Passive (10,0,0,2,19,136)\r\n";
+
+/// A session that has asked for a file, and its data connection. Both ends of the bench are that one's.
+struct Session {
+    bench: Bench,
+    /// How far each end of the control connection has come.
+    said: [u32; 2],
+}
+
+impl Session {
+    fn new() -> Self {
+        let mut bench = Bench::with(vec![ServiceSpec::new(80, "ftp")]);
+        bench.open(7);
+        let mut session = Self {
+            bench,
+            said: [0; 2],
+        };
+        session.server(b"220 here\r\n");
+        session.client(b"USER x\r\n");
+        session.server(b"230 in\r\n");
+        session
+    }
+
+    /// A session whose client was told of a port by `reply`, and has begun to come there.
+    fn passive(reply: &[u8]) -> Self {
+        let mut session = Self::new();
+        session.client(b"PASV\r\n");
+        session.server(reply);
+        session.client(b"RETR x\r\n");
+        session.open_data();
+        session
+    }
+
+    fn control(&mut self) {
+        self.bench.server_port = 80;
+        self.bench.client_port = 40_000;
+    }
+
+    fn data(&mut self) {
+        self.bench.server_port = DATA;
+        self.bench.client_port = 40_001;
+    }
+
+    fn open_data(&mut self) {
+        self.data();
+        self.bench.open(7);
+    }
+
+    fn server(&mut self, bytes: &[u8]) -> Vec<Seen> {
+        self.control();
+        let [client, server] = self.said;
+        let say = Say::new(self.bench.s(server), self.bench.c(client), PUSH).stamp(7001, 102);
+        self.said[1] += bytes.len() as u32;
+        self.bench.say(ACTIVE, &say.data(bytes))
+    }
+
+    fn client(&mut self, bytes: &[u8]) -> Vec<Seen> {
+        self.control();
+        let [client, server] = self.said;
+        let say = Say::new(self.bench.c(client), self.bench.s(server), PUSH).stamp(102, 7001);
+        self.said[0] += bytes.len() as u32;
+        self.bench.say(NORTH, &say.data(bytes))
+    }
+
+    /// The server's end of the data connection says this, after `at` bytes, and perhaps closes.
+    fn file(&mut self, at: u32, flags: Flags, bytes: &[u8]) -> Vec<Seen> {
+        self.data();
+        let say = Say::new(self.bench.s(at), self.bench.c(0), flags).stamp(7001, 102);
+        self.bench.say(ACTIVE, &say.data(bytes))
+    }
+
+    fn protected(&self) -> u64 {
+        self.bench.counters().protected
+    }
+}
+
+fn closes(seen: &[Seen]) -> bool {
+    seen.iter()
+        .any(|seen| seen.port == NORTH && seen.head.flags.has(Flags::FIN))
+}
+
+#[test]
+fn announced_connection_is_protected_and_any_other_passes() {
+    assert_eq!(Session::passive(PASSIVE).protected(), 2);
+    assert_eq!(
+        Session::passive(b"229 Extended (|||5000|)\r\n").protected(),
+        2
+    );
+    for other in [
+        &b"227 Passive (10,0,0,9,19,136)\r\n"[..],
+        b"227 Passive (10,0,0,2,19,137)\r\n",
+        b"229 Extended (|||5001|)\r\n",
+        b"425 no\r\n",
+    ] {
+        assert_eq!(Session::passive(other).protected(), 1);
+    }
+}
+
+#[test]
+fn announcement_holds_for_a_minute_and_for_its_client() {
+    let told = || {
+        let mut session = Session::new();
+        session.client(b"PASV\r\n");
+        session.server(PASSIVE);
+        session
+    };
+    let mut session = told();
+    session.bench.wait(Duration::from_secs(61));
+    session.open_data();
+    assert_eq!(session.protected(), 1);
+    let mut session = told();
+    session.client(b"PASV\r\n");
+    session.server(b"227 Passive (10,0,0,2,19,137)\r\n");
+    session.open_data();
+    assert_eq!(session.protected(), 1, "the next one counts");
+    let mut session = told();
+    session.data();
+    session.bench.v6 = true;
+    session.bench.open(7);
+    assert_eq!(session.protected(), 1, "another client");
+}
+
+#[test]
+fn close_is_held_until_the_transfer_is_told_to_be_over() {
+    let mut session = Session::passive(PASSIVE);
+    session.server(b"150 coming\r\n");
+    assert!(!closes(&session.file(0, PUSH, b"content")));
+    let seen = session.file(7, FIN, b"");
+    assert!(!closes(&seen), "{seen:?}");
+    let seen = session.server(b"226 done\r\n");
+    assert!(closes(&seen), "{seen:?}");
+    let fin = seen.iter().find(|seen| seen.head.flags.has(Flags::FIN));
+    assert_eq!(fin.map(|fin| fin.head.seq.0), Some(session.bench.s(7)));
+    // With the reply that told of it behind: a client that reads both sees the file first.
+    assert_eq!(
+        seen.last().map(|seen| &seen.data[..]),
+        Some(&b"226 done\r\n"[..])
+    );
+}
+
+#[test]
+fn close_that_is_held_is_acknowledged_when_its_client_has_everything_before_it() {
+    let mut session = Session::passive(PASSIVE);
+    session.file(0, PUSH, b"content");
+    let acks_fin = |bench: &Bench, seen: &[Seen]| {
+        let fin = bench.s(8);
+        seen.iter()
+            .any(|seen| seen.port == ACTIVE && seen.head.ack.0 == fin)
+    };
+    let seen = session.file(7, FIN, b"");
+    assert!(!acks_fin(&session.bench, &seen), "{seen:?}");
+    let had = Say::new(session.bench.c(0), session.bench.s(7), ACK).stamp(102, 7001);
+    let seen = session.bench.say(NORTH, &had);
+    assert!(acks_fin(&session.bench, &seen), "{seen:?}");
+    // If that is lost, the server repeats its FIN.
+    let seen = session.file(7, FIN, b"");
+    assert!(acks_fin(&session.bench, &seen), "{seen:?}");
+    session.server(b"226 done\r\n");
+    // The server has its acknowledgement: the logger repeats it.
+    assert!(closes(&session.bench.wait(Duration::from_secs(1))));
+    session.data();
+    let had = Say::new(session.bench.c(0), session.bench.s(8), ACK).stamp(103, 7001);
+    session.bench.say(NORTH, &had);
+    assert!(!closes(&session.bench.wait(Duration::from_secs(1))));
+}
+
+#[test]
+fn close_after_the_transfer_was_told_to_be_over_is_not_held() {
+    for end in [
+        &b"226 done\r\n"[..],
+        b"426 cut\r\n",
+        b"250 done\r\n",
+        b"451 oh\r\n",
+    ] {
+        let mut session = Session::passive(PASSIVE);
+        session.server(b"150 coming\r\n");
+        session.file(0, PUSH, b"content");
+        session.server(end);
+        assert!(closes(&session.file(7, FIN, b"")));
+    }
+}
+
+#[test]
+fn close_behind_a_gap_is_not_told_before_the_gap_is_filled() {
+    let mut session = Session::passive(PASSIVE);
+    session.file(9, FIN, b"");
+    let seen = session.server(b"226 done\r\n");
+    assert!(!closes(&seen), "{seen:?}");
+    session.file(0, PUSH, b"content, ");
+    assert!(closes(&session.file(9, FIN, b"")));
+}
+
+#[test]
+fn close_of_a_dying_server_is_never_told() {
+    let mut session = Session::passive(PASSIVE);
+    session.server(b"150 coming\r\n");
+    session.file(0, PUSH, b"half");
+    session.file(4, FIN, b"");
+    let seen = session.bench.fail_over();
+    assert!(!closes(&seen), "{seen:?}");
+    assert!(!closes(&session.bench.wait(Duration::from_secs(1))));
+}
+
+#[test]
+fn announcement_survives_a_restart_of_the_logger() {
+    let mut session = Session::new();
+    session.client(b"PASV\r\n");
+    session.server(PASSIVE);
+    session.client(b"RETR x\r\n");
+    session.restart();
+    session.open_data();
+    assert_eq!(session.protected(), 2);
+    session.file(0, PUSH, b"content");
+    session.restart();
+    session.file(7, FIN, b"");
+    assert!(closes(&session.server(b"226 done\r\n")));
+}
+
+impl Session {
+    /// The engine in another process.
+    fn restart(&mut self) {
+        let now = self.bench.now;
+        let image = Image::parse(&self.bench.engine.export(now)).expect("its own image");
+        let mut engine = Engine::new(EngineConfig::default());
+        let ports = |_: &mut GroupSpec| {
+            Some(GroupPorts {
+                north: NORTH,
+                active: ACTIVE,
+                standbys: vec![STANDBY, SECOND],
+            })
+        };
+        let imported = engine.import(now, image, ports, &mut Sent::default());
+        assert!(imported.is_ok(), "{imported:?}");
+        self.bench.engine = engine;
+    }
+}
+
+#[test]
+fn encrypted_session_passes_unprotected() {
+    let mut session = Session::new();
+    session.client(b"AUTH TLS\r\n");
+    session.server(b"234 go\r\n");
+    let counters = session.bench.counters();
+    assert_eq!((counters.protected, counters.unprotected), (0, 1));
+    let events: Vec<String> = std::iter::from_fn(|| session.bench.engine.poll_event())
+        .map(|event| event.to_string())
+        .collect();
+    assert!(
+        events.iter().any(|it| it.contains("encrypted")),
+        "{events:?}"
+    );
+}

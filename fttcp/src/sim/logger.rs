@@ -9,6 +9,7 @@ use crate::engine::{Engine, EngineConfig, EngineError, Event, GroupPorts, Image}
 use crate::flow::{FlowKey, FlowState, Record, Route};
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::journal::{self, Log, Replay};
+use crate::service::Kinds;
 
 /// What a process's clock shows when it takes over.
 const BOOT: Time = Time(5000);
@@ -25,8 +26,9 @@ pub(super) struct Logger {
 }
 
 /// With what each process is started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) kinds: Kinds,
     pub(super) shortcut: bool,
     pub(super) doze: Duration,
     pub(super) journal: bool,
@@ -108,7 +110,7 @@ impl Logger {
         settings: Settings,
         out: &mut impl Output,
     ) -> Self {
-        let mut engine = engine(settings);
+        let mut engine = engine(&settings);
         engine
             .add_group(spec, ports)
             .expect("a fresh engine takes a group");
@@ -119,7 +121,7 @@ impl Logger {
             settings,
             journal: None,
         };
-        if settings.journal {
+        if logger.settings.journal {
             logger.start_journal(now, out);
         }
         logger
@@ -145,9 +147,9 @@ impl Logger {
         let image = self.journal.as_ref().map_or(image, Files::read);
         let journal = self.journal.is_some();
         *self = Self {
-            engine: engine(self.settings),
+            engine: engine(&self.settings),
             started: now,
-            settings: self.settings,
+            settings: self.settings.clone(),
             journal: None,
         };
         self.engine
@@ -242,11 +244,12 @@ impl Logger {
     }
 }
 
-fn engine(settings: Settings) -> Engine {
+fn engine(settings: &Settings) -> Engine {
     let mut engine = Engine::new(EngineConfig {
         shortcut: settings.shortcut,
         doze_after: settings.doze,
         journal_slack: JOURNAL_SLACK,
+        kinds: settings.kinds.clone(),
         ..EngineConfig::default()
     });
     if let Some(plan) = settings.spill {

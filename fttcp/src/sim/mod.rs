@@ -32,7 +32,7 @@ pub use peer::Habits;
 pub use ranges::Ranges;
 pub use rng::Rng;
 pub use spill::{MemorySpill, SpillPlan};
-pub use world::run;
+pub use world::{run, run_with};
 
 use crate::control::{GroupStatus, OnFull};
 

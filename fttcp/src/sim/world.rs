@@ -18,6 +18,7 @@ use super::{Outcome, Rng, Scenario, Stack};
 use crate::control::{GroupSpec, OnFull, ServiceSpec};
 use crate::flow::shortcut::Shortcut;
 use crate::frame::{PortId, Time};
+use crate::service::Kinds;
 use crate::wire::MacAddr;
 
 const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -411,6 +412,15 @@ fn group(scenario: &Scenario, line: &[PortId]) -> GroupSpec {
 /// If the engine refuses a group or a failover that the scenario asks for.
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
+    run_with(scenario, &Kinds::default())
+}
+
+/// The same with an engine that knows these kinds of services.
+///
+/// # Panics
+/// As [`run`].
+#[must_use]
+pub fn run_with(scenario: &Scenario, kinds: &Kinds) -> Outcome {
     let mut world = World::new(scenario);
     let spec = group(scenario, &world.line);
     let ports = ports(&spec);
@@ -419,6 +429,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
         ..Sent::default()
     };
     let settings = Settings {
+        kinds: kinds.clone(),
         shortcut: scenario.shortcut.is_some(),
         doze: Duration::from_micros(scenario.doze_us),
         journal: scenario.journal,

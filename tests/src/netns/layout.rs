@@ -34,6 +34,8 @@ pub struct Layout {
     pub outbound: Outbound,
     /// The program of [`super::storm`] to run on each server beside nginx.
     pub storm: Option<PathBuf>,
+    /// The program of [`super::kv`] to run on each server beside nginx; both have one folder for it.
+    pub kv: Option<PathBuf>,
     /// The plug-in of the service at port 80.
     pub kind: &'static str,
     /// What the logger protects, and how; name and interfaces are filled in. `None`: ports 80 and 7, with much room.
@@ -53,6 +55,7 @@ impl Default for Layout {
             serves: Serves::Web,
             outbound: Outbound::Pass,
             storm: None,
+            kv: None,
             kind: "opaque",
             group: None,
             logger: Vec::new(),

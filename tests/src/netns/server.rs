@@ -2,6 +2,7 @@
 //! One server: what a domain would be. A namespace behind an interface of the logger's, and the programs in it.
 
 use super::folder::Folder;
+use super::kv;
 use super::layout::{Layout, SERVER_MAC};
 use super::line::Line;
 use super::nginx::Nginx;
@@ -18,6 +19,7 @@ pub(super) struct Server {
     nginx: Option<Nginx>,
     service: Option<Service>,
     storm: Option<Running>,
+    kv: Option<Running>,
     _line: Option<Line>,
     pub(super) space: Space,
     pub(super) vif: String,
@@ -38,6 +40,7 @@ impl Server {
             nginx: None,
             service: None,
             storm: None,
+            kv: None,
             _line: line,
             space,
             vif: vif.to_owned(),
@@ -58,6 +61,11 @@ impl Server {
             let command = self.space.command(&program.display().to_string());
             self.storm = Some(Running::start("storm-server", command, storm::READY)?);
         }
+        if let Some(program) = &layout.kv {
+            let mut command = self.space.command(&program.display().to_string());
+            command.arg(&files);
+            self.kv = Some(Running::start("kv-server", command, kv::READY)?);
+        }
         Ok(())
     }
 
@@ -66,6 +74,7 @@ impl Server {
         self.nginx = None;
         self.service = None;
         self.storm = None;
+        self.kv = None;
     }
 
     /// Its running programs.
@@ -76,6 +85,7 @@ impl Server {
             .into_iter()
             .chain(service)
             .chain(&self.storm)
+            .chain(&self.kv)
             .collect()
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Stock services that open connections themselves: a proxy (tinyproxy), and FTP in active mode (vsftpd).
+//! Stock services besides nginx: a proxy (tinyproxy) and FTP (vsftpd), which open connections themselves, and Redis.
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,8 @@ pub enum Serves {
     Web,
     /// tinyproxy, on port 80.
     Proxy,
+    /// redis-server, on port 6379.
+    Redis,
     /// vsftpd, on port 21, with its data connections from port 20.
     Ftp,
 }
@@ -40,6 +42,7 @@ impl Service {
         let path = prefix.join("conf");
         let (config, program, port) = match serves {
             Serves::Web | Serves::Proxy => (tinyproxy(), "tinyproxy -d -c", 80),
+            Serves::Redis => (redis(prefix), "redis-server", 6379),
             Serves::Ftp => (vsftpd(files), "vsftpd", 21),
         };
         fs::write(&path, config).map_err(failed)?;
@@ -62,6 +65,14 @@ impl Service {
 pub fn listens(space: &Space, port: u16) -> bool {
     let sockets = space.run("ss", &["-Hltn", &format!("sport = :{port}")]);
     sockets.is_ok_and(|sockets| !sockets.trim().is_empty())
+}
+
+/// Its values are in memory only; a replica gets them over the network.
+fn redis(folder: &Path) -> String {
+    format!(
+        "port 6379\nprotected-mode no\nsave \"\"\nappendonly no\nrepl-diskless-sync-delay 0\ndir {}\n",
+        folder.display()
+    )
 }
 
 fn tinyproxy() -> String {

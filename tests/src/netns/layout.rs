@@ -30,6 +30,8 @@ pub struct Layout {
     pub congestion: Option<String>,
     /// What the servers run.
     pub serves: Serves,
+    /// More lines for the configuration of nginx, in its server block; paths are relative to its own folder.
+    pub nginx: &'static str,
     /// What becomes of connections that a server opens.
     pub outbound: Outbound,
     /// The program of [`super::storm`] to run on each server beside nginx.
@@ -53,6 +55,7 @@ impl Default for Layout {
             vlan: None,
             congestion: None,
             serves: Serves::Web,
+            nginx: "",
             outbound: Outbound::Pass,
             storm: None,
             kv: None,

@@ -18,15 +18,16 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx in `space`, serving the files below `root` on port 80. `prefix` is its own folder, which is made.
+    /// Starts nginx in `space`, serving the files below `root` on port 80. `prefix` is its own folder, which is made;
+    /// `more`: further lines for its server block.
     ///
     /// # Errors
     /// nginx is not installed, or did not start: what it said.
-    pub fn start(space: &Space, root: &Path, prefix: &Path) -> Result<Self, String> {
+    pub fn start(space: &Space, root: &Path, prefix: &Path, more: &str) -> Result<Self, String> {
         let failed = |error| format!("cannot write below {}: {error}", prefix.display());
         fs::create_dir_all(prefix).map_err(failed)?;
         let path = prefix.join("nginx.conf");
-        fs::write(&path, config(root, prefix)).map_err(failed)?;
+        fs::write(&path, config(root, prefix, more)).map_err(failed)?;
         let mut command = space.command("nginx");
         command.arg("-p").arg(prefix).arg("-c").arg(&path);
         command.args(["-e", "stderr"]);
@@ -50,7 +51,7 @@ impl Drop for Nginx {
     }
 }
 
-fn config(root: &Path, prefix: &Path) -> String {
+fn config(root: &Path, prefix: &Path, more: &str) -> String {
     let (root, prefix) = (root.display(), prefix.display());
     format!(
         "daemon off;
@@ -73,6 +74,7 @@ http {{
         listen 80 backlog=4096;
         listen [::]:80 ipv6only=on backlog=4096;
         root {root};
+        {more}
     }}
 }}
 "

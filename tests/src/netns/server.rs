@@ -54,7 +54,10 @@ impl Server {
             folder.path().join(self.space.name()),
         );
         match layout.serves {
-            Serves::Web => self.nginx = Some(Nginx::start(&self.space, &files, &prefix)?),
+            Serves::Web => {
+                let nginx = Nginx::start(&self.space, &files, &prefix, layout.nginx)?;
+                self.nginx = Some(nginx);
+            }
             other => self.service = Some(Service::start(other, &self.space, &files, &prefix)?),
         }
         if let Some(program) = &layout.storm {

@@ -224,6 +224,17 @@ impl Topology {
         ]
     }
 
+    /// What nginx of the standby has written into `access.log`, if the layout lets it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn standby_access_log(&self) -> Result<String, String> {
+        let standby = self.servers[1 - self.active].space.name();
+        let path = self.folder.path().join(standby).join("access.log");
+        fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))
+    }
+
     /// The line between client and logger, if the layout has one.
     #[must_use]
     pub const fn line(&self) -> Option<&Line> {

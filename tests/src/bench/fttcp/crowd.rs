@@ -2,7 +2,7 @@
 //! How long clients get no byte when their server is killed: many downloads at the same time, over one line.
 //!
 //! Each client's share of the line is small, so that it waits between bytes at all times. How long it does so without a
-//! failover is shown beside the pause.
+//! failover is shown beside the pause. The logger understands HTTP: each client's replacement is asked only for the rest.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,8 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use super::plan::Plan;
 use crate::bench::{Gate, Row};
-use crate::netns::topology::{Middle, SERVER, Topology};
+use crate::netns::layout::Layout;
+use crate::netns::topology::{SERVER, Topology};
 
 /// Size of the file, whose download takes seconds.
 const FILE: usize = 1 << 20;
@@ -37,7 +38,10 @@ struct Pauses {
 
 /// Kills the server in the middle of the downloads. The data path is the default one.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>, String> {
-    let mut topology = Topology::new(Middle::Protected)?;
+    let mut topology = Topology::build(Layout {
+        kind: "http",
+        ..Layout::default()
+    })?;
     topology.put("file", &vec![b'x'; FILE])?;
     topology.serve()?;
     topology.shape(LINE)?;

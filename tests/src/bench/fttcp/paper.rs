@@ -62,7 +62,7 @@ impl House {
         let files = topology.folder().join("files");
         let prefix = topology.folder().join("origin");
         Ok(Self {
-            _origin: Nginx::start(topology.client(), &files, &prefix)?,
+            _origin: Nginx::start(topology.client(), &files, &prefix, "")?,
             _programs: [
                 daemons::web_proxy(&topology, PROXY_PORT)?,
                 daemons::ftp(&topology, FTP.0, FTP.1)?,

@@ -20,8 +20,7 @@ const BELIEVED: Duration = Duration::from_secs(2);
 /// safe in the ring: a look costs those who use the processor more than it brings.
 pub(super) const FIRST_LOOK: Duration = Duration::from_millis(100);
 
-/// The ring wakes us when so many bytes of it are unread, or this part of it.
-const WAKE: u32 = 512 << 10;
+/// The ring wakes us when this part of it is unread.
 const WAKE_PART: u32 = 8;
 
 impl FastPath {
@@ -154,7 +153,7 @@ impl FastPath {
     }
 
     fn tell(&mut self, alive_until: u64) {
-        let wake_at = WAKE.min(self.settings.ring / WAKE_PART);
+        let wake_at = self.settings.ring / WAKE_PART;
         let fail_open = u32::from(self.settings.fail_open);
         // Two 32-bit fields in the order of memory.
         let [a, b] = [wake_at, fail_open].map(u32::to_ne_bytes);

@@ -15,7 +15,7 @@ use super::space::Space;
 pub const FTLOGGER: &str = "RXL_FTLOGGER";
 
 /// Environment variable that chooses the data path, as `ftlogger --datapath` does; without it `ftlogger` chooses.
-pub const DATAPATH: &str = "RXL_DATAPATH";
+const DATAPATH: &str = "RXL_DATAPATH";
 
 /// `ftlogger` logs this when it takes requests.
 const LISTENING: &str = "listening at";

@@ -187,6 +187,17 @@ pub struct ServiceSpec {
     pub mss_clamp: Option<u16>,
 }
 
+/// A definition without its comments and empty lines, which would be carried around for nothing.
+fn compact(text: &str) -> String {
+    // Not where they may be part of a string.
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return text.to_owned();
+    }
+    let lines = text.lines().map(str::trim);
+    let kept = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    kept.collect::<Vec<_>>().join("\n")
+}
+
 impl ServiceSpec {
     /// How connections opened by the server are protected unless told otherwise. A peer sends files, not requests: the
     /// log has more room.
@@ -207,7 +218,7 @@ impl ServiceSpec {
         let defined = Defined::parse(text)?;
         defined.name().clone_into(&mut self.kind);
         self.mask.extend_from_slice(defined.masks());
-        self.definition = Some(text.to_owned());
+        self.definition = Some(compact(text));
         Ok(())
     }
 
@@ -462,6 +473,18 @@ pub struct ConnectionStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn definition_is_carried_without_its_comments() {
+        let text = "# what it is\nname = \"a\"\n\n  [request]\nframe = { size = 1 }\n[answer]\nframe = { size = 2 }\n";
+        let mut spec = ServiceSpec::new(1, "opaque");
+        spec.define(text).unwrap();
+        let expected =
+            "name = \"a\"\n[request]\nframe = { size = 1 }\n[answer]\nframe = { size = 2 }";
+        assert_eq!(spec.definition.as_deref(), Some(expected));
+        let with_strings = format!("{text}[[command]]\nmatch = ['''\n#''']\n");
+        assert_eq!(compact(&with_strings), with_strings);
+    }
 
     #[test]
     fn group_without_outbound_passes_and_both_spellings_of_re_issue_are_read() {

@@ -59,6 +59,10 @@ impl Exchange {
         rest.is_none_or(|rest| rest.is_sound())
     }
 
+    const fn must_not_repeat(&self) -> bool {
+        !self.idempotent && !self.is_connect
+    }
+
     /// Whether the client has the response, having acknowledged everything below.
     fn is_had(&self, acknowledged: u64) -> bool {
         self.response_end.is_some_and(|end| end <= acknowledged)
@@ -74,6 +78,9 @@ pub(super) struct Http {
     exchanges: VecDeque<Exchange>,
     /// The server's close is expected at this position.
     closing_at: Option<u64>,
+    /// The newest request that must not be made twice ends here, and would be replayed though the client has the response:
+    /// the streams could not be cut behind it yet.
+    had_once: Option<u64>,
 }
 
 impl Default for Http {
@@ -176,6 +183,7 @@ impl Http {
             responses: Messages::from(at.server),
             exchanges: VecDeque::new(),
             closing_at: None,
+            had_once: None,
         }
     }
 
@@ -243,18 +251,22 @@ impl Service for Http {
             && let (Some(client), Some(server)) = (exchange.request_end, exchange.response_end)
             && server <= acknowledged
         {
+            if exchange.must_not_repeat() {
+                self.had_once = Some(client);
+            }
             self.exchanges.pop_front();
             newest = Some(Restart { client, server });
         }
         newest
     }
 
+    fn restarted(&mut self, at: Restart) {
+        self.had_once = self.had_once.filter(|end| *end > at.client);
+    }
+
     fn verb(&self, acknowledged: u64) -> Verb {
-        let under_way = |exchange: &Exchange| {
-            let had = exchange.is_had(acknowledged);
-            !exchange.idempotent && !exchange.is_connect && !had
-        };
-        if self.exchanges.iter().any(under_way) {
+        // Also if its response is there: as long as it lies in the log, it would be replayed.
+        if self.had_once.is_some() || self.exchanges.iter().any(Exchange::must_not_repeat) {
             return Verb::End("a request that must not be made twice was under way");
         }
         match self.open(acknowledged) {

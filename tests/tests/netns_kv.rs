@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use fttcp::control::{GroupSpec, ServiceSpec};
+use rxl_tests::netns::bpf_folder::BpfFolder;
 use rxl_tests::netns::kv::PORT;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::topology::{GROUP, SERVER, Topology};
@@ -14,7 +15,7 @@ use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-fn house(logger: &[&str]) -> Result<Topology, Box<dyn Error>> {
+fn house(logger: Vec<String>) -> Result<Topology, Box<dyn Error>> {
     let mut service = ServiceSpec::new(PORT, "opaque");
     service.define(include_str!("../../fttcp/examples/kv.toml"))?;
     let mut topology = Topology::build(Layout {
@@ -23,7 +24,7 @@ fn house(logger: &[&str]) -> Result<Topology, Box<dyn Error>> {
             services: vec![service],
             ..GroupSpec::default()
         }),
-        logger: logger.iter().map(|&option| option.to_owned()).collect(),
+        logger,
         ..Layout::default()
     })?;
     topology.serve()?;
@@ -60,7 +61,7 @@ impl Client {
 
 #[test]
 fn session_goes_on_with_the_values_and_the_last_request_only() -> Outcome {
-    let mut topology = house(&[])?;
+    let mut topology = house(Vec::new())?;
     let mut client = Client::connect(&topology)?;
     for number in 1..=500 {
         assert_eq!(client.ask(&format!("set a {number}"))?, "OK");
@@ -81,8 +82,8 @@ fn session_goes_on_with_the_values_and_the_last_request_only() -> Outcome {
 
 #[test]
 fn replacement_is_told_what_the_session_remembers_also_by_another_logger() -> Outcome {
-    // What the fast path has copied out is gone with a logger in a namespace: `ip netns exec` gives each its own /sys/fs/bpf.
-    let mut topology = house(&["--datapath", "packet"])?;
+    let folder = BpfFolder::mount("kv")?;
+    let mut topology = house(folder.options())?;
     let mut client = Client::connect(&topology)?;
     assert_eq!(client.ask("SET a outer")?, "OK");
     assert_eq!(client.ask("USE shop")?, "OK");
@@ -106,7 +107,7 @@ fn replacement_is_told_what_the_session_remembers_also_by_another_logger() -> Ou
 
 #[test]
 fn request_that_must_not_be_carried_out_twice_is_not() -> Outcome {
-    let mut topology = house(&[])?;
+    let mut topology = house(Vec::new())?;
     let mut client = Client::connect(&topology)?;
     assert_eq!(client.ask("ADD n 1")?, "1");
     // A server that stands still carries it out when it goes on, or never: nobody can know.
@@ -127,7 +128,7 @@ fn request_that_must_not_be_carried_out_twice_is_not() -> Outcome {
 
 #[test]
 fn what_the_definition_does_not_tell_is_logged_and_passes() -> Outcome {
-    let mut topology = house(&[])?;
+    let mut topology = house(Vec::new())?;
     let mut client = Client::connect(&topology)?;
     assert_eq!(client.ask("SET a 1")?, "OK");
     assert!(client.ask("HELP")?.starts_with("? PING"));

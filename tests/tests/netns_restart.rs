@@ -4,12 +4,11 @@
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use rxl_tests::demo::client;
+use rxl_tests::netns::bpf_folder::BpfFolder;
 use rxl_tests::netns::demo::Served;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
@@ -22,37 +21,11 @@ const FILE: u64 = 6 << 20;
 /// The client's line, in Mbit/s: a download takes about 100 ms.
 const LINE: u32 = 500;
 
-/// A BPF file system that outlives a process in a namespace: `ip netns exec` gives each its own /sys.
-struct BpfFolder(PathBuf);
-
-impl BpfFolder {
-    fn mount(name: &str) -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("rxl-bpf-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).map_err(|error| error.to_string())?;
-        let folder = Self(path);
-        let mounted = Command::new("mount")
-            .args(["-t", "bpf", "bpf"])
-            .arg(&folder.0)
-            .status();
-        match mounted {
-            Ok(status) if status.success() => Ok(folder),
-            other => Err(format!("cannot mount {}: {other:?}", folder.0.display())),
-        }
-    }
-}
-
-impl Drop for BpfFolder {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 /// The folder comes last: it is dropped when no logger runs any more.
 fn house(name: &str, seed: u64) -> Result<(Topology, Served, BpfFolder), String> {
     let folder = BpfFolder::mount(name)?;
     let mut topology = Topology::build(Layout {
-        logger: vec!["--bpffs".to_owned(), folder.0.display().to_string()],
+        logger: folder.options(),
         ..Layout::default()
     })?;
     let file = Served::new(&topology, "file", FILE, seed)?;

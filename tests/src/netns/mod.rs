@@ -8,6 +8,7 @@
 //! dropped, also in a panic.
 
 pub mod attack;
+pub mod bpf_folder;
 pub mod demo;
 pub mod folder;
 pub mod http;

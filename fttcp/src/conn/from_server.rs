@@ -74,11 +74,8 @@ impl Connection {
         if head.flags.has(Flags::ACK) {
             self.track_server_ack(&head, cx);
         }
-        if let Some(map) = self.map.filter(|map| map.lead > 0)
-            && data_len > 0
-            && at < map.first.cast_signed()
-        {
-            self.pass_behind_lead(segment.payload(), (at, map.first), cx);
+        if data_len > 0 && self.exceeds(at, end) {
+            self.pass_part(at, segment.payload(), cx);
             return Verdict::Drop;
         }
         // A keep-alive may carry any byte in the place of one that the client has.
@@ -117,11 +114,21 @@ impl Connection {
         Verdict::Forward
     }
 
-    /// The head of the answer that was taken up, once more: the client is sent only what stands behind it, which begins at
-    /// `first`. (A FIN comes once more.)
-    fn pass_behind_lead(&mut self, data: &[u8], (at, first): (i64, u64), cx: &mut Context<'_>) {
-        let lead = (first.cast_signed() - at).unsigned_abs() as usize;
-        let data = data.get(lead..).unwrap_or_default();
+    /// Whether a segment has bytes that the client must not get, because a response was taken up: of the answer's head,
+    /// once more, or beyond the window of a client that had less room than that head needed. (A probe is one byte.)
+    fn exceeds(&self, at: i64, end: i64) -> bool {
+        let right = self.client.right.max(self.server.next()) + 1;
+        self.map.is_some_and(|map| {
+            map.lead > 0 && (at < map.first.cast_signed() || end > right.cast_signed())
+        })
+    }
+
+    /// Of such a segment, the client is sent the rest. (What lies beyond comes once more, and a FIN.)
+    fn pass_part(&mut self, at: i64, data: &[u8], cx: &mut Context<'_>) {
+        let first = self.map.map_or(0, |map| map.first);
+        let lead = (first.cast_signed() - at).max(0).unsigned_abs();
+        let first = first.max(at.max(0).unsigned_abs());
+        let data = data.get(lead as usize..).unwrap_or_default();
         let data = self.within_window(first, data).to_vec();
         let end = first + data.len() as u64;
         let wanted = self.protected && self.sent.wants(first.cast_signed(), end.cast_signed());

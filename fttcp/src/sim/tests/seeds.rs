@@ -309,12 +309,24 @@ impl Replay<'_> {
 }
 
 /// Runs the seeds of a shard of so many: `usual` of them in all shards together. All of them, also if one fails.
-fn by_seed(test: &str, family: Family, (shard, shards): (u64, u64), usual: u64) {
+fn by_seed(test: &str, family: Family, shard: (u64, u64), usual: u64) {
+    let scenario = |seed| chance(family, seed);
+    by_seed_of(test, family, &scenario, shard, usual);
+}
+
+/// The same, with scenarios of another kind.
+fn by_seed_of(
+    test: &str,
+    family: Family,
+    scenario: &dyn Fn(u64) -> Scenario,
+    (shard, shards): (u64, u64),
+    usual: u64,
+) {
     let (mut whole, mut cut_short) = (0, 0);
     let mut failed = Vec::new();
     for seed in seeds(usual).filter(|seed| seed % shards == shard) {
         let replay = Replay(test, seed);
-        match judged(&chance(family, seed)) {
+        match judged(&scenario(seed)) {
             Ok(true) => whole += 1,
             Ok(false) => cut_short += 1,
             Err(wrong) => {
@@ -351,4 +363,37 @@ fn lossy_scripted_even() {
 #[test]
 fn lossy_scripted_odd() {
     by_seed("lossy_scripted", Family::Scripted, (1, 2), 56_000);
+}
+
+/// A scenario in which long responses may be resumed, or their rest is refused.
+fn long_response(family: Family, seed: u64) -> Scenario {
+    const RANGES: [Ranges; 8] = [
+        Ranges::Given,
+        Ranges::Given,
+        Ranges::Given,
+        Ranges::Ignored,
+        Ranges::OtherVersion,
+        Ranges::OtherPart,
+        Ranges::Closed,
+        Ranges::Silent,
+    ];
+    let mut scenario = chance(family, seed);
+    let mut rng = Rng::new(seed ^ 0x7261_6e67);
+    let at = rng.below(scenario.script.requests.len() as u64) as usize;
+    scenario.script.requests[at].upload = 0;
+    scenario.script.requests[at].download = 80_000 + rng.below(200_000) as usize;
+    scenario.script.ranges = pick(&mut rng, &RANGES);
+    scenario.kind = "http";
+    for crash in &mut scenario.crashes {
+        crash.at_event *= 3;
+    }
+    scenario
+}
+
+/// Not with smoltcp: over a bad line, its timer may back off for longer than a replacement may take.
+#[test]
+fn resumed_scripted() {
+    let family = Family::Scripted;
+    let scenario = |seed| long_response(family, seed);
+    by_seed_of("resumed_scripted", family, &scenario, (0, 1), 6000);
 }

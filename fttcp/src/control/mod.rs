@@ -6,14 +6,11 @@
 //! between xenstore and that socket). Unknown fields are ignored, so that either end may be newer.
 
 pub mod client;
+mod define;
 
-use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-
-use crate::service::{Defined, DefinitionError};
 
 /// Version of the protocol, in [`Hello`]. Raised when an old peer would misunderstand a new message.
 pub const VERSION: u32 = 1;
@@ -187,17 +184,6 @@ pub struct ServiceSpec {
     pub mss_clamp: Option<u16>,
 }
 
-/// A definition without its comments and empty lines, which would be carried around for nothing.
-fn compact(text: &str) -> String {
-    // Not where they may be part of a string.
-    if text.contains("\"\"\"") || text.contains("'''") {
-        return text.to_owned();
-    }
-    let lines = text.lines().map(str::trim);
-    let kept = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    kept.collect::<Vec<_>>().join("\n")
-}
-
 impl ServiceSpec {
     /// How connections opened by the server are protected unless told otherwise. A peer sends files, not requests: the
     /// log has more room.
@@ -208,31 +194,6 @@ impl ServiceSpec {
             verify: Verify::Full,
             ..Self::new(0, "opaque")
         }
-    }
-
-    /// Makes it of the kind that this text defines, with the masks that it names.
-    ///
-    /// # Errors
-    /// What is wrong with the text, and where.
-    pub fn define(&mut self, text: &str) -> Result<(), DefinitionError> {
-        let defined = Defined::parse(text)?;
-        defined.name().clone_into(&mut self.kind);
-        self.mask.extend_from_slice(defined.masks());
-        self.definition = Some(compact(text));
-        Ok(())
-    }
-
-    /// The same with the text of a file.
-    ///
-    /// # Errors
-    /// What is wrong with which file, and where in it.
-    pub fn define_from(&mut self, file: &Path) -> Result<(), String> {
-        let name = file.display();
-        let text = fs::read_to_string(file).map_err(|error| {
-            format!("cannot read definition {name}: {error}; give the path of a TOML file")
-        })?;
-        self.define(&text)
-            .map_err(|error| format!("definition {name}, {error}"))
     }
 
     /// A service of this kind at `port` of every address, with the defaults of the protocol.
@@ -473,18 +434,6 @@ pub struct ConnectionStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn definition_is_carried_without_its_comments() {
-        let text = "# what it is\nname = \"a\"\n\n  [request]\nframe = { size = 1 }\n[answer]\nframe = { size = 2 }\n";
-        let mut spec = ServiceSpec::new(1, "opaque");
-        spec.define(text).unwrap();
-        let expected =
-            "name = \"a\"\n[request]\nframe = { size = 1 }\n[answer]\nframe = { size = 2 }";
-        assert_eq!(spec.definition.as_deref(), Some(expected));
-        let with_strings = format!("{text}[[command]]\nmatch = ['''\n#''']\n");
-        assert_eq!(compact(&with_strings), with_strings);
-    }
 
     #[test]
     fn group_without_outbound_passes_and_both_spellings_of_re_issue_are_read() {

@@ -202,3 +202,33 @@ fn unknown_kind_is_refused_with_those_that_are_known() {
         "{text}"
     );
 }
+
+#[test]
+fn definition_that_is_none_or_of_another_name_is_refused() {
+    let refused = |kind: &str, text: &str| {
+        let spec = GroupSpec {
+            name: "web".to_owned(),
+            services: vec![ServiceSpec {
+                definition: Some(text.to_owned()),
+                ..ServiceSpec::new(7000, kind)
+            }],
+            ..GroupSpec::default()
+        };
+        let ports = GroupPorts {
+            north: NORTH,
+            active: ACTIVE,
+            standbys: Vec::new(),
+        };
+        let added = Engine::new(EngineConfig::default()).add_group(spec, ports);
+        added.err().map(|error| error.to_string())
+    };
+    let kv = include_str!("../../../examples/kv.toml");
+    assert_eq!(refused("kv", kv), None);
+    let told = refused("kv", &kv.replace("longest = 4096", "longest = 0")).unwrap();
+    assert!(
+        told.contains("port 7000: the definition of kv cannot be used: line 6: longest"),
+        "{told}"
+    );
+    let told = refused("other", kv).unwrap();
+    assert!(told.contains("it defines kv"), "{told}");
+}

@@ -57,6 +57,9 @@ mod tests {
         let expected =
             "name = \"a\"\n[request]\nframe = { size = 1 }\n[answer]\nframe = { size = 2 }";
         assert_eq!(spec.definition.as_deref(), Some(expected));
+        spec.mask = vec!["Age".to_owned()];
+        spec.define(&format!("mask = [\"Date\"]\n{text}")).unwrap();
+        assert_eq!(spec.mask, ["Age", "Date"]);
         let with_strings = format!("{text}[[command]]\nmatch = ['''\n#''']\n");
         assert_eq!(compact(&with_strings), with_strings);
     }

@@ -5,14 +5,17 @@
 //! length, and the contents, whose checksums are made here: nothing else would get past them.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use fttcp::engine::{Engine, EngineConfig, GroupPorts, Image};
 use fttcp::frame::{Offload, Output, PortId, Time};
 use fttcp::journal::Replay;
 use libfuzzer_sys::fuzz_target;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The layout that is fuzzed: the fuzzer would have to find it.
-const VERSION: u32 = 3;
+/// The layout's version, with which every image begins: the fuzzer would have to find it.
+static VERSION: LazyLock<u8> =
+    LazyLock::new(|| Engine::new(EngineConfig::default()).export(Time(0))[0]);
 
 struct Nowhere;
 
@@ -22,7 +25,7 @@ impl Output for Nowhere {
 
 fn journal(mut data: &[u8]) -> Vec<u8> {
     let mut out = b"ftlogjnl".to_vec();
-    out.extend(VERSION.to_le_bytes());
+    out.extend(u32::from(*VERSION).to_le_bytes());
     while let [kind, low, high, rest @ ..] = data {
         let len = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
         let mut contents = vec![*kind];
@@ -38,8 +41,7 @@ fn journal(mut data: &[u8]) -> Vec<u8> {
 fn image(data: &[u8]) -> Option<Image> {
     let (&which, data) = data.split_first()?;
     if which & 1 == 0 {
-        // The version, as postcard has it.
-        return Image::parse(&[&[VERSION as u8], data].concat()).ok();
+        return Image::parse(&[&[*VERSION], data].concat()).ok();
     }
     let mut replay = Replay::new();
     replay.read(&journal(data)).ok()?;

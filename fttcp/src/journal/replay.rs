@@ -77,7 +77,12 @@ impl Replay {
             }
             Kind::Connection => {
                 let (slot, stored): (u32, Stored) = whole(contents)?;
-                self.image.connections.insert(slot, stored.into());
+                let connection = Connection::from(stored);
+                // What follows is added to these.
+                if !connection.log.is_sound() || !connection.sent.is_sound() {
+                    return Err(format!("connection {slot} contradicts itself"));
+                }
+                self.image.connections.insert(slot, connection);
             }
             Kind::State => self.change(whole(contents)?)?,
             Kind::Client => {

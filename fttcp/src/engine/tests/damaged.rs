@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::moving::{HEAD, NEW_HEAD, adopt};
 use super::*;
+use crate::conn::StoredRef;
 use crate::engine::image::VERSION;
 use crate::journal::{Kind, Log, Records, Replay, Writer, header};
 
@@ -151,6 +152,35 @@ fn session_is_read_as_it_was_written() {
     assert_eq!(journal(&entries(&bytes)), bytes);
     live_on(image);
     live_on(Image::parse(&bench.engine.export(bench.now)).expect("it is sound"));
+}
+
+/// A connection with bytes beyond a gap, written whole, and then the bytes that close it.
+#[test]
+fn bytes_that_are_added_to_a_damaged_connection_do_no_harm() {
+    let mut bench = Bench::new();
+    bench.open(7);
+    let early = Say::new(bench.c(10), bench.s(0), PUSH).stamp(102, 7000);
+    bench.say(NORTH, &early.data(b"more"));
+    let image = Image::parse(&bench.engine.export(bench.now)).expect("it is sound");
+    let mut gaps = image.connections.iter().filter(|(_, it)| it.log.has_gap());
+    let (&slot, connection) = gaps.next().expect("one has a gap");
+    let whole = postcard::to_allocvec(&(slot, StoredRef::from(connection))).expect("it has a form");
+    let mut added = postcard::to_allocvec(&(slot, connection.log.stable())).expect("numbers");
+    added.extend([b'x'; 20]);
+    let damaged = |at: usize, byte: u8| {
+        let mut whole = whole.clone();
+        whole[at] = byte;
+        let entries = [(Kind::Connection, whole), (Kind::Client, added.clone())];
+        Replay::new().read(&journal(&entries))
+    };
+    assert_eq!(damaged(0, whole[0]), Ok(()));
+    let mut refused = 0;
+    for (at, byte) in whole.iter().enumerate() {
+        for byte in [0, 0xff, byte.wrapping_sub(1), byte.wrapping_add(1)] {
+            refused += u32::from(damaged(at, byte).is_err());
+        }
+    }
+    assert!(refused > 10, "{refused}");
 }
 
 proptest! {

@@ -4,7 +4,7 @@
 
 # What the build needs, what tests in namespaces run, and what the lab's own scripts do not install themselves.
 build_packages=(build-essential libxen-dev clang libclang-dev libbpf-dev)
-netns_packages=(iproute2 nftables nginx-light curl iperf3 bridge-utils tinyproxy vsftpd redis-server redis-tools openssl)
+netns_packages=(iproute2 nftables nginx-light curl iperf3 bridge-utils tinyproxy vsftpd python3-pyftpdlib lftp wget redis-server redis-tools openssl)
 # The peers of scripts/bench fttcp, and its load.
 bench_packages=(haproxy wrk)
 lab_packages=(qemu-system-x86 qemu-utils openssh-client)

@@ -51,10 +51,10 @@ impl Connection {
     /// its direction says nothing: it may wait for an answer, which a dying server's FIN would cut short.
     pub(crate) fn fin_expected(&self, at: u64) -> bool {
         !self.protected
-            || self
-                .plugin
-                .as_ref()
-                .is_some_and(|plugin| plugin.close_expected(at))
+            || self.plugin.as_ref().is_some_and(|plugin| {
+                let left = self.client.fin.is_some() && !plugin.owes();
+                left || plugin.close_expected(at)
+            })
     }
 
     /// Holds a close back, unless one is held already that says at least as much.
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     /// Another connection says whether a close of this one is meant.
-    fn explained(&self) -> bool {
+    pub(crate) fn explained(&self) -> bool {
         let link = self.plugin.as_ref().and_then(|plugin| plugin.link());
         matches!(link, Some(Link::To(_)))
     }

@@ -50,6 +50,10 @@ impl Connection {
         if expected {
             return Verdict::Forward;
         }
+        if self.explained() && self.fin_expected(self.server.end) {
+            self.close(cx);
+            return Verdict::Forward;
+        }
         let head = segment.head();
         let (seq, ack, flags) = (head.seq, head.ack, head.flags);
         self.hold_close(Close::Reset { seq, ack, flags }, cx);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Connections that belong together (see [`crate::service::Link`]): what the plug-in of one tells of another.
 
-use super::{Close, Connection, Context, State};
+use super::{Connection, Context, State};
 use crate::engine::Ends;
 use crate::service::{Link, News};
 
@@ -35,10 +35,7 @@ impl Connection {
         if let Some(plugin) = &mut self.plugin {
             plugin.linked_is_over();
         }
-        if let Some(hold) = &self.hold
-            && matches!(hold.close, Close::Fin(_))
-            && self.state == State::Established
-        {
+        if self.hold.is_some() && self.state == State::Established {
             self.release_hold(cx);
             self.check_closed(cx);
         }

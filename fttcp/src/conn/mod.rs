@@ -280,7 +280,7 @@ impl Connection {
         let mss = usize::from(head.options.mss.unwrap_or(536));
         let plugin = Some(cx.service.make.make());
         let sees_all = plugin.as_ref().is_some_and(|plugin| plugin.sees_all());
-        let mut sent = if cx.sampled() && !sees_all {
+        let mut sent = if cx.sampled() || sees_all {
             Sent::sampled()
         } else {
             // Room for the timestamps option in the smallest segment.

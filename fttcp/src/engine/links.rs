@@ -151,6 +151,8 @@ impl Engine {
     }
 
     fn expect(&mut self, now: Time, index: usize, by: Ends, at: SocketAddr, out: &mut dyn Output) {
+        // A server that waits for the next has done with the last, of which perhaps nothing was asked.
+        self.linked_is_over(now, index, by, out);
         self.tidy_links(now, index);
         let Some(group) = &mut self.groups[index] else {
             return;

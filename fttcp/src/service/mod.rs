@@ -134,13 +134,19 @@ pub trait Service: Debug + Send {
     /// been sent, and the server had said that it would close. Such a close is not held back for news of the server's death.
     fn close_expected(&self, at: u64) -> bool;
 
+    /// Whether the server may have something to say yet to what the client has said. If not, a client that has closed its
+    /// direction will hear nothing more, and the server's close is what the protocol expects.
+    fn owes(&self) -> bool {
+        true
+    }
+
     /// Whether [`Service::restart`] ever says something. Only then may a full buffer hold a client's window.
     fn truncates(&self) -> bool {
         false
     }
 
-    /// Whether it must be shown every byte before it passes. Such a connection is never left to the fast path, and what
-    /// was sent on it is compared in full.
+    /// Whether it must be shown every byte before it passes. Such a connection is never left to the fast path. Of what was
+    /// sent on it the beginnings of answers are compared ([`Service::capture`]): a resume may begin at any byte.
     fn sees_all(&self) -> bool {
         false
     }

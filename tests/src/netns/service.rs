@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Stock services besides nginx: a proxy (tinyproxy) and FTP (vsftpd), which open connections themselves, and Redis.
+//! Stock services besides nginx: a proxy (tinyproxy), FTP servers, which open connections themselves in active mode, and
+//! Redis. The FTP servers take anonymous users, who may read the files that are served, and write below `in` if there is
+//! such a folder.
 
 use std::fs;
 use std::path::Path;
@@ -18,6 +20,8 @@ pub enum Serves {
     Redis,
     /// vsftpd, on port 21, with its data connections from port 20.
     Ftp,
+    /// pyftpdlib's server, on port 21.
+    PyFtp,
 }
 
 /// A running service.
@@ -41,14 +45,21 @@ impl Service {
         fs::create_dir_all(prefix).map_err(failed)?;
         let path = prefix.join("conf");
         let (config, program, port) = match serves {
-            Serves::Web | Serves::Proxy => (tinyproxy(), "tinyproxy -d -c", 80),
+            Serves::Web | Serves::Proxy => (tinyproxy(), "tinyproxy", 80),
             Serves::Redis => (redis(prefix), "redis-server", 6379),
             Serves::Ftp => (vsftpd(files), "vsftpd", 21),
+            // The system's Python, which has what Debian packages.
+            Serves::PyFtp => (String::new(), "/usr/bin/python3", 21),
         };
         fs::write(&path, config).map_err(failed)?;
-        let mut words = program.split(' ');
-        let mut command = space.command(words.next().unwrap_or_default());
-        command.args(words).arg(&path);
+        let mut command = space.command(program);
+        match serves {
+            Serves::Web | Serves::Proxy => command.args(["-d", "-c"]).arg(&path),
+            Serves::Ftp | Serves::Redis => command.arg(&path),
+            Serves::PyFtp => command
+                .args(["-m", "pyftpdlib", "-p", "21", "-w", "-d"])
+                .arg(files),
+        };
         let process = Running::probe(program, command, || listens(space, port))?;
         Ok(Self { process })
     }
@@ -85,6 +96,10 @@ fn vsftpd(files: &Path) -> String {
         "listen=YES
 background=NO
 anonymous_enable=YES
+no_anon_password=YES
+write_enable=YES
+anon_upload_enable=YES
+anon_umask=022
 anon_root={}
 connect_from_port_20=YES
 seccomp_sandbox=NO

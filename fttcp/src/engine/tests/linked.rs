@@ -187,6 +187,57 @@ fn close_after_the_transfer_was_told_to_be_over_is_not_held() {
 }
 
 #[test]
+fn close_of_a_connection_for_which_nothing_was_asked_is_told_at_the_next() {
+    let mut session = Session::new();
+    session.client(b"PASV\r\n");
+    session.server(PASSIVE);
+    session.open_data();
+    assert!(!closes(&session.file(0, FIN, b"")));
+    session.client(b"EPSV\r\n");
+    let seen = session.server(b"229 Extended (|||5001|)\r\n");
+    assert!(closes(&seen), "{seen:?}");
+}
+
+#[test]
+fn reset_of_a_connection_that_was_never_accepted_is_not_held() {
+    let resets = |seen: &[Seen]| {
+        seen.iter()
+            .any(|seen| seen.port == NORTH && seen.head.flags.has(Flags::RST))
+    };
+    let mut session = Session::passive(PASSIVE);
+    session.server(b"550 none\r\n");
+    assert!(resets(&session.file(0, RST, b"")));
+    let mut session = Session::passive(PASSIVE);
+    assert!(!resets(&session.file(0, RST, b"")));
+    assert!(resets(&session.server(b"550 none\r\n")));
+    let mut session = Session::passive(PASSIVE);
+    session.server(b"150 coming\r\n");
+    session.file(0, PUSH, b"half");
+    assert!(!resets(&session.file(4, RST, b"")));
+    session.bench.fail_over();
+    assert_eq!(session.bench.counters().swallowed_closes, 1);
+}
+
+#[test]
+fn client_that_leaves_without_a_word_is_not_kept_waiting() {
+    let mut session = Session::new();
+    session.control();
+    let [client, server] = session.said;
+    let leave = Say::new(session.bench.c(client), session.bench.s(server), FIN);
+    session.bench.say(NORTH, &leave.stamp(103, 7001));
+    let close = Say::new(session.bench.s(server), session.bench.c(client + 1), FIN);
+    assert!(closes(&session.bench.say(ACTIVE, &close.stamp(7002, 103))));
+    // One that has asked for something may hear of it yet.
+    let mut session = Session::new();
+    session.client(b"NOOP\r\n");
+    let [client, server] = session.said;
+    let leave = Say::new(session.bench.c(client), session.bench.s(server), FIN);
+    session.bench.say(NORTH, &leave.stamp(103, 7001));
+    let close = Say::new(session.bench.s(server), session.bench.c(client + 1), FIN);
+    assert!(!closes(&session.bench.say(ACTIVE, &close.stamp(7002, 103))));
+}
+
+#[test]
 fn close_behind_a_gap_is_not_told_before_the_gap_is_filled() {
     let mut session = Session::passive(PASSIVE);
     session.file(9, FIN, b"");

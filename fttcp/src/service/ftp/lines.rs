@@ -19,7 +19,7 @@ enum Telnet {
 }
 
 /// See the module's text.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Lines {
     /// The next byte's position in the stream.
     at: u64,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! `ftp`: control connections of FTP (RFC 959 and its extensions), and the data connections that they announce.
 //!
-//! Who lives here: `lines` and `reply` read the two directions, `command` knows the commands, `data` is the plug-in of the data connections. This file pairs commands with replies, in order, and
+//! Who lives here: `lines` and `reply` read the two directions, `command` knows the commands, `session` what a server
+//! remembers of them, `resume` brings another server to the same, `data` is the plug-in of the data connections. This file pairs commands with replies, in order, and
 //! says of them:
 //!
 //! * at which port of the server the client's next data connection is expected (227, 229): it is protected without being
@@ -10,12 +11,16 @@
 //! * whether the server has a reason to close the control connection (221, 421);
 //! * that the streams are encrypted from here on (`AUTH`, 234): nothing can be said of them, nor be replayed.
 //!
+//! * what another server must be told to be where this one was: a handful of commands, and none of the transfers.
+//!
 //! A stream that it does not understand is replayed whole, as `opaque` does, with a line in the log.
 
 mod command;
 mod data;
 mod lines;
 mod reply;
+mod resume;
+mod session;
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -25,13 +30,15 @@ use serde::{Deserialize, Serialize};
 use self::command::Means;
 use self::lines::Lines;
 use self::reply::{Replies, Reply};
-use super::{Link, News, Restart, Service};
+use self::resume::Answered;
+use self::session::Session;
+use super::{Heard, Link, News, Restart, Service, Verb};
 
 /// Most commands that wait for their replies. With more, nothing is understood any more.
 const MAX_WAITING: usize = 64;
 
 /// A command that was not answered for good.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Asked {
     means: Option<Means>,
     line: Vec<u8>,
@@ -40,7 +47,7 @@ struct Asked {
 }
 
 /// See the module's text.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ftp {
     commands: Lines,
     lines: Lines,
@@ -48,6 +55,11 @@ pub(super) struct Ftp {
     /// The server has said that it is there.
     greeted: bool,
     waiting: VecDeque<Asked>,
+    /// What the client is known to have heard has made of the session, up to these positions.
+    session: Session,
+    at: Restart,
+    /// Replies that it may not have heard yet.
+    answered: VecDeque<Answered>,
     /// Where the next data connection is expected.
     expected: Option<(Option<Ipv4Addr>, u16)>,
     /// The server's close is expected at this position.
@@ -111,18 +123,26 @@ impl Ftp {
         }
         if !self.greeted {
             self.greeted = !reply.is_preliminary();
+            self.note_answer(None, reply);
             return;
         }
         let at = self.asked(reply);
+        // Who is told the commands from the first that waits on, would be asked this once more.
+        self.session.lost |= at > 0;
         let Some(asked) = self.waiting.get(at) else {
             self.give_up("its server said something that was not asked for");
             return;
         };
         let means = asked.means;
         if reply.is_preliminary() {
+            self.note_answer(None, reply);
             return;
         }
-        self.waiting.remove(at);
+        let asked = self.waiting.remove(at);
+        self.note_answer(asked, reply);
+        if self.foreign {
+            return;
+        }
         match means {
             Some(Means::Passive) => self.expect(match reply.code {
                 227 => reply::passive(&reply.text).map(|(address, port)| (Some(address), port)),
@@ -188,16 +208,44 @@ impl Service for Ftp {
         }
     }
 
+    fn restart(&mut self, acknowledged: u64) -> Option<Restart> {
+        self.note_heard(acknowledged);
+        // Whoever cannot be brought there by a few commands is told all of them.
+        None
+    }
+
+    fn verb(&self, acknowledged: u64) -> Verb {
+        self.resumable(acknowledged)
+            .map_or(Verb::Replay, |at| Verb::Resume(at.client..at.client))
+    }
+
+    fn ask(&self, from: u64, _: &[u8]) -> Option<Vec<u8>> {
+        self.commands_for(from)
+    }
+
+    fn judge(&self, from: u64, answer: &[u8]) -> Heard {
+        self.judge_answers(from, answer)
+    }
+
     fn rewind(&mut self, to: Restart) {
         *self = Self {
+            at: to,
             commands: Lines::from(to.client),
             lines: Lines::from(to.server),
             ..Self::default()
         };
     }
 
+    fn capture(&self) -> u32 {
+        reply::LONGEST as u32
+    }
+
     fn close_expected(&self, at: u64) -> bool {
         !self.foreign && self.closing_at == Some(at)
+    }
+
+    fn owes(&self) -> bool {
+        self.foreign || !self.greeted || !self.waiting.is_empty()
     }
 
     fn sees_all(&self) -> bool {
@@ -234,7 +282,9 @@ impl Service for Ftp {
             Ok(state)
                 if state.commands.is_sound(command::LONGEST)
                     && state.lines.is_sound(reply::LONGEST)
-                    && state.waiting.len() <= MAX_WAITING =>
+                    && state.waiting.len() <= MAX_WAITING
+                    && state.answered.len() <= MAX_WAITING
+                    && state.session.is_sound() =>
             {
                 *self = state;
                 true

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const LONGEST: usize = 4096;
 
 /// A complete reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reply {
     pub(super) code: u16,
     /// The text of its last line.
@@ -109,6 +109,24 @@ pub(super) fn extended_passive(text: &[u8]) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
+/// The path of a 257 reply (RFC 959 section 7, appendix II): in quotes, a quote in it twice.
+pub(super) fn path(text: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = text.strip_prefix(b"\"")?;
+    let mut path = Vec::new();
+    loop {
+        let at = rest.iter().position(|&byte| byte == b'"')?;
+        path.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        match rest.strip_prefix(b"\"") {
+            Some(more) => {
+                path.push(b'"');
+                rest = more;
+            }
+            None => return path.starts_with(b"/").then_some(path),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +207,14 @@ mod tests {
         assert_eq!(port("x (!!!80!)."), Some(80));
         for text in ["(||5001|)", "(|||0|)", "(|||70000|)", "(|||12", "(", ""] {
             assert_eq!(port(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_are_unquoted_and_absolute() {
+        assert_eq!(path(b"\"/a \"\"b\"\"\" is it"), Some(b"/a \"b\"".to_vec()));
+        for text in ["/a", "\"a\"", "\"/a", ""] {
+            assert_eq!(path(text.as_bytes()), None, "{text}");
         }
     }
 }

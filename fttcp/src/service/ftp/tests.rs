@@ -170,3 +170,76 @@ fn bytes_in_any_pieces_mean_the_same_and_so_does_a_restart_anywhere() {
     assert_eq!(again.link(), talk.ftp.link());
     assert!(!Ftp::default().restore(&[7; 3]));
 }
+
+/// The commands with which another server goes on, and from where in the client's stream.
+fn told(talk: &Talk, acknowledged: u64) -> Option<(String, u64)> {
+    match talk.ftp.verb(acknowledged) {
+        Verb::Resume(at) => {
+            assert_eq!(at.start, at.end);
+            let told = talk.ftp.ask(acknowledged, &[])?;
+            Some((String::from_utf8_lossy(&told).into_owned(), at.start))
+        }
+        Verb::Replay | Verb::End(_) => None,
+    }
+}
+
+#[test]
+fn another_server_is_told_the_session_and_no_transfer() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: CWD in", "S: 250 ok", "C: EPSV", "S: 229 (|||5001|)"]);
+    talk.more(&["C: RETR x", "S: 150 x", "S: 226 done"]);
+    let [server, client] = [talk.said[1], talk.said[0]];
+    let want = Some(("USER bob\r\nPASS x\r\nCWD in\r\n".to_owned(), client));
+    assert_eq!(told(&talk, server), want);
+    // Told of it early or late, it says the same.
+    talk.ftp.restart(server);
+    assert_eq!(told(&talk, server), want);
+    // What was not answered is told as it was said.
+    talk.more(&["C: CWD out"]);
+    assert_eq!(told(&talk, server), want);
+}
+
+#[test]
+fn what_the_client_may_not_have_heard_does_not_count() {
+    let mut talk = Talk::new(&LOGIN);
+    let [client, heard] = talk.said;
+    talk.more(&["C: CWD in", "S: 250 ok"]);
+    let want = "USER bob\r\nPASS x\r\n".to_owned();
+    assert_eq!(told(&talk, heard), Some((want, client)));
+    assert_eq!(told(&talk, heard + 1), None, "half a reply");
+    let all = talk.said[1];
+    assert!(told(&talk, all).is_some_and(|(told, _)| told.ends_with("CWD in\r\n")));
+}
+
+#[test]
+fn transfer_under_way_is_asked_for_again_and_will_be_refused() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: EPSV", "S: 229 (|||5001|)"]);
+    let before = talk.said[0];
+    talk.more(&["C: RETR x", "S: 150 x"]);
+    let (_, from) = told(&talk, talk.said[1]).expect("it is the end of a reply");
+    assert_eq!(from, before);
+}
+
+#[test]
+fn replies_to_the_session_are_swallowed_to_the_last_and_no_further() {
+    let talk = Talk::new(&LOGIN);
+    let judge = |answer: &str| talk.ftp.judge(talk.said[1], answer.as_bytes());
+    let replies = "220-other\r\n220 server\r\n331 x\r\n230-a\r\n b\r\n230 in\r\n";
+    assert_eq!(judge(&format!("{replies}226")), Heard::Head(replies.len()));
+    for end in 0..replies.len() {
+        assert_eq!(judge(&replies[..end]), Heard::Partial, "{end}");
+    }
+    for other in ["220 x\r\n530 no\r\n", "421 full\r\n", "SSH-2.0\r\n"] {
+        assert!(matches!(judge(other), Heard::Refused(_)), "{other}");
+    }
+}
+
+#[test]
+fn what_cannot_be_told_shortly_is_replayed() {
+    let mut talk = Talk::default();
+    assert_eq!(told(&talk, 0), None);
+    talk.more(&LOGIN);
+    talk.more(&["C: XYZZ", "S: 200 done"]);
+    assert_eq!(told(&talk, talk.said[1]), None);
+}

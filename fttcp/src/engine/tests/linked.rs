@@ -307,3 +307,51 @@ fn encrypted_session_passes_unprotected() {
         "{events:?}"
     );
 }
+
+#[test]
+fn session_is_moved_by_the_commands_that_count() {
+    const ISN: u32 = 77_000;
+    let mut session = Session::new();
+    session.client(b"CWD in\r\n");
+    session.server(b"250 there\r\n");
+    session.client(b"PASV\r\n");
+    session.server(PASSIVE);
+    session.control();
+    let (bench, [client, server]) = (&mut session.bench, session.said);
+    bench.say(
+        NORTH,
+        &Say::new(bench.c(client), bench.s(server), ACK).stamp(103, 7001),
+    );
+    let sent = bench.fail_over();
+    let syn = sent.iter().find(|seen| seen.head.flags == Flags::SYN);
+    let first = syn.expect("it is opened").head.seq.0.wrapping_add(1);
+    let want = b"USER x\r\nCWD in\r\n";
+    assert_eq!(first.wrapping_add(want.len() as u32), bench.c(client));
+    let offer = Say::new(ISN, first, SYN_ACK).offer(7).stamp(40, 103);
+    let asked: Vec<u8> = bench
+        .say(STANDBY, &offer)
+        .into_iter()
+        .flat_map(|it| it.data)
+        .collect();
+    assert_eq!(asked, want);
+
+    let replies = b"220-another\r\n220 here\r\n230 in\r\n250 there\r\n";
+    let said = Say::new(ISN + 1, bench.c(client), PUSH).stamp(41, 103);
+    let seen = bench.say(STANDBY, &said.data(replies));
+    assert!(
+        seen.iter().all(|it| it.port != NORTH || it.data.is_empty()),
+        "{seen:?}"
+    );
+    let counters = bench.counters();
+    assert_eq!((counters.resumed, counters.lost), (1, 0));
+    let asks = Say::new(bench.c(client), bench.s(server), PUSH).stamp(104, 7001);
+    let seen = bench.say(NORTH, &asks.data(b"PWD\r\n"));
+    assert_eq!(
+        (seen[0].port, seen[0].head.seq.0),
+        (STANDBY, bench.c(client))
+    );
+    let next = ISN + 1 + replies.len() as u32;
+    let reply = Say::new(next, bench.c(client + 5), PUSH).stamp(42, 104);
+    let seen = bench.say(STANDBY, &reply.data(b"257 \"/in\"\r\n"));
+    assert_eq!((seen[0].port, seen[0].head.seq.0), (NORTH, bench.s(server)));
+}

@@ -361,6 +361,17 @@ impl Connection {
 
     /// The replacement's answer is not the one that is needed: this attempt is reset, and everything is replayed.
     pub(super) fn refuse_resume(&mut self, reason: &'static str, cx: &mut Context<'_>) {
+        // What the client said behind the request may have been done since the answer was taken.
+        let una = self.server.una;
+        let told = self
+            .recovery
+            .as_ref()
+            .is_some_and(|it| it.taken_up.is_some());
+        let verb = self.plugin.as_ref().filter(|_| told).map(|it| it.verb(una));
+        if let Some(Verb::End(reason)) = verb {
+            self.lose(reason, cx);
+            return;
+        }
         self.reset_replacement(cx);
         cx.counters.resumes_refused += 1;
         cx.events.push(Event::NotResumed {

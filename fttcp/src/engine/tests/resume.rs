@@ -323,6 +323,29 @@ fn rest_that_differs_from_what_had_been_sent_is_replayed() {
 }
 
 #[test]
+fn what_must_not_be_done_twice_is_not_replayed_when_a_resumption_fails() {
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+    let mut bench = served(Verify::Sampled);
+    let asked = resume(&mut bench);
+    let answer = answer(asked.from);
+    let said = head_len(&answer) + 1500;
+    serve(&mut bench, (STANDBY, ISN), &answer[..said], 0);
+    assert_eq!(bench.state(), "recovering");
+    let post = Say::new(bench.c(GET.len() as u32), bench.s(ACKED), PUSH);
+    let fed = bench.say(NORTH, &post.stamp(104, 7005).data(POST));
+    assert!(to(STANDBY, &fed).iter().any(|seen| seen.data == POST));
+
+    let seq = ISN.wrapping_add(1 + said as u32);
+    let reset = Say::new(seq, asked.end.wrapping_add(POST.len() as u32), RST);
+    let sent = bench.say(STANDBY, &reset.stamp(42, 104));
+    let south = to(STANDBY, &sent);
+    assert!(south.iter().all(|seen| seen.head.flags != Flags::SYN));
+    assert!(to(NORTH, &sent)[0].head.flags.has(Flags::RST));
+    assert!(log(&mut bench).contains("must not be made twice"));
+    assert_eq!((bench.counters().lost, bench.counters().recovered), (1, 0));
+}
+
+#[test]
 fn request_that_is_lost_is_said_again() {
     let mut bench = served(Verify::Sampled);
     let asked = resume(&mut bench);

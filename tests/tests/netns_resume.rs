@@ -181,7 +181,7 @@ fn range_that_was_asked_for_is_resumed() -> Outcome {
 }
 
 #[test]
-fn coded_response_in_chunks_is_replayed() -> Outcome {
+fn coded_response_in_chunks_is_replayed_or_ends_honestly() -> Outcome {
     let mut topology = house()?;
     let file = Served::new(&topology, "file", 12 * MIB, 5)?;
     topology.serve()?;
@@ -189,11 +189,17 @@ fn coded_response_in_chunks_is_replayed() -> Outcome {
     let mut download = file.download(&topology, Some(5 * MIB));
     download.curl = curl(topology.client(), &["--compressed"], &["file"]);
     let (run, _) = client::run(&download, &mut || crash(&topology).map(|()| String::new()))?;
-    assert_eq!((run.curl_exit, run.sha256_ok), (0, true));
     let counters = topology.wait_moved()?.counters;
-    assert_eq!((counters.recovered, counters.resumed), (1, 0));
-    assert_eq!(counters.resumes_refused, 0);
-    assert_eq!(wait_answer(&topology)?.0, 200);
+    assert_eq!((counters.resumed, counters.resumes_refused), (0, 0));
+    // Where nginx ends a chunk depends on how fast its reader was: the same response may come in other chunks.
+    if counters.diverged == 0 {
+        assert_eq!((run.curl_exit, run.sha256_ok), (0, true));
+        assert_eq!(counters.recovered, 1);
+        assert_eq!(wait_answer(&topology)?.0, 200);
+    } else {
+        assert_ne!(run.curl_exit, 0);
+        assert_eq!((counters.recovered, counters.lost), (0, 0));
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use super::{Phase, RTO};
 use crate::conn::{Connection, Context, Mapping};
-use crate::service::Restart;
+use crate::service::{Restart, Verb};
 use crate::stable::Unreadable;
 use crate::wire::{Flags, Head, OptionsRepr, SegmentRepr, SeqNumber};
 
@@ -189,6 +189,16 @@ impl Connection {
 
     /// The replacement reset the connection: its service may have started anew. Begins again after a while.
     pub(super) fn restart_handshake(&mut self, cx: &mut Context<'_>) {
+        // What the client has said since the replay began may have been done.
+        let fed = self
+            .recovery
+            .as_ref()
+            .filter(|it| it.phase != Phase::Handshake);
+        let plugin = self.plugin.as_ref().filter(|_| fed.is_some());
+        if let Some(Verb::End(reason)) = plugin.map(|it| it.verb(self.server.una)) {
+            self.lose(reason, cx);
+            return;
+        }
         self.map = None;
         if self.outbound.is_some() {
             self.unanswer();

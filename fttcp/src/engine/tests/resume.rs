@@ -346,6 +346,31 @@ fn what_must_not_be_done_twice_is_not_replayed_when_a_resumption_fails() {
 }
 
 #[test]
+fn what_must_not_be_done_twice_is_not_replayed_when_a_replay_is_reset() {
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+    let mut bench = served(Verify::Sampled);
+    let asked = resume(&mut bench);
+    let close = Say::new(ISN.wrapping_add(1), asked.end, FIN).stamp(41, 103);
+    bench.say(STANDBY, &close);
+    let syn_ack = Say::new(77, bench.c(0), SYN_ACK).offer(7).stamp(50, 103);
+    bench.say(STANDBY, &syn_ack);
+    let post = Say::new(bench.c(GET.len() as u32), bench.s(ACKED), PUSH);
+    bench.say(NORTH, &post.stamp(104, 7005).data(POST));
+    assert_eq!(bench.state(), "recovering");
+
+    let reset = Say::new(78, bench.c((GET.len() + POST.len()) as u32), RST);
+    let sent = bench.say(STANDBY, &reset.stamp(51, 104));
+    assert!(to(NORTH, &sent)[0].head.flags.has(Flags::RST));
+    assert!(
+        to(STANDBY, &sent)
+            .iter()
+            .all(|seen| seen.head.flags != Flags::SYN)
+    );
+    assert!(log(&mut bench).contains("must not be made twice"));
+    assert_eq!((bench.counters().lost, bench.counters().recovered), (1, 0));
+}
+
+#[test]
 fn request_that_is_lost_is_said_again() {
     let mut bench = served(Verify::Sampled);
     let asked = resume(&mut bench);

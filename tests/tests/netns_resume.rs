@@ -104,15 +104,26 @@ fn one_download_is_resumed_again_and_again_and_its_connection_lives_on() -> Outc
     connection.ask("file", &[])?;
     let mut got = Vec::new();
     let mut buffer = vec![0; 64 << 10];
+    let forwarded = |topology: &Topology| -> Result<_, String> {
+        Ok(topology.logger()?.hello()?.fast.map(|fast| fast.forwarded))
+    };
+    let mut before = None;
     for part in [1, 2, 3, 4, 9] {
         while (got.len() as u64) < FILE * part / 10 {
             let count = connection.stream().read(&mut buffer)?;
             assert!(count > 0, "ended after {}", got.len());
             got.extend_from_slice(&buffer[..count]);
         }
+        if part == 9 {
+            // Half of the file came since, more than waits in any buffer: the kernel has it back, if it had it.
+            let after = forwarded(&topology)?;
+            println!("forwarded by the kernel: {before:?} {after:?}");
+            assert!(after.is_none() || after > before);
+        }
         crash(&topology)?;
         topology.wait_moved()?;
         topology.renew_standby()?;
+        before = forwarded(&topology)?;
     }
     let head = memchr(&got).ok_or("no head")?;
     while (got.len() - head) as u64 != FILE {

@@ -28,8 +28,10 @@ enum { P_IPV4 = 0x0800, P_ARP = 0x0806, P_8021Q = 0x8100, P_IPV6 = 0x86dd, P_802
 /* ---- Maps ---- */
 
 /* What user space has said of a port; without an entry its frames are left to the sockets. */
+enum { PORT_OPEN, PORT_CLOSED, PORT_WATCHED };
+
 struct port {
-	__u32 closed;
+	__u32 closed; /* one of the above */
 	__u32 peer; /* interface index */
 	__u32 group;
 	__u32 side; /* 0: north, 1: south */
@@ -439,6 +441,8 @@ int fastpath(struct __sk_buff *skb)
 
 	if (!port)
 		return TC_ACT_OK;
+	if (port->closed == PORT_WATCHED && attended(settings()))
+		return leave(skb);
 	if (port->closed) {
 		count(CLOSED);
 		return TC_ACT_SHOT;

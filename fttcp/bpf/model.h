@@ -222,6 +222,9 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 	/* More acknowledged than was copied out: what filled a gap is known to user space only. */
 	if (logged && before(flow->client_next, segment->ack))
 		goto punt;
+	/* What a replacement repeats from before its client's acknowledgement may be the head of its own answer. */
+	if (len && flow->flags & FLAG_MAPPED && before(seq, flow->server_una))
+		goto punt;
 	if (len && flow->flags & FLAG_CAPTURING && !before(seq, flow->capture_to)) {
 		if (!before(flow->server_una, flow->capture_to))
 			flow->flags &= ~FLAG_CAPTURING;

@@ -20,10 +20,13 @@ impl Output for Nowhere {
     fn transmit(&mut self, _: PortId, _: &[u8], _: &Offload) {}
 }
 
-/// Resident memory of this process, in bytes (proc(5)).
+/// Memory that this process has for itself, in bytes (`RssAnon` of proc(5)). Pages of the program's file do not count: the kernel
+/// maps sixteen of them at a time when the first is executed, which depends on what it has read before.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("proc is mounted");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.expect("a number of KiB") * 1024
 }

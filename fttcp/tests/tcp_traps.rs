@@ -263,7 +263,7 @@ const TRAPS: &[Trap] = &[
         "Connections that the server opens",
         "RFC 959",
         "The group's `outbound` policy: kept (the replacement's connect() is answered by the logger), issued again, \
-         forbidden, or passed on unprotected.",
+         forbidden, or passed on unprotected. FTP's in active mode go on as their session says.",
     ),
 ];
 

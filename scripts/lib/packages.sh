@@ -61,6 +61,26 @@ need_packages() {
     fi
 }
 
+# unpack_packages DIR PACKAGE...: unpacks Debian packages into DIR that conflict with installed ones, and installs the libraries
+# that they depend on.
+unpack_packages() {
+    local dir=$1 package deb libraries
+    shift
+    mkdir -p "$dir" || return 3
+    for package in "$@"; do
+        deb=$dir/$package.deb
+        if [ ! -e "$deb" ]; then
+            need_package_lists || return
+            (cd "$dir" && apt-get -q -o APT::Sandbox::User=root download "$package" >/dev/null) ||
+                { echo "error: cannot download the Debian package $package; try: apt-get update" >&2; return 3; }
+            dpkg-deb -x "$dir/${package}"_*.deb "$dir" && mv "$dir/${package}"_*.deb "$deb" ||
+                { echo "error: cannot unpack $package below $dir" >&2; return 3; }
+        fi
+        mapfile -t libraries < <(dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p')
+        need_packages "${libraries[@]}" || return
+    done
+}
+
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     set -u
     if [ $# -eq 0 ] || [ "$1" = --help ]; then

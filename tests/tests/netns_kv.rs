@@ -10,7 +10,7 @@ use fttcp::control::{GroupSpec, ServiceSpec};
 use rxl_tests::netns::bpf_folder::BpfFolder;
 use rxl_tests::netns::kv::PORT;
 use rxl_tests::netns::layout::Layout;
-use rxl_tests::netns::topology::{GROUP, SERVER, Topology};
+use rxl_tests::netns::topology::{SERVER, Topology};
 use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -119,8 +119,7 @@ fn request_that_must_not_be_carried_out_twice_is_not() -> Outcome {
     assert!(client.line().is_err());
     let mut other = Client::connect(&topology)?;
     assert_eq!(other.ask("GET n")?, "1");
-    let counters = topology.logger()?.status(GROUP)?.counters;
-    let log = topology.stop_logger()?;
+    let (counters, log) = topology.end_of_logger()?;
     assert_eq!((counters.lost, counters.recovered), (1, 0), "{log}");
     assert!(log.contains("must not be made twice"), "{log}");
     Ok(())

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fttcp::control::Outbound;
 use rxl_tests::demo::client;
 use rxl_tests::netns::demo::Served;
+use rxl_tests::netns::ftp::FtpServer;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::service::Serves;
-use rxl_tests::netns::topology::{CLIENT, GROUP, SERVER, Topology};
+use rxl_tests::netns::topology::{CLIENT, CLIENT6, GROUP, SERVER, SERVER6, Topology};
 use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -44,7 +45,8 @@ struct Origin {
 
 impl Origin {
     fn start(topology: &Topology, content: Vec<u8>) -> Result<Self, String> {
-        let listen = || TcpListener::bind((CLIENT, ORIGIN_PORT));
+        // Of both families.
+        let listen = || TcpListener::bind(("::", ORIGIN_PORT));
         let listener = topology.client().enter(listen)?;
         let listener = listener.map_err(|error| format!("the origin cannot listen: {error}"))?;
         let requests = Arc::new(AtomicUsize::new(0));
@@ -81,6 +83,15 @@ fn serve(mut stream: &TcpStream, requests: &AtomicUsize, content: &[u8]) -> std:
     stream.write_all(content)
 }
 
+/// Server and client as they stand in addresses, of IPv4 or IPv6.
+fn hosts(v6: bool) -> (String, String) {
+    if v6 {
+        (format!("[{SERVER6}]"), format!("[{CLIENT6}]"))
+    } else {
+        (SERVER.to_owned(), CLIENT.to_owned())
+    }
+}
+
 /// One download, its server ended when the client has `at` bytes; the exit code of curl and whether the file is right.
 fn download(
     topology: &Topology,
@@ -114,9 +125,10 @@ fn trap_35_download_through_a_proxy_that_dies_asks_the_origin_once() -> Outcome 
         let origin = Origin::start(&topology, Random::new(run).bytes(FILE as usize))?;
         topology.serve()?;
         let at = 1 + random.below(FILE - 1);
-        let end = [End::Killed, End::Unplugged, End::Destroyed][run as usize % 3];
-        let proxy = format!("http://{SERVER}:80");
-        let address = format!("http://{CLIENT}:{ORIGIN_PORT}/file");
+        let end = [End::Killed, End::Unplugged, End::Destroyed][run as usize / 2 % 3];
+        let (server, client) = hosts(run % 2 == 1);
+        let proxy = format!("http://{server}:80");
+        let address = format!("http://{client}:{ORIGIN_PORT}/file");
 
         // The origin has the client's own address: curl would connect to it by itself.
         let words = ["--noproxy", "", "--proxy", &proxy, &address];
@@ -168,7 +180,7 @@ fn trap_35_active_ftp_download_survives_the_end_of_its_server() -> Outcome {
     let mut random = Random::announced("trap_35_active_ftp_download");
     let mut moved = 0;
     for run in 0..RUNS {
-        let mut topology = house(Serves::Ftp, Outbound::Keep)?;
+        let mut topology = house(Serves::Ftp(FtpServer::Vsftpd), Outbound::Keep)?;
         let file = Served::new(&topology, "file", FILE, run)?;
         topology.serve()?;
         let at = 1 + random.below(FILE - 1);

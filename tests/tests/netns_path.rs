@@ -13,7 +13,7 @@ use rxl_tests::demo::client;
 use rxl_tests::netns::demo::Served;
 use rxl_tests::netns::http::Connection;
 use rxl_tests::netns::random::Random;
-use rxl_tests::netns::topology::{CLIENT, GROUP, Middle, NORTH, SERVER, Topology};
+use rxl_tests::netns::topology::{CLIENT, GROUP, Middle, NORTH, SERVER, SERVER6, Topology};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -25,14 +25,27 @@ type Frame = (Vec<u8>, Offload);
 
 #[test]
 fn download_through_the_logger_is_whole() -> Outcome {
+    download_is_whole(SERVER)
+}
+
+#[test]
+fn download_over_ipv6_is_whole_and_its_super_segments_pass() -> Outcome {
+    download_is_whole(&format!("[{SERVER6}]"))
+}
+
+fn download_is_whole(server: &str) -> Outcome {
     let mut topology = Topology::new(Middle::Protected)?;
     let file = Served::new(&topology, "file", 32 << 20, 11)?;
     topology.serve()?;
+    let mut download = file.download(&topology, None);
+    let address = download.curl.last_mut().ok_or("no address")?;
+    *address = format!("http://{server}/{}", file.name);
 
-    let (run, _) = client::run(&file.download(&topology, None), &mut || Ok(String::new()))?;
+    let (run, _) = client::run(&download, &mut || Ok(String::new()))?;
 
     assert_eq!(run.curl_exit, 0);
     assert!(run.sha256_ok);
+    assert_eq!(topology.kernel_drops()?, 0);
     let status = topology.logger()?.status(GROUP)?;
     let hello = topology.logger()?.hello()?;
     let fast = hello.fast.unwrap_or_default();

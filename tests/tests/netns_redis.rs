@@ -159,8 +159,7 @@ fn increment_under_way_is_not_made_twice() -> Outcome {
     assert!(reply.is_err(), "{reply:?}");
     let mut other = Client::connect(&topology)?;
     assert_eq!(other.ask("GET n")?, "1");
-    let counters = topology.logger()?.status(GROUP)?.counters;
-    let log = topology.stop_logger()?;
+    let (counters, log) = topology.end_of_logger()?;
     assert_eq!((counters.lost, counters.recovered), (1, 0), "{log}");
     assert!(log.contains("must not be made twice"), "{log}");
     Ok(())

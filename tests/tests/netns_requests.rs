@@ -240,11 +240,15 @@ fn request_that_must_not_be_made_twice_is_not() -> Outcome {
     topology.wait_logged(1)?;
     victim.tell_end(End::Stopped)?;
 
-    let answer = connection.answer();
-    assert!(answer.is_err(), "{answer:?}");
+    let answer = connection.answer()?;
+    assert_eq!(answer.status, 502, "{answer:?}");
+    let after = connection.answer();
+    assert!(after.is_err_and(|it| it.contains("closed the connection")));
     let counters = topology.logger()?.status(GROUP)?.counters;
     let log = topology.stop_logger()?;
     assert_eq!((counters.lost, counters.recovered), (1, 0), "{log}");
-    assert!(log.contains("must not be made twice"), "{log}");
+    assert_eq!(counters.error_replies, 1, "{log}");
+    let why = "ended with an error reply: a request that must not be made twice";
+    assert!(log.contains(why), "{log}");
     Ok(())
 }

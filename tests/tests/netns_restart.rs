@@ -7,12 +7,16 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use fttcp::control::{GroupSpec, ServiceSpec};
 use rxl_tests::demo::client;
 use rxl_tests::netns::bpf_folder::BpfFolder;
 use rxl_tests::netns::demo::Served;
+use rxl_tests::netns::ftp::FtpServer;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
-use rxl_tests::netns::topology::{GROUP, Middle, Topology};
+use rxl_tests::netns::service::Serves;
+use rxl_tests::netns::topology::{GROUP, Middle, SERVER, Topology};
+use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -90,6 +94,51 @@ fn server_killed_after_the_logger_was_started_again_is_replaced() -> Outcome {
         assert_eq!((failover.lost, failover.number), (0, run + 1), "{log}");
         topology.renew_standby()?;
     }
+    Ok(())
+}
+
+/// The connection that the server has opened is known as the session's, also by the next logger.
+#[test]
+fn ftp_in_active_mode_survives_a_logger_killed_and_started_again_and_its_server() -> Outcome {
+    let mut random = Random::announced("ftp_logger_killed");
+    let folder = BpfFolder::mount("ftp")?;
+    let mut topology = Topology::build(Layout {
+        serves: Serves::Ftp(FtpServer::Vsftpd),
+        group: Some(GroupSpec {
+            services: vec![ServiceSpec::new(21, "ftp")],
+            ..GroupSpec::default()
+        }),
+        logger: folder.options(),
+        ..Layout::default()
+    })?;
+    let content = random.bytes(FILE as usize);
+    topology.put("file", &content)?;
+    topology.serve()?;
+    topology.shape(LINE)?;
+    let got = topology.folder().join("got");
+    for run in 0..8 {
+        let mut curl = topology.client().command("curl");
+        curl.args(["-s", "-S", "-P-", "--noproxy", "*", "--max-time", "15"]);
+        curl.arg("-o").arg(&got).arg(format!("ftp://{SERVER}/file"));
+        let mut curl = curl.spawn()?;
+        // Not a wait for something: the moment of the fault is what is tried out.
+        thread::sleep(Duration::from_millis(random.below(150)));
+        restart(&mut topology)?;
+        let dies = run % 2 == 1;
+        if dies {
+            topology.end(End::Unplugged)?;
+        }
+        let ended = curl.wait()?;
+        let log = topology.logger()?.log();
+        assert!(ended.success(), "run {run}: {ended}\n{log}");
+        assert!(fs::read(&got)? == content, "run {run}\n{log}");
+        if dies {
+            topology.wait_moved()?;
+            topology.new_standby()?;
+        }
+    }
+    let (counters, log) = topology.end_of_logger()?;
+    assert_eq!((counters.diverged, counters.lost), (0, 0), "{log}");
     Ok(())
 }
 

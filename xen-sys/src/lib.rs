@@ -5,25 +5,43 @@
 //! [`DomBuilder`] for filling a new domain (libxenguest). Both speak plain numbers and records of this crate; what they
 //! mean to a toolstack is `toolstack::hypervisor`'s business. Every failure is a [`XenError`] that carries what
 //! the libraries said; nothing is printed.
+//!
+//! Without the feature `xen` there are only ioctls of Linux ([`loop_ioctl`], [`guest_ioctl`]), and no library is linked.
 
+#[cfg(feature = "xen")]
 mod ctl;
+#[cfg(feature = "xen")]
 mod dom;
+#[cfg(feature = "xen")]
 mod domain;
+#[cfg(feature = "xen")]
 mod error;
+pub mod guest_ioctl;
+#[cfg(feature = "xen")]
 mod host;
+#[cfg(feature = "xen")]
 mod log;
 pub mod loop_ioctl;
+#[cfg(feature = "xen")]
 mod raw;
+#[cfg(feature = "xen")]
 mod setup;
 
+#[cfg(feature = "xen")]
 pub use ctl::Xenctrl;
+#[cfg(feature = "xen")]
 pub use dom::{Container, DomBuilder, DomSettings, E820Entry, Frames, HvmLayout, LoadedTable};
+#[cfg(feature = "xen")]
 pub use domain::{DomainFlags, DomainRecord, VcpuRecord};
+#[cfg(feature = "xen")]
 pub use error::XenError;
+#[cfg(feature = "xen")]
 pub use host::{Capabilities, PhysInfo, Versions};
+#[cfg(feature = "xen")]
 pub use setup::CreateDomain;
 
 /// Constants of Xen's interface that the layers above name.
+#[cfg(feature = "xen")]
 pub mod consts {
     use crate::raw;
 

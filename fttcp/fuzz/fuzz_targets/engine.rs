@@ -34,7 +34,9 @@ fuzz_target!(|data: &[u8]| {
         active: PortId(1),
         standbys: vec![PortId(2)],
     };
-    engine.add_group(spec, ports).expect("a fresh engine takes a group");
+    engine
+        .add_group(spec, ports)
+        .expect("a fresh engine takes a group");
     let (mut rest, mut now) = (data, Time(0));
     while let [command, len, tail @ ..] = rest {
         let (frame, next) = tail.split_at(usize::from(*len).min(tail.len()));

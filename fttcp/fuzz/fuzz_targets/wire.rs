@@ -3,7 +3,7 @@
 #![no_main]
 
 use fttcp::frame::Offload;
-use fttcp::wire::{SeqNumber, Segment, locate};
+use fttcp::wire::{Segment, SeqNumber, locate};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

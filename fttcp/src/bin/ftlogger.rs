@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use fttcp::control::client::Client;
-use fttcp::control::{self, GroupSpec, GroupStatus, Reply, Request};
+use fttcp::control::{
+    self, GroupSpec, GroupStatus, Reply, Request, UpgradeEnd, UpgradeStatus, WrapStatus,
+};
 use fttcp::daemon::SpillOptions;
 use fttcp::datapath::{Choice, FastSettings};
 use fttcp::engine::EngineConfig;
@@ -107,9 +109,10 @@ struct DataPathArgs {
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
     bpffs: PathBuf,
 
-    /// Size of the ring through which the kernel hands over copied bytes; a power of two
-    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring)]
-    ring: u32,
+    /// Size of the ring through which the kernel hands over copied bytes; a power of two. By default a 32nd of memory, but
+    /// at most 32M
+    #[arg(long, value_name = "BYTES", value_parser = ring)]
+    ring: Option<u32>,
 
     /// While no logger runs, let new connections pass unprotected instead of dropping them
     #[arg(long)]
@@ -118,13 +121,14 @@ struct DataPathArgs {
 
 impl DataPathArgs {
     fn settings(&self, socket: &Path) -> datapath::Settings {
+        let usual = FastSettings::new(socket);
         datapath::Settings {
             choice: self.datapath,
             fast: FastSettings {
                 bpffs: self.bpffs.clone(),
-                ring: self.ring,
+                ring: self.ring.unwrap_or(usual.ring),
                 fail_open: self.fail_open,
-                ..FastSettings::new(socket)
+                ..usual
             },
         }
     }
@@ -140,11 +144,69 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Planned(Planned),
     /// Move a group's connections to its first standby now; the active server is cut off for good
     Failover {
         /// The group's name
         group: String,
     },
+}
+
+#[derive(Subcommand)]
+enum Planned {
+    /// Move a group's connections to a standby while the active server lives
+    Upgrade {
+        /// The group's name
+        group: String,
+        /// The interface towards the new server, one of the group's standbys
+        interface: String,
+        /// After so many seconds, what is still under way is moved by replay or resume
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        drain: u32,
+    },
+    /// Move the connections of an upgrade back to where they were
+    Rollback {
+        /// The group's name
+        group: String,
+    },
+    /// End an upgrade: the server that was left leaves the group
+    Finish {
+        /// The group's name
+        group: String,
+    },
+}
+
+impl Planned {
+    fn run(self, socket: &Path) -> Result<(), String> {
+        let (request, begun) = match self {
+            Self::Upgrade {
+                group,
+                interface,
+                drain,
+            } => {
+                let begun = format!("group {group}: upgrade begun");
+                let drain_ms = drain.saturating_mul(1000);
+                let request = Request::Upgrade {
+                    group,
+                    interface,
+                    drain_ms,
+                };
+                (request, begun)
+            }
+            Self::Rollback { group } => {
+                let begun = format!("group {group}: rollback begun");
+                (Request::Rollback { group }, begun)
+            }
+            Self::Finish { group } => {
+                let begun = format!("group {group}: finished");
+                (Request::Finish { group }, begun)
+            }
+        };
+        ask(socket, &request)?;
+        println!("{begun}; ftlogger status tells how it goes");
+        Ok(())
+    }
 }
 
 fn main() -> ExitCode {
@@ -175,6 +237,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Caps) => caps(&cli.datapath, &cli.socket),
         Some(Command::Status { json }) => status(&cli.socket, json),
+        Some(Command::Planned(planned)) => planned.run(&cli.socket),
         Some(Command::Failover { group }) => failover(&cli.socket, &group),
     };
     match done {
@@ -281,8 +344,13 @@ fn show(group: &GroupStatus) {
         counters.protected, counters.closed, counters.unprotected, counters.tls
     );
     println!(
-        "  failovers    {} connections moved, {} diverged, {} lost, {} closes of dead servers held back",
-        counters.recovered, counters.diverged, counters.lost, counters.swallowed_closes
+        "  failovers    {} connections moved, {} diverged, {} lost ({} with an error reply, {} suspected of killing servers), {} closes of dead servers held back",
+        counters.recovered,
+        counters.diverged,
+        counters.lost,
+        counters.error_replies,
+        counters.poisoned,
+        counters.swallowed_closes
     );
     println!(
         "  logged       {} bytes now, in {} bytes of memory; {} logs cut, {} conflicting repetitions",
@@ -305,15 +373,59 @@ fn show(group: &GroupStatus) {
         "  frames       {} forwarded, {} dropped",
         counters.frames, counters.dropped
     );
+    if let Some(wrap) = &group.wrap {
+        show_wrap(wrap);
+    }
+    if let Some(upgrade) = &group.upgrade {
+        show_upgrade(upgrade);
+    }
     if let Some(last) = &group.failover {
         let took = last
             .done_us
             .map_or("under way".to_owned(), |us| format!("done in {us} us"));
+        let waiting = match last.waiting {
+            0 => String::new(),
+            waiting => format!(", {waiting} held up by slow clients"),
+        };
         println!(
-            "  last         number {} ({}): {} of {} connections moved, {} lost, {took}",
+            "  last         number {} ({}): {} of {} connections moved, {} lost{waiting}, {took}",
             last.number, last.reason, last.recovered, last.connections, last.lost
         );
     }
+}
+
+fn show_wrap(wrap: &WrapStatus) {
+    let ended = if wrap.ended {
+        "; the active server's record has ended"
+    } else {
+        ""
+    };
+    println!(
+        "  wrap         {} records of {} bytes copied in {} of {} looks; {} handed over, {} missing{ended}",
+        wrap.records, wrap.bytes, wrap.copies, wrap.looks, wrap.handed, wrap.missing
+    );
+}
+
+fn show_upgrade(upgrade: &UpgradeStatus) {
+    let (way, from, to) = match upgrade.rolled_back {
+        false => ("", &upgrade.from, &upgrade.to),
+        true => ("back ", &upgrade.to, &upgrade.from),
+    };
+    let state = match (upgrade.ended, upgrade.drained_us) {
+        (Some(UpgradeEnd::Finished), _) => "finished".to_owned(),
+        (Some(UpgradeEnd::ActiveDied), _) => "over, the server moved to died".to_owned(),
+        (Some(UpgradeEnd::LeftDied), _) => "over, the server moved from died".to_owned(),
+        (None, Some(us)) => format!("all moved after {us} us"),
+        (None, None) => "under way".to_owned(),
+    };
+    println!(
+        "  upgrade      {way}from {from} to {to}: {} waiting, {} moved at rest, {} by replay or resume, {} not moved, {} lost, {state}",
+        upgrade.waiting,
+        upgrade.moved_quiet,
+        upgrade.moved_by_replay,
+        upgrade.returned,
+        upgrade.lost
+    );
 }
 
 fn or_none(text: &str) -> &str {

@@ -4,9 +4,11 @@
 //! A close that the protocol expects passes at once. Any other is held for a while
 //! (`fin_hold_ms`): if the server dies meanwhile, it is forgotten; if not, the client gets it then.
 //!
-//! A server may say that it is done only when its close is acknowledged: vsftpd does, whose sockets linger. Where another
-//! connection is to explain the close, the logger therefore acknowledges it in the client's name, once the client has
-//! everything before it; from then on it is the logger that repeats it to the client.
+//! A server may say that it is done only when its close is acknowledged: vsftpd does, whose sockets linger; or when it is
+//! answered: proftpd waits for the client's close for ten seconds. Where another connection is to explain the close, the
+//! logger therefore acknowledges it in the client's name, once the client has everything before it; from then on it is
+//! the logger that repeats it to the client. A client that has said nothing there will only close, too: the server hears
+//! that from the logger, with the number that the client's own close will have.
 
 use std::time::Duration;
 
@@ -15,10 +17,21 @@ use serde::{Deserialize, Serialize};
 use super::{Connection, Context, State};
 use crate::frame::Time;
 use crate::service::Link;
-use crate::wire::{Flags, SegmentRepr, SeqNumber};
+use crate::wire::{Flags, Head, SegmentRepr, SeqNumber};
 
 /// How often the logger repeats a FIN that no server repeats: a dead one's, and one that it has acknowledged.
 const REPEAT: Duration = Duration::from_millis(500);
+
+/// How long a close that another connection explains is held at least (unless nothing is): a busy server may take its time
+/// to say so, and once its client has been told, nothing could be asked for again.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How soon after a client's acknowledgement a FIN still directly follows the answer: a server that closes behind each
+/// does so before its client's next segment has come.
+const DIRECTLY: Duration = Duration::from_millis(5);
+
+/// The same by the server's own clock: its ticks are of a millisecond, most often (RFC 7323 section 5.4).
+const DIRECTLY_TICKS: u32 = 5;
 
 /// Which close is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +40,8 @@ pub(crate) enum Close {
     Fin(u64),
     /// A reset, with the fields that the client would see.
     Reset {
+        /// Where the FIN is that the server sent before, and that was held as well.
+        fin: Option<u64>,
         seq: SeqNumber,
         ack: SeqNumber,
         flags: Flags,
@@ -44,26 +59,74 @@ impl Hold {
     pub(crate) const fn until(close: Close, until: Time) -> Self {
         Self { close, until }
     }
+
+    /// The position of the FIN that the client has not been told, if there is one.
+    pub(crate) const fn fin(&self) -> Option<u64> {
+        match self.close {
+            Close::Fin(at) => Some(at),
+            Close::Reset { fin, .. } => fin,
+        }
+    }
 }
 
 impl Connection {
-    /// Whether a FIN at this position of the server's stream may pass at once: the protocol says that the server would close here. That the client has closed
-    /// its direction says nothing: it may wait for an answer, which a dying server's FIN would cut short.
-    pub(crate) fn fin_expected(&self, at: u64) -> bool {
+    /// Whether a FIN at this position of the server's stream may pass at once: the protocol says that the server would close
+    /// here. That the client has closed its direction is not enough: it may wait for an answer, which a dying server's FIN
+    /// would cut short.
+    /// `pause`: see [`Self::pause`].
+    pub(crate) fn fin_expected(&self, at: u64, pause: Option<u32>, cx: &Context<'_>) -> bool {
         !self.protected
             || self.plugin.as_ref().is_some_and(|plugin| {
-                let left = self.client.fin.is_some() && !plugin.owes();
-                left || plugin.close_expected(at)
+                // Before all of the client's stream is known, it may still ask for something.
+                let whole = self.client.fin.is_some_and(|fin| fin <= self.log.stable());
+                let left = whole && !plugin.owes(at);
+                left || plugin.close_expected(at) || self.closes_unsaid(at, pause, cx)
             })
     }
 
+    /// Whether a close at this position is one that the server does not announce.
+    pub(crate) fn closes_unsaid(&self, at: u64, pause: Option<u32>, cx: &Context<'_>) -> bool {
+        cx.service.unsaid.is_usual(cx.now) && self.follows_answer(at, pause, cx.now)
+    }
+
+    /// How long the server had said nothing before this segment, in ticks of its clock. `None`: it tells no time.
+    pub(crate) fn pause(&self, head: &Head) -> Option<u32> {
+        let value = head.options.timestamps?.value;
+        let value = self.map.map_or(value, |map| map.stamp_for_client(value));
+        Some(value.wrapping_sub(self.server.tsval))
+    }
+
+    /// Whether a close at this position directly follows an answer: the client has not acknowledged all of it, or just now.
+    fn follows_answer(&self, at: u64, pause: Option<u32>, now: Time) -> bool {
+        // Of one that the fast path had it is not known when the client was heard, but when the server spoke.
+        let just_now = if self.packets == 0 {
+            now.since(self.active) <= DIRECTLY
+        } else {
+            pause.is_some_and(|ticks| ticks <= DIRECTLY_TICKS)
+        };
+        let answered = self.plugin.as_ref().is_some_and(|it| it.answered(at));
+        answered && (self.server.una < at || just_now)
+    }
+
     /// Holds a close back, unless one is held already that says at least as much.
-    pub(crate) fn hold_close(&mut self, close: Close, cx: &Context<'_>) {
+    pub(crate) fn hold_close(&mut self, close: Close, pause: Option<u32>, cx: &Context<'_>) {
         let hold = Duration::from_millis(u64::from(cx.service.spec.fin_hold_ms));
         let says_more = match (&self.hold, close) {
             (None, _) => true,
             (Some(held), Close::Reset { .. }) => matches!(held.close, Close::Fin(_)),
             (Some(_), Close::Fin(_)) => false,
+        };
+        let at = match close {
+            Close::Fin(at) => at,
+            Close::Reset { .. } => self.server.end,
+        };
+        if self.hold.is_none() && self.follows_answer(at, pause, cx.now) {
+            cx.service.unsaid.note(cx.now, hold);
+        }
+        let hold = if self.explained() && !hold.is_zero() {
+            hold.max(EXPLAINED_WITHIN)
+        } else {
+            hold
         };
         if says_more {
             self.hold = Some(Hold {
@@ -80,7 +143,7 @@ impl Connection {
     }
 
     /// Tells the server that the close that is held has arrived, if it waits for that alone.
-    pub(crate) fn ack_held_fin(&self, cx: &mut Context<'_>) {
+    pub(crate) fn ack_held_fin(&mut self, cx: &mut Context<'_>) {
         if let Some(hold) = self.hold
             && hold.close == Close::Fin(self.server.una)
             && self.server.una == self.server.end
@@ -88,8 +151,28 @@ impl Connection {
             && self.explained()
         {
             let ack = self.server.una + 1;
-            cx.send_south(&self.for_server(Flags::default(), self.stable(), ack, &[]));
+            self.left = self.stable() == 0 && self.client.fin.is_none() && !self.log.has_gap();
+            let flags = if self.left {
+                Flags::FIN
+            } else {
+                Flags::default()
+            };
+            cx.send_south(&self.for_server(flags, self.stable(), ack, &[]));
         }
+    }
+
+    /// A segment of a server that believes that its client has closed, which it has still to do: both have nothing more to
+    /// say. Says whether it was one.
+    pub(super) fn hear_left(&mut self, head: &Head, cx: &mut Context<'_>) -> bool {
+        let stable = self.stable();
+        let ack = head.ack.position(self.present_client_isn(), stable);
+        if !self.left || ack <= stable.cast_signed() {
+            return false;
+        }
+        if head.flags.has(Flags::FIN) {
+            self.ack_held_fin(cx);
+        }
+        true
     }
 
     /// No news of the server's death came: the client is told of the close.
@@ -111,7 +194,13 @@ impl Connection {
             }
             // Data before the FIN is still missing: the server will send both again.
             Close::Fin(_) => {}
-            Close::Reset { seq, ack, flags } => {
+            Close::Reset {
+                fin,
+                seq,
+                ack,
+                flags,
+            } => {
+                self.tell_fin_before_reset(fin, cx);
                 cx.send_north(&SegmentRepr {
                     src: self.path.server,
                     dst: self.path.client,
@@ -128,6 +217,17 @@ impl Connection {
                     self.close(cx);
                 }
             }
+        }
+    }
+
+    /// A reset that follows a FIN has the number behind it. To a client that was not told of the FIN this is one from beside
+    /// what it expects, which it does not believe (RFC 5961 section 3.2).
+    pub(super) fn tell_fin_before_reset(&mut self, fin: Option<u64>, cx: &mut Context<'_>) {
+        if let Some(at) = fin
+            && at == self.server.end
+        {
+            self.server.fin = Some(at);
+            self.send_client(Flags::FIN, at, &[], cx);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::Masks;
-use crate::control::{Counters, FailoverStatus, OnFull, ServiceSpec, Verify};
+use super::{Masks, Unsaid};
+use crate::control::{Counters, FailoverStatus, OnFull, ServiceSpec, UpgradeStatus, Verify};
 use crate::engine::Event;
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::service::Maker;
@@ -19,6 +19,10 @@ pub(crate) struct ProtectedService {
     pub(crate) spec: ServiceSpec,
     pub(crate) masks: Masks,
     pub(crate) make: Maker,
+    pub(crate) unsaid: Unsaid,
+    /// A replacement's program is replayed from its beginning, and remembers what it was told: it must not be told again on
+    /// another connection.
+    pub(crate) remembers: bool,
 }
 
 /// A failover under way or done.
@@ -35,14 +39,26 @@ impl Progress {
         now.since(self.started).as_micros() as u64
     }
 
-    /// One connection less to move.
-    pub(crate) fn settle(&mut self, now: Time, events: &mut Events) {
+    /// One connection less to move. `waited`: its client was waited for.
+    pub(crate) fn settle(&mut self, waited: bool, now: Time, events: &mut Events) {
         self.pending = self.pending.saturating_sub(1);
+        self.status.waiting = self.status.waiting.saturating_sub(u64::from(waited));
         self.check_done(now, events);
     }
 
+    /// For one connection more, its client is waited for.
+    pub(crate) fn wait(&mut self, now: Time, events: &mut Events) {
+        self.status.waiting += 1;
+        self.check_done(now, events);
+    }
+
+    /// Connections for which something can be done.
+    pub(crate) const fn under_way(&self) -> u64 {
+        self.pending.saturating_sub(self.status.waiting)
+    }
+
     pub(crate) fn check_done(&mut self, now: Time, events: &mut Events) {
-        if self.pending == 0 && self.status.done_us.is_none() {
+        if self.under_way() == 0 && self.status.done_us.is_none() {
             let took_us = self.since(now);
             self.status.done_us = Some(took_us);
             events.push(Event::FailoverDone {
@@ -50,6 +66,7 @@ impl Progress {
                 number: self.status.number,
                 recovered: self.status.recovered,
                 lost: self.status.lost,
+                waiting: self.status.waiting,
                 took_us,
             });
         }
@@ -82,15 +99,39 @@ impl Events {
     }
 }
 
+/// What every step needs besides: where reports go, and a buffer in which frames are made.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) events: Events,
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl Desk {
+    /// An empty one that keeps so many events.
+    pub(crate) const fn new(max_events: usize) -> Self {
+        Self {
+            events: Events::new(max_events),
+            scratch: Vec::new(),
+        }
+    }
+}
+
 /// See the module's text.
 pub(crate) struct Context<'a> {
     pub(crate) now: Time,
     pub(crate) out: &'a mut dyn Output,
     pub(crate) north: PortId,
+    /// Towards the connection's server.
     pub(crate) south: PortId,
+    /// An upgrade moves connections away from that server.
+    pub(crate) leaving: bool,
+    /// An upgrade is under way: there is another living server.
+    pub(crate) pair: bool,
     pub(crate) service: &'a ProtectedService,
     pub(crate) counters: &'a mut Counters,
     pub(crate) progress: Option<&'a mut Progress>,
+    /// The upgrade under way or last done.
+    pub(crate) upgrade: Option<&'a mut UpgradeStatus>,
     pub(crate) events: &'a mut Events,
     pub(crate) scratch: &'a mut Vec<u8>,
     /// The data path can forward connections by itself.

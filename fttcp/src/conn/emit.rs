@@ -57,6 +57,13 @@ impl Connection {
         self.send_client(Flags::default(), at, &[], cx);
     }
 
+    /// Asks the client what it has and how much it takes: nothing below what it has acknowledged lies in its window, so
+    /// that it answers at once (RFC 9293 section 3.10.7.4).
+    pub(crate) fn probe_client(&mut self, cx: &mut Context<'_>) {
+        let before = self.server.una.wrapping_sub(1);
+        self.send_client(Flags::default(), before, &[], cx);
+    }
+
     /// Answers the client's SYN again, in the dead server's name.
     pub(crate) fn repeat_syn_ack(&mut self, cx: &mut Context<'_>) {
         let options = OptionsRepr {
@@ -148,7 +155,7 @@ impl Connection {
         });
         SegmentRepr {
             src: self.path.client,
-            dst: self.path.server,
+            dst: self.present_server(),
             tags: self.path.tags(),
             // It stands before the first byte that is told.
             seq: self.feed_start() - 1,

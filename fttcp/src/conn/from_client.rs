@@ -2,7 +2,7 @@
 //! What a client's segment changes. Its data is logged first and forwarded then.
 
 use super::clock::newer;
-use super::{Connection, Context, Mapping, State, Verdict};
+use super::{Connection, Context, Mapping, Planned, State, Verdict};
 use crate::stable::Unreadable;
 use crate::wire::{Flags, Segment, SegmentRepr, SeqNumber};
 
@@ -26,6 +26,8 @@ pub(crate) struct FromClient {
     pub(crate) beyond: bool,
     /// It repeats logged bytes, and says others.
     pub(crate) conflict: bool,
+    /// Nothing was under way before its data, and its server is being left.
+    pub(crate) rested: bool,
 }
 
 impl Connection {
@@ -66,12 +68,22 @@ impl Connection {
             self.unreadable(cx);
             return Verdict::Drop;
         }
+        if brought.rested && self.protected && self.state == State::Established {
+            return Verdict::Move;
+        }
+        if self.state == State::Established && self.step_aside(segment, cx) {
+            if brought.advanced {
+                self.consider_truncation(cx);
+            }
+            return Verdict::Drop;
+        }
         match self.state {
             State::Recovering if !self.over() => {
                 self.recovery_from_client(brought, cx);
                 Verdict::Drop
             }
             State::Recovering | State::Orphaned => {
+                self.forget_said();
                 if brought.wants_ack {
                     self.ack_client(cx);
                 }
@@ -149,6 +161,12 @@ impl Connection {
                     self.sent.prune(ack, &cx.service.masks);
                 }
             }
+        }
+        if cx.leaving && self.planned != Planned::Returned && !head.flags.has(Flags::FIN) {
+            if brought.advanced {
+                self.consider_truncation(cx);
+            }
+            brought.rested = self.rests();
         }
         // Nor one from beyond the next byte that is due (RFC 7323 section 4.3).
         let (at, _) = self.extent(segment);
@@ -335,6 +353,9 @@ impl Connection {
             .position(self.client.isn, self.client.acked);
         let exact = at == self.client.acked.cast_signed() || at == self.stable().cast_signed();
         if self.state == State::Orphaned || self.over() {
+            if exact {
+                self.farewell = None;
+            }
             return Verdict::Drop;
         }
         if self.state == State::Recovering {

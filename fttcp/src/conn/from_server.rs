@@ -44,19 +44,30 @@ impl Connection {
 
     fn server_reset(&mut self, segment: &mut Segment<'_>, cx: &mut Context<'_>) -> Verdict {
         let expected = !self.protected || self.state == State::Closed;
+        let pause = self.pause(segment.head());
         if self.state == State::Established || self.state == State::Closed {
             self.rewrite_for_client(segment, cx.now);
         }
         if expected {
             return Verdict::Forward;
         }
-        if self.explained() && self.fin_expected(self.server.end) {
+        let at = self.server.end;
+        let fin = self.hold.and_then(|hold| hold.fin());
+        // A server that closes though more was asked resets (RFC 9293 section 3.6.1).
+        if self.explained() && self.fin_expected(at, pause, cx) || self.closes_unsaid(at, pause, cx)
+        {
+            self.tell_fin_before_reset(fin, cx);
             self.close(cx);
             return Verdict::Forward;
         }
         let head = segment.head();
-        let (seq, ack, flags) = (head.seq, head.ack, head.flags);
-        self.hold_close(Close::Reset { seq, ack, flags }, cx);
+        let reset = Close::Reset {
+            fin,
+            seq: head.seq,
+            ack: head.ack,
+            flags: head.flags,
+        };
+        self.hold_close(reset, pause, cx);
         Verdict::Drop
     }
 
@@ -74,9 +85,15 @@ impl Connection {
             // No receiver takes it; what is not sensible must not move the record of what was sent.
             return Verdict::Drop;
         }
+        if self.hear_left(&head, cx) {
+            return Verdict::Drop;
+        }
         let acked_before = self.client.acked;
         if head.flags.has(Flags::ACK) {
             self.track_server_ack(&head, cx);
+        }
+        if data_len > 0 && self.withhold(at, segment.payload(), cx) {
+            return Verdict::Drop;
         }
         if data_len > 0 && self.exceeds(at, end) {
             self.pass_part(at, segment.payload(), cx);
@@ -101,7 +118,7 @@ impl Connection {
         if let Some(map) = &mut self.map {
             map.next = map.next.max(end + u64::from(fin));
         }
-        let fin_withheld = fin && !self.pass_fin(end, cx);
+        let fin_withheld = fin && !self.pass_fin(end, self.pause(&head), cx);
         if self.map.is_none() {
             self.hold_window(segment, cx);
         } else if self.window_limit != u64::MAX {
@@ -133,7 +150,12 @@ impl Connection {
         let lead = (first.cast_signed() - at).max(0).unsigned_abs();
         let first = first.max(at.max(0).unsigned_abs());
         let data = data.get(lead as usize..).unwrap_or_default();
-        let data = self.within_window(first, data).to_vec();
+        let all = data;
+        let data = self.within_window(first, all).to_vec();
+        if data.is_empty() && !all.is_empty() && first == self.server.next() {
+            // It had room for a head, and does not probe a window of which it sent a part: the word of more may be lost.
+            self.probe_client(cx);
+        }
         let end = first + data.len() as u64;
         let wanted = self.protected && self.sent.wants(first.cast_signed(), end.cast_signed());
         if data.is_empty() || (wanted && !self.absorb(first, &data, cx)) {
@@ -149,16 +171,18 @@ impl Connection {
     /// Whether a segment from `at` to `end` cannot be of the present server's stream. It may be late, and of an attempt
     /// that was reset; its acknowledgement then speaks of what that attempt had got.
     pub(crate) fn is_foreign(&self, at: i64, end: i64) -> bool {
-        let first = self.map.map_or(0, |map| map.first - u64::from(map.lead));
+        let first = self
+            .map
+            .map_or(0, |map| map.first.cast_signed() - i64::from(map.lead));
         let right = self.client.right.max(self.server.next());
         // A keep-alive has the number before the first.
-        at < first.cast_signed() - 1 || end > (right + SLACK).cast_signed()
+        at < first - 1 || end > (right + SLACK).cast_signed()
     }
 
     /// Notes that a FIN came; says whether it may pass.
-    fn pass_fin(&mut self, at: u64, cx: &mut Context<'_>) -> bool {
-        if self.server.fin.is_none() && !self.fin_expected(at) {
-            self.hold_close(Close::Fin(at), cx);
+    fn pass_fin(&mut self, at: u64, pause: Option<u32>, cx: &mut Context<'_>) -> bool {
+        if self.server.fin.is_none() && !self.fin_expected(at, pause, cx) {
+            self.hold_close(Close::Fin(at), pause, cx);
             self.ack_held_fin(cx);
             return false;
         }
@@ -183,7 +207,7 @@ impl Connection {
     }
 
     /// Remembers what is new in the data. False: it lies too far beyond a gap and must not pass.
-    fn absorb(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> bool {
+    pub(super) fn absorb(&mut self, at: u64, data: &[u8], cx: &Context<'_>) -> bool {
         let plugin = &mut self.plugin;
         let room = self.account.room as usize;
         self.sent

@@ -75,6 +75,9 @@ impl Connection {
         if let Some(kick) = &mut self.kick {
             kick.at = kick.at.moved(from, to);
         }
+        if let Some(farewell) = &mut self.farewell {
+            farewell.moved(from, to);
+        }
         if let Some(hold) = &mut self.hold {
             hold.until = hold.until.moved(from, to);
         }
@@ -105,14 +108,13 @@ impl Connection {
                 .offers
                 .iter()
                 .all(|offer| offer.right < FAR && scaled(&offer.options))
-            && self
-                .map
-                .is_none_or(|map| scaled(&map.options) && u64::from(map.lead) <= map.first)
+            && self.map.is_none_or(|map| scaled(&map.options))
             && self.path.tags_len <= self.path.tags.len()
             && self.path.client.socket.is_ipv4() == self.path.server.socket.is_ipv4()
             && self.replay_from <= self.server.una.min(self.server.end)
             && self.sent.start() == self.replay_from
             && self.log.is_sound()
+            && self.farewell.as_ref().is_none_or(|it| it.is_sound())
             && self.urgent.is_sound()
             && self.sent.is_sound()
     }

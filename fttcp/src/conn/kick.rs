@@ -23,7 +23,22 @@ pub(crate) struct Kick {
     left: u8,
 }
 
+impl Kick {
+    /// Both ends are told once.
+    pub(super) const fn once(at: Time) -> Self {
+        Self { at, left: 1 }
+    }
+}
+
 impl Connection {
+    /// What is to be said later is said now, and not again.
+    pub(super) fn kick_now(&mut self, cx: &mut Context<'_>) {
+        self.kick = None;
+        if self.state == State::Established {
+            self.tell_both(false, cx);
+        }
+    }
+
     /// Tells both ends where they are. `repeated`: a segment of the client was dropped, which it repeats at once when
     /// three acknowledgements say so (RFC 5681 section 3.2).
     pub(crate) fn kick(&mut self, repeated: bool, cx: &mut Context<'_>) {

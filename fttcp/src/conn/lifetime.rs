@@ -89,6 +89,9 @@ impl Connection {
         if let Some(kick) = &self.kick {
             due = due.min(kick.at);
         }
+        if let Some(farewell) = &self.farewell {
+            due = due.min(farewell.due());
+        }
         if let Some(recovery) = &self.recovery {
             due = due.min(recovery.deadline());
         }
@@ -104,20 +107,34 @@ impl Connection {
             self.recovery_timeout(cx);
         }
         self.kick_again(cx);
+        if self.farewell.as_ref().is_some_and(|it| it.due() <= cx.now) {
+            self.repeat_farewell(cx);
+        }
         self.expiry() <= cx.now
     }
 
     /// Its server is dead. Says whether it is to be moved; a connection that is over is answered by the logger.
     pub(crate) fn orphan(&mut self, cx: &mut Context<'_>) -> Orphan {
-        if self.outbound.is_some() {
+        if self.outbound.is_some() && !self.is_linked() {
             return self.orphan_outbound(cx);
         }
-        // Nothing is left to replay, and the client lacks nothing but the FIN: a replacement that is asked nothing would
-        // not close. The logger repeats it.
+        if self.is_linked() && self.state == State::Opening {
+            self.take_syn_back(cx);
+            return Orphan::Forget;
+        }
+        // What the fast path forwarded last may have been the acknowledgement for which the log can be cut.
+        self.consider_truncation(cx);
+        // Nothing is left to replay, and the server has closed: a replacement that is asked nothing would not. The logger
+        // repeats the FIN if the client lacks it, and answers the client's.
         let nothing_left =
             self.log.start() == self.log.stable() && self.replay_from == self.server.end;
-        let lacks_fin = nothing_left && self.server.fin.is_some_and(|fin| self.server.una == fin);
-        let over = lacks_fin
+        let has_closed = nothing_left && self.server.fin.is_some_and(|fin| self.server.una >= fin);
+        // What was to be transferred has been, and the client has all of it.
+        let done = self.explained()
+            && self.fin_expected(self.server.end, None, cx)
+            && self.server.una >= self.server.end;
+        let over = has_closed
+            || done
             || self.server.fin.is_some_and(|fin| self.server.una > fin)
                 && self.client.fin.is_some_and(|fin| self.stable() > fin);
         let movable = match self.state {
@@ -142,7 +159,7 @@ impl Connection {
                 self.recovery = None;
                 self.state = State::Orphaned;
                 self.forget_streams();
-                if lacks_fin {
+                if has_closed || done {
                     let fin = Close::Fin(self.server.end);
                     self.hold = Some(Hold::until(fin, cx.now));
                 }
@@ -159,7 +176,10 @@ impl Connection {
         if self.hold.take().is_some() {
             cx.counters.swallowed_closes += 1;
         }
-        cx.send_south(&self.syn(false));
+        // Where, is not known yet.
+        if !self.explained() {
+            cx.send_south(&self.syn(false));
+        }
     }
 }
 

@@ -16,7 +16,9 @@
 //! * `offload`: a connection that the fast path forwards by itself.
 //! * `outbound`: what differs if the server opened the connection; `client` is the peer then. `late`: if its peer is
 //!   asked only after the server was answered.
+//! * `farewell`: an error reply to a client whose connection cannot be moved.
 //! * `emit`: segments that the logger makes itself.
+//! * `planned`: its server is left while it lives.
 //! * `linked`: what its plug-in is told of other connections, and tells of them.
 //! * `window`: how much the client may send. `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
@@ -30,7 +32,9 @@ mod canon;
 mod clock;
 mod close;
 mod context;
+mod crowd;
 mod emit;
+mod farewell;
 mod from_client;
 mod from_server;
 mod full;
@@ -43,11 +47,13 @@ mod lifetime;
 mod linked;
 mod offload;
 mod outbound;
+mod planned;
 mod sent;
 mod sketch;
 mod syn;
 mod tls;
 mod truncate;
+mod unsaid;
 mod urgent;
 mod verify;
 mod window;
@@ -60,22 +66,25 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Ends;
 use crate::frame::Time;
 use crate::journal::Mark;
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, Suspect};
 use crate::service::Service;
 use crate::stable::{Account, StableBuffer};
 use crate::wire::{Address, EthernetFrame, MacAddr, OptionsRepr, Segment, SeqNumber};
 
 pub(crate) use canon::Masks;
 pub(crate) use close::{Close, Hold};
-pub(crate) use context::{Context, Events, Progress, ProtectedService};
+pub(crate) use context::{Context, Desk, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
 pub(crate) use image::{FAR, Stored, StoredRef};
 pub(crate) use journaled::{SentDelta, SentMark};
 pub(crate) use kick::Kick;
 pub(crate) use lifetime::Orphan;
+pub(crate) use linked::Withheld;
 pub(crate) use outbound::{Adopted, Outbound};
+pub(crate) use planned::Planned;
 pub(crate) use sent::Sent;
 pub(crate) use syn::{Ecn, Offer, prepare as prepare_syn};
+pub(crate) use unsaid::Unsaid;
 pub(crate) use urgent::Urgent;
 pub(crate) use verify::{Divergence, Verifier};
 
@@ -84,6 +93,8 @@ pub(crate) use verify::{Divergence, Verifier};
 pub(crate) enum Verdict {
     Forward,
     Drop,
+    /// It is not forwarded: nothing was under way before it, and the connection is to be moved first.
+    Move,
 }
 
 /// Where a connection stands.
@@ -201,6 +212,13 @@ pub(crate) struct Mapping {
 pub(crate) struct Connection {
     pub(crate) group: usize,
     pub(crate) service: usize,
+    /// The number of its server in the group.
+    pub(crate) server_number: u32,
+    /// If its server is or was left while it lives.
+    pub(crate) planned: Planned,
+    /// A planned move failed: it goes back, at once.
+    #[serde(skip)]
+    pub(crate) goes_back: bool,
     pub(crate) state: State,
     /// Logged and hashed, so that it can be moved.
     pub(crate) protected: bool,
@@ -238,6 +256,15 @@ pub(crate) struct Connection {
     pub(crate) server_mtu: Option<u16>,
     /// If the server opened it.
     pub(crate) outbound: Option<Box<Outbound>>,
+    /// The present server's port, if the client opened it and it is another than the client knows.
+    pub(crate) south_port: Option<u16>,
+    /// Its present server believes that the client has closed, too.
+    pub(crate) left: bool,
+    /// Its client may lack something of the connection that its plug-in has announced.
+    #[serde(skip)]
+    pub(crate) linked_unfinished: bool,
+    #[serde(skip)]
+    pub(crate) withheld: Option<Box<Withheld>>,
     /// When it was seen first.
     pub(crate) opened: Time,
     /// When the SYN-ACK passed; `None` once it is answered, or when it was repeated.
@@ -246,6 +273,10 @@ pub(crate) struct Connection {
     /// The client's first round trip, in microseconds; 0: not known.
     pub(crate) round_trip_us: u32,
     pub(crate) kick: Option<Kick>,
+    /// The request that its servers may have died of.
+    pub(crate) suspect: Option<Box<Suspect>>,
+    /// The last words, if it could not be moved.
+    pub(crate) farewell: Option<Box<farewell::Farewell>>,
     #[serde(skip)]
     pub(crate) active: Time,
     /// What of it is in the journal.
@@ -291,6 +322,9 @@ impl Connection {
         Self {
             group,
             service,
+            server_number: 0,
+            planned: Planned::No,
+            goes_back: false,
             state: State::Opening,
             protected: true,
             path: Path::of(&segment.ethernet(), layout.src, layout.dst),
@@ -330,10 +364,16 @@ impl Connection {
             path_mtu: None,
             server_mtu: None,
             outbound: None,
+            south_port: None,
+            left: false,
+            linked_unfinished: false,
+            withheld: None,
             opened: cx.now,
             answered: None,
             round_trip_us: 0,
             kick: None,
+            suspect: None,
+            farewell: None,
             active: cx.now,
             mark: Mark::default(),
             account: Account::default(),

@@ -37,8 +37,12 @@ impl Connection {
             .is_none_or(|progress| progress.status.first_new_byte_us.is_some());
         // The fast path does not close windows.
         let open = !self.protected || cx.service.spec.on_full != OnFull::Hold;
-        // What it would have to know of a connection that the server opened: see `outbound`.
-        self.outbound.is_none()
+        // What it would have to know of a connection that the server opened: see `outbound`. It rewrites no port. Whatever
+        // comes from the north it sends to the active server, which is another one while an upgrade is under way.
+        !cx.leaving
+            && !self.steps_aside(cx)
+            && self.outbound.is_none()
+            && self.south_port.is_none()
             && !self.plugin.as_ref().is_some_and(|plugin| plugin.sees_all())
             && calm
             && parts

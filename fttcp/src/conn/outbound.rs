@@ -18,6 +18,9 @@
 //!   opens its data connections again, and must hear the same. Its streams are kept ([`Outbound::over`]) as long as a
 //!   client's connection lives that is older than its end; nothing of its retelling reaches the peer.
 //!
+//! One that another connection has announced ([`Outbound::linked`]) is what its announcer says, as one that the client
+//! opens: there is no choice, it may go on in the middle, and when it is over, nobody is told of it again.
+//!
 //! Such connections are never handed to a data path's fast path: what a segment means depends on `over`, on the
 //! provisional choice and on the port.
 
@@ -36,6 +39,8 @@ pub(crate) struct Outbound {
     pub(crate) serial: u64,
     /// To be moved at a failover; else the peer is reset then (`re-issue`).
     pub(crate) keep: bool,
+    /// Another connection has announced it: what that says, becomes of it.
+    pub(crate) linked: bool,
     /// The present server's port.
     pub(crate) south_port: u16,
     /// Added to the peer's sequence numbers, and to its timestamps, for the present server.
@@ -141,6 +146,11 @@ impl Connection {
         self.state = State::Closed;
     }
 
+    /// The server opened it, and another connection had announced it.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.outbound.as_ref().is_some_and(|it| it.linked)
+    }
+
     /// It is only there to be told again.
     pub(crate) fn over(&self) -> bool {
         self.outbound
@@ -152,7 +162,7 @@ impl Connection {
     pub(crate) fn retire(&mut self, cx: &Context<'_>) -> bool {
         let next = self.server.next();
         match &mut self.outbound {
-            Some(outbound) if outbound.keep && self.protected => {
+            Some(outbound) if outbound.keep && !outbound.linked && self.protected => {
                 outbound.over.get_or_insert(cx.now);
             }
             _ => return false,
@@ -207,19 +217,7 @@ impl Connection {
         match self.state {
             _ if self.over() => Orphan::Retell,
             State::Opening => {
-                // The replacement does not know this SYN, nor the answer to it.
-                cx.send_north(&SegmentRepr {
-                    src: self.path.server,
-                    dst: self.path.client,
-                    tags: self.path.tags(),
-                    seq: self.server.isn + 1,
-                    ack: SeqNumber(0),
-                    flags: Flags::RST,
-                    window: 0,
-                    urgent: 0,
-                    options: OptionsRepr::default(),
-                    payload: &[],
-                });
+                self.take_syn_back(cx);
                 Orphan::Forget
             }
             State::Established | State::Recovering if self.protected && keep => Orphan::Move,
@@ -242,12 +240,28 @@ impl Connection {
         }
     }
 
+    /// The replacement does not know this server's SYN, nor the answer to it.
+    pub(super) fn take_syn_back(&self, cx: &mut Context<'_>) {
+        cx.send_north(&SegmentRepr {
+            src: self.path.server,
+            dst: self.path.client,
+            tags: self.path.tags(),
+            seq: self.server.isn + 1,
+            ack: SeqNumber(0),
+            flags: Flags::RST,
+            window: 0,
+            urgent: 0,
+            options: OptionsRepr::default(),
+            payload: &[],
+        });
+    }
+
     /// The port from which the present server speaks.
     pub(crate) fn south_port(&self) -> u16 {
         let port = self.path.server.socket.port();
         self.outbound
             .as_ref()
-            .map_or(port, |outbound| outbound.south_port)
+            .map_or_else(|| self.south_port.unwrap_or(port), |it| it.south_port)
     }
 
     /// The server's end as its present incarnation has it.

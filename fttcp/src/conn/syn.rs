@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Connection, Context, State, Verdict};
-use crate::wire::{Flags, OptionsRepr, Segment, SeqNumber};
+use crate::wire::{Flags, OptionsRepr, Segment, SegmentRepr, SeqNumber};
 
 /// Whether the ends use ECN (RFC 3168).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +177,18 @@ impl Connection {
             // The replacement has not got the logger's last handshake segment.
             let ack = self.server.una.min(self.map.map_or(0, |map| map.next));
             cx.send_south(&self.for_server(Flags::default(), self.stable(), ack, &[]));
+            return Verdict::Drop;
+        }
+        let head = segment.head();
+        if self.state == State::Closed && head.flags.has(Flags::ACK) && head.seq != self.server.isn
+        {
+            // A replacement answers what was given up meanwhile: the client knows another server.
+            let (seq, none) = (head.ack, SeqNumber(0));
+            cx.send_south(&SegmentRepr {
+                seq,
+                ack: none,
+                ..self.for_server(Flags::RST, 0, 0, &[])
+            });
             return Verdict::Drop;
         }
         if !self.protected || !segment.head().flags.has(Flags::ACK) {

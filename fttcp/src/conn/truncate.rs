@@ -17,6 +17,11 @@ impl Connection {
         if self.state != State::Established || !self.protected || self.outbound.is_some() {
             return;
         }
+        self.cut(cx);
+    }
+
+    /// The same, whatever its state.
+    pub(crate) fn cut(&mut self, cx: &mut Context<'_>) {
         let acknowledged = self.server.una.min(self.server.end);
         let restart = self.plugin.as_mut().and_then(|it| it.restart(acknowledged));
         if let Some(restart) = restart

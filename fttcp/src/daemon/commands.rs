@@ -5,6 +5,7 @@ use std::fs;
 
 use super::clock::{log, wall_ms};
 use super::forwarder::Forwarder;
+use super::wrap;
 use crate::control::{GroupSpec, Hello, Outbound, Reply, Request, VERSION};
 use crate::engine::GroupPorts;
 use crate::frame::PortId;
@@ -17,14 +18,38 @@ impl Forwarder {
             Request::Status { group, connections } => {
                 let now = self.clock.now();
                 self.engine.refresh(now, self.datapath.ports());
-                return Reply::Status {
-                    groups: self.engine.status(group.as_deref(), connections),
+                let mut groups = self.engine.status(group.as_deref(), connections);
+                for group in &mut groups {
+                    group.wrap = self.wraps.status(&group.spec.name, &group.spec.active);
+                }
+                return Reply::Status { groups };
+            }
+            Request::Protect { group } => self.protect(&group),
+            Request::Unprotect { group } => self.unprotect(&group),
+            Request::AddStandby { group, interface } => self.add_standby(&group, &interface),
+            Request::RemoveStandby { group, interface } => self.remove_standby(&group, &interface),
+            Request::Probe { group } => {
+                let now = self.clock.now();
+                return match self.engine.probe(now, &group, self.datapath.ports()) {
+                    Ok(silence) => Reply::Silence(silence),
+                    Err(error) => Reply::Error {
+                        message: error.to_string(),
+                    },
                 };
             }
-            Request::Protect { group } => self.protect(group),
-            Request::Unprotect { group } => self.unprotect(&group),
-            Request::AddStandby { group, interface } => self.add_standby(&group, interface),
             Request::Failover { group, reason } => self.failover(&group, &reason),
+            Request::ServerDied {
+                group,
+                interface,
+                reason,
+            } => self.server_died(&group, &interface, &reason),
+            Request::Upgrade {
+                group,
+                interface,
+                drain_ms,
+            } => self.upgrade(&group, &interface, drain_ms),
+            Request::Rollback { group } => self.rollback(&group),
+            Request::Finish { group } => self.finish(&group),
         };
         self.announce();
         let now = self.clock.now();
@@ -49,13 +74,15 @@ impl Forwarder {
         }
     }
 
-    pub(super) fn protect(&mut self, spec: GroupSpec) -> Result<(), String> {
+    pub(super) fn protect(&mut self, spec: &GroupSpec) -> Result<(), String> {
+        wrap::check(spec)?;
         let mut opened = Vec::new();
-        let result = self.open_group(&spec, &mut opened).and_then(|ports| {
-            let text = describe(&spec);
+        let result = self.open_group(spec, &mut opened).and_then(|ports| {
+            let text = describe(spec);
             self.engine
-                .add_group(spec, ports)
+                .add_group(spec.clone(), ports.clone())
                 .map_err(|error| error.to_string())?;
+            self.watch_wraps(spec, &ports);
             log(text);
             Ok(())
         });
@@ -95,17 +122,23 @@ impl Forwarder {
             .remove_group(self.clock.now(), group, self.datapath.ports())
             .map_err(|error| error.to_string())?;
         log(format_args!("group {group}: ended"));
+        self.wraps.forget_group(group);
         for port in ports {
             self.close(port, "was closed");
         }
         Ok(())
     }
 
-    fn add_standby(&mut self, group: &str, interface: String) -> Result<(), String> {
-        let port = self.open(&interface).map_err(|error| error.to_string())?;
+    fn add_standby(&mut self, group: &str, interface: &str) -> Result<(), String> {
+        let port = self.open(interface).map_err(|error| error.to_string())?;
         let text = format!("group {group}: {interface} is its new standby");
-        match self.engine.add_standby(group, interface, port) {
-            Ok(()) => log(text),
+        match self.engine.add_standby(group, interface.to_owned(), port) {
+            Ok(()) => {
+                log(text);
+                if let Some(path) = self.spec(group).and_then(|spec| spec.wrap) {
+                    self.wraps.watch(group, &path, interface, port);
+                }
+            }
             Err(error) => {
                 self.abandon(port);
                 return Err(error.to_string());
@@ -114,15 +147,122 @@ impl Forwarder {
         Ok(())
     }
 
+    fn remove_standby(&mut self, group: &str, interface: &str) -> Result<(), String> {
+        let port = self
+            .engine
+            .standby(group, interface)
+            .map_err(|error| error.to_string())?;
+        if let Some(port) = port {
+            self.engine.remove_standby(port);
+            self.close(port, "was closed, it is no standby any more");
+        }
+        Ok(())
+    }
+
     fn failover(&mut self, group: &str, reason: &str) -> Result<(), String> {
+        let replaced = self.give_record(group, None);
         let now = self.clock.now();
         let ports = self.datapath.ports();
         let dead = self
             .engine
             .failover(now, wall_ms(), group, reason, ports)
             .map_err(|error| error.to_string())?;
+        if replaced {
+            self.order_replay(group);
+        }
         self.close(dead, "was closed, its server is dead");
         Ok(())
+    }
+}
+
+/// Servers that die, and servers that are left.
+impl Forwarder {
+    fn server_died(&mut self, group: &str, interface: &str, reason: &str) -> Result<(), String> {
+        let replaced = self.give_record(group, Some(interface));
+        let now = self.clock.now();
+        let ports = self.datapath.ports();
+        let dead = self
+            .engine
+            .server_died(now, wall_ms(), (group, interface), reason, ports)
+            .map_err(|error| error.to_string())?;
+        if replaced {
+            self.order_replay(group);
+        }
+        self.close(dead, "was closed, its server is dead");
+        Ok(())
+    }
+
+    fn upgrade(&mut self, group: &str, interface: &str, drain_ms: u32) -> Result<(), String> {
+        let now = self.clock.now();
+        let ports = self.datapath.ports();
+        let begun = self.engine.upgrade(now, group, interface, drain_ms, ports);
+        begun.map_err(|error| error.to_string())?;
+        // Both servers live, each with a record of its own.
+        self.wraps.order_live(group, interface);
+        Ok(())
+    }
+
+    fn rollback(&mut self, group: &str) -> Result<(), String> {
+        let now = self.clock.now();
+        let begun = self.engine.rollback(now, group, self.datapath.ports());
+        begun.map_err(|error| error.to_string())
+    }
+
+    fn finish(&mut self, group: &str) -> Result<(), String> {
+        let now = self.clock.now();
+        let left = self
+            .engine
+            .finish(now, group, self.datapath.ports())
+            .map_err(|error| error.to_string())?;
+        self.close(left, "was closed, its server has no connections any more");
+        Ok(())
+    }
+}
+
+/// What the servers' wraps have recorded.
+impl Forwarder {
+    fn spec(&self, group: &str) -> Option<GroupSpec> {
+        let mut groups = self.engine.status(Some(group), false);
+        groups.pop().map(|group| group.spec)
+    }
+
+    pub(super) fn watch_wraps(&mut self, spec: &GroupSpec, ports: &GroupPorts) {
+        let Some(path) = &spec.wrap else {
+            return;
+        };
+        let active = (&spec.active, &ports.active);
+        for (interface, port) in spec.standbys.iter().zip(&ports.standbys).chain([active]) {
+            self.wraps.watch(&spec.name, path, interface, *port);
+        }
+    }
+
+    /// The active server of a group is dead, if it is the one at `dead`: what it had recorded goes to its replacement. Says
+    /// whether that is to be ordered to begin.
+    fn give_record(&mut self, group: &str, dead: Option<&str>) -> bool {
+        let spec = self.spec(group).filter(|spec| spec.wrap.is_some());
+        let Some(spec) = spec.filter(|spec| dead.is_none_or(|dead| dead == spec.active)) else {
+            return false;
+        };
+        if let Some(standby) = spec.standbys.first() {
+            self.wraps.give(group, &spec.active, standby);
+        }
+        true
+    }
+
+    /// The connections of a group are on their way to its active server, whose program may begin.
+    fn order_replay(&mut self, group: &str) {
+        if let Some(spec) = self.spec(group) {
+            let clients = self.engine.clients(group);
+            self.wraps.order(group, &spec.active, clients);
+        }
+    }
+
+    /// The logger before us may have been killed between two steps of a failover.
+    pub(super) fn resume_replay(&mut self, spec: &GroupSpec) {
+        let (wraps, engine) = (&mut self.wraps, &self.engine);
+        if wraps.resume(&spec.name, &spec.active, || engine.clients(&spec.name)) {
+            self.order_replay(&spec.name);
+        }
     }
 }
 
@@ -205,6 +345,22 @@ mod tests {
         assert!(message.contains("no-such-if"), "{message}");
         assert!(forwarder.engine.status(None, false).is_empty());
         assert!(forwarder.datapath.status().is_empty());
+    }
+
+    #[test]
+    fn wraps_of_a_service_that_is_not_replayed_whole_or_of_no_file_are_refused() {
+        let refused = |kind, wrap: &str| {
+            let group = GroupSpec {
+                wrap: Some(wrap.to_owned()),
+                services: vec![crate::control::ServiceSpec::new(80, kind)],
+                ..spec()
+            };
+            refusal(forwarder().execute(Request::Protect { group }))
+        };
+        assert!(refused("http", "/run/{}.record").contains("port 80"));
+        assert!(refused("opaque", "/run/record").contains("/run/record"));
+        // Only the interface is missing then.
+        assert!(refused("opaque", "/run/{}.record").contains("no-such-if"));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::clock::{Clock, log};
+use super::clock::{Clock, log, wall_ms};
 use super::epoll::{Epoll, Token};
+use super::wrap::Wraps;
 use crate::control::{FastTotals, PortStatus};
 use crate::datapath::{DataPath, OpenError, Received, Settings, trim_memory};
 use crate::engine::{Engine, EngineConfig};
@@ -27,6 +28,7 @@ pub(super) struct Forwarder {
     pub(super) clock: Clock,
     pub(super) datapath: DataPath,
     pub(super) engine: Engine,
+    pub(super) wraps: Wraps,
     epoll: Rc<Epoll>,
     /// Frames still wait at some port.
     more: bool,
@@ -55,6 +57,7 @@ impl Forwarder {
             clock: Clock::start(),
             datapath,
             engine: Engine::new(limits),
+            wraps: Wraps::default(),
             epoll,
             more: false,
             rounds: 0,
@@ -102,6 +105,7 @@ impl Forwarder {
         for (_, socket) in self.datapath.descriptors(port) {
             self.epoll.forget(socket);
         }
+        self.wraps.forget(port);
         self.datapath.close(port)
     }
 
@@ -129,10 +133,11 @@ impl Forwarder {
 
     /// Takes the frames that wait at a socket of `port`.
     pub(super) fn receive(&mut self, port: PortId, socket: u16) {
-        let (engine, now) = (&mut self.engine, self.clock.now());
+        let (engine, wraps, now) = (&mut self.engine, &mut self.wraps, self.clock.now());
         let received = self
             .datapath
             .receive_from(port, usize::from(socket), |frames, ports| {
+                wraps.commit(port);
                 engine.handle_frames(now, port, frames, ports);
             });
         match received {
@@ -163,7 +168,12 @@ impl Forwarder {
     pub(super) fn look_at_links(&mut self) {
         for port in self.datapath.removed() {
             self.close(port, "was removed");
-            if let Some(group) = self.engine.remove_standby(port) {
+            let (now, reason) = (self.clock.now(), "its interface was removed");
+            let ports = self.datapath.ports();
+            let group = self
+                .engine
+                .lose_standby(now, wall_ms(), port, reason, ports);
+            if let Some(group) = group {
                 log(format_args!("group {group}: has a standby less"));
             }
         }
@@ -184,6 +194,12 @@ impl Forwarder {
             self.dozed = 0;
             trim_memory();
         }
+    }
+
+    /// Tells wraps that replay what has become of their clients.
+    pub(super) fn follow_wraps(&mut self) {
+        let engine = &self.engine;
+        self.wraps.follow(|group| engine.clients(group));
     }
 
     /// How long until the engine or the data path has something to do; `None`: they wait for frames only.

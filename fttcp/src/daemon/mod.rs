@@ -2,7 +2,8 @@
 //! The `ftlogger` daemon: the thin shell of I/O around the engine.
 //!
 //! Who lives here: the event loop ([`run`]), the control socket (`server`), engine and data path together
-//! (`forwarder`), what each request does (`commands`), the clocks and the log. Who may call in: the `ftlogger` binary.
+//! (`forwarder`), what each request does (`commands`), the records of the servers' wraps (`wrap`), the clocks and the
+//! log. Who may call in: the `ftlogger` binary.
 //! One thread; it waits in `epoll` on the packet sockets, changes to interfaces, the control socket and its clients, the
 //! signals, and the engine's next timeout.
 
@@ -13,6 +14,7 @@ mod forwarder;
 mod restore;
 mod server;
 mod spill;
+mod wrap;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -134,7 +136,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         }
         daemon
             .forwarder
-            .protect(spec)
+            .protect(&spec)
             .map_err(|message| DaemonError::Group { name, message })?;
     }
     daemon.forwarder.forget_strangers();
@@ -215,6 +217,7 @@ impl Daemon {
             }
             self.forwarder.settle();
             self.forwarder.handle_timeout();
+            self.forwarder.follow_wraps();
             self.forwarder.say_events();
         }
     }

@@ -23,6 +23,13 @@ impl Forwarder {
         if let Some(unusable) = journal.take_failure() {
             log(format_args!("{unusable}"));
         }
+        if journal.is_on_disk() {
+            log(format_args!(
+                "journal {} is on a disk, which makes uploads slower; --journal in a tmpfs (/run, /dev/shm) is as safe, since it \
+                 is to survive this process only",
+                path.display()
+            ));
+        }
         if let Some(image) = image {
             // The next start would fare no better with it.
             self.take_in(image, began)
@@ -61,8 +68,10 @@ impl Forwarder {
             name: "from the journal".to_owned(),
             message: error.to_string(),
         })?;
-        for (spec, _) in &opened {
+        for (spec, ports) in &opened {
             log(format_args!("group {}: restored", spec.name));
+            self.watch_wraps(spec, ports);
+            self.resume_replay(spec);
         }
         log(format_args!(
             "restored {} groups and {} connections from the journal in {} ms",

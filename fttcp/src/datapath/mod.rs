@@ -380,6 +380,7 @@ impl Output for Ports {
         };
         match route {
             Route::Closed => fast.close_port(here),
+            Route::Watched => fast.watch_port(here),
             Route::Forward { to, group, side } => match self.open.get(&to) {
                 Some(peer) => fast.join(here, peer.index, group, side),
                 // What comes must still be known and logged: nobody says an acknowledgement or a window twice.

@@ -178,15 +178,10 @@ impl PacketSocket {
     /// Binds to the interface found, whose name is `name`, for the frames of an Ethernet protocol, makes it promiscuous for as long as the socket lives, and
     /// sets it up.
     pub(super) fn bind(&self, name: &str, protocol: u16) -> io::Result<()> {
-        let index = c_int::try_from(self.index).map_err(io::Error::other)?;
-        // SAFETY: all-zero bytes are a valid `sockaddr_ll`, a struct of integers.
-        let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = protocol.to_be();
-        address.sll_ifindex = index;
+        let address = self.address(protocol);
         set_up(&self.fd, name)?;
         let promiscuous = libc::packet_mreq {
-            mr_ifindex: index,
+            mr_ifindex: address.sll_ifindex,
             mr_type: libc::PACKET_MR_PROMISC as u16,
             mr_alen: 0,
             mr_address: [0; 8],
@@ -201,6 +196,19 @@ impl PacketSocket {
             )
         };
         check(done).map(drop)
+    }
+
+    /// The interface found, for the frames of an Ethernet protocol.
+    const fn address(&self, protocol: u16) -> libc::sockaddr_ll {
+        libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: protocol.to_be(),
+            sll_ifindex: self.index as c_int,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
+        }
     }
 
     /// Whether the interface is an Ethernet one.
@@ -286,10 +294,15 @@ impl PacketSocket {
                 iov_len: frame.len(),
             },
         ];
+        // The kernel is to look for the protocol in the frame: it would else take the one that this socket is bound to, and
+        // drop super-segments of another.
+        let mut address = self.address(0);
         let mut message = EMPTY.msg_hdr;
+        message.msg_name = (&raw mut address).cast();
+        message.msg_namelen = size_of_val(&address) as u32;
         message.msg_iov = vector.as_mut_ptr();
         message.msg_iovlen = vector.len();
-        // SAFETY: the message's two vectors describe live slices, which `sendmsg` only reads.
+        // SAFETY: the message's two vectors describe live slices, its name a live address, and `sendmsg` only reads.
         let sent =
             unsafe { libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
         if sent < 0 {

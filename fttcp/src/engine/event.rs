@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::UpgradeEnd;
+
 /// The two ends of a connection, as the client sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ends {
@@ -46,6 +48,8 @@ pub enum Event {
         recovered: u64,
         /// Connections given up.
         lost: u64,
+        /// Connections whose clients must acknowledge something first.
+        waiting: u64,
         /// Time since the failover was told, in microseconds.
         took_us: u64,
     },
@@ -61,6 +65,68 @@ pub enum Event {
         discarded: u64,
         /// If it was only asked for the rest of a response: where that begins in the server's stream.
         resumed: Option<u64>,
+    },
+    /// An upgrade began.
+    UpgradeStarted {
+        /// The group.
+        group: String,
+        /// The interface towards the server that is left.
+        from: String,
+        /// The interface towards the server that takes over.
+        to: String,
+        /// Protected connections that are with the server that is left.
+        connections: u64,
+        /// It is the way back.
+        rollback: bool,
+    },
+    /// No protected connection is with the server that is left any more.
+    UpgradeDrained {
+        /// The group.
+        group: String,
+        /// Connections moved while nothing was under way.
+        quiet: u64,
+        /// Connections moved by a replay or a resume.
+        replayed: u64,
+        /// Connections lost.
+        lost: u64,
+        /// Time since the upgrade was told, in microseconds.
+        took_us: u64,
+    },
+    /// The time for a planned move is over: what is left is moved by replay or resume.
+    UpgradeOverdue {
+        /// The group.
+        group: String,
+        /// Protected connections that are left.
+        waiting: u64,
+    },
+    /// An upgrade is over.
+    UpgradeEnded {
+        /// The group.
+        group: String,
+        /// The interface of the server that all connections are with now.
+        with: String,
+        /// Why.
+        end: UpgradeEnd,
+        /// Connections that were still with the other one.
+        left: u64,
+    },
+    /// A connection was moved from one living server to another in the middle of something.
+    MovedBusy {
+        /// The connection.
+        ends: Ends,
+        /// Client bytes replayed.
+        replayed: u64,
+        /// Server bytes regenerated that the client had acknowledged.
+        discarded: u64,
+        /// If the server was only asked for the rest of a response: where that begins in the server's stream.
+        resumed: Option<u64>,
+    },
+    /// A planned move did not succeed: the connection goes on where it was.
+    NotMoved {
+        /// The connection.
+        ends: Ends,
+        /// Why.
+        reason: &'static str,
     },
     /// A replacement did not give the rest of a response that it was asked for: everything is replayed.
     NotResumed {
@@ -120,6 +186,22 @@ pub enum Event {
         /// Why.
         reason: &'static str,
     },
+    /// The same request was under way each time that a server died: it is not given to another. The connection is lost.
+    Poisoned {
+        /// The connection.
+        ends: Ends,
+        /// The beginning of the request's first line.
+        request: String,
+        /// How many servers have died.
+        deaths: u8,
+    },
+    /// A connection could not be moved; its client was told so by an error reply.
+    Answered {
+        /// The connection.
+        ends: Ends,
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 impl fmt::Display for Event {
@@ -139,11 +221,18 @@ impl fmt::Display for Event {
                 number,
                 recovered,
                 lost,
+                waiting,
                 took_us,
-            } => write!(
-                f,
-                "group {group}: failover {number} done in {took_us} us, {recovered} moved, {lost} lost"
-            ),
+            } => {
+                write!(
+                    f,
+                    "group {group}: failover {number} done in {took_us} us, {recovered} moved, {lost} lost"
+                )?;
+                if *waiting > 0 {
+                    write!(f, ", {waiting} held up by slow clients")?;
+                }
+                Ok(())
+            }
             Self::Recovered {
                 ends,
                 took_us,
@@ -159,6 +248,67 @@ impl fmt::Display for Event {
                     f,
                     " in {took_us} us, {replayed} client bytes replayed, {discarded} server bytes discarded"
                 )
+            }
+            Self::UpgradeStarted {
+                group,
+                from,
+                to,
+                connections,
+                rollback,
+            } => {
+                let what = if *rollback { "rollback" } else { "upgrade" };
+                write!(
+                    f,
+                    "group {group}: {what} began, from {from} to {to}, {connections} connections to move"
+                )
+            }
+            Self::UpgradeDrained {
+                group,
+                quiet,
+                replayed,
+                lost,
+                took_us,
+            } => write!(
+                f,
+                "group {group}: all connections have left after {took_us} us: {quiet} moved at rest, {replayed} by replay or resume, {lost} lost"
+            ),
+            Self::UpgradeOverdue { group, waiting } => write!(
+                f,
+                "group {group}: time is up: the {waiting} connections that are left are moved by replay or resume, but for what must not be done twice"
+            ),
+            Self::UpgradeEnded {
+                group,
+                with,
+                end,
+                left,
+            } => {
+                let why = match end {
+                    UpgradeEnd::Finished => "it was finished",
+                    UpgradeEnd::ActiveDied => "the server that connections were moved to died",
+                    UpgradeEnd::LeftDied => "the server that connections were moved from died",
+                };
+                write!(
+                    f,
+                    "group {group}: upgrade over ({why}), {with} is the active server; {left} connections were still with the other one"
+                )
+            }
+            Self::MovedBusy {
+                ends,
+                replayed,
+                discarded,
+                resumed,
+            } => {
+                match resumed {
+                    Some(at) => write!(f, "{ends}: resumed at byte {at} by the other server")?,
+                    None => write!(f, "{ends}: moved to the other server by a replay")?,
+                }
+                write!(
+                    f,
+                    ", {replayed} client bytes replayed, {discarded} server bytes discarded"
+                )
+            }
+            Self::NotMoved { ends, reason } => {
+                write!(f, "{ends}: not moved, it goes on where it was: {reason}")
             }
             Self::NotResumed { ends, reason } => {
                 write!(f, "{ends}: not resumed, to be replayed: {reason}")
@@ -190,6 +340,17 @@ impl fmt::Display for Event {
                 )
             }
             Self::Lost { ends, reason } => write!(f, "{ends}: reset: {reason}"),
+            Self::Poisoned {
+                ends,
+                request,
+                deaths,
+            } => write!(
+                f,
+                "{ends}: {deaths} servers have died with this request under way, no other gets it: \"{request}\""
+            ),
+            Self::Answered { ends, reason } => {
+                write!(f, "{ends}: ended with an error reply: {reason}")
+            }
         }
     }
 }

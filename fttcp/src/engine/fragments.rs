@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Engine, Role};
-use crate::frame::{Offload, Output, PortId, Time};
+use crate::frame::{Offload, Output, Time};
 use crate::wire::{Fragment, join, locate_fragment, split};
 
 /// Most bytes kept, of all packets together. When more come, the oldest packet is dropped.
@@ -225,8 +225,7 @@ impl Engine {
         self.groups[index].as_mut()?.counters.fragments_dropped += dropped;
         if let Taken::Whole(mut whole) = taken {
             let offload = Offload::default();
-            if self.protect(now, index, role, &mut whole.frame, &offload, out) {
-                let to = self.opposite(index, north)?;
+            if let Some(to) = self.protect(now, index, role, &mut whole.frame, &offload, out) {
                 let frames = split(&whole.frame, &whole.header, whole.largest);
                 self.groups[index].as_mut()?.counters.frames += frames.len() as u64;
                 for frame in frames {
@@ -235,11 +234,6 @@ impl Engine {
             }
         }
         Some(())
-    }
-
-    fn opposite(&self, index: usize, north: bool) -> Option<PortId> {
-        let ports = &self.groups[index].as_ref()?.ports;
-        Some(if north { ports.active } else { ports.north })
     }
 
     /// Drops packets that have not become whole in time.

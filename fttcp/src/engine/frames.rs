@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! From a port to its group: frames in, frames out.
 
+use super::probe::Heard;
 use super::{Engine, Role};
 use crate::frame::{Frames, Offload, Output, PortId, Time};
 
@@ -48,18 +49,23 @@ impl Engine {
         let group = self.groups[index].as_mut()?;
         let to = match role {
             Role::North => group.ports.active,
-            Role::Active => group.ports.north,
+            Role::Active => {
+                group.heard = Heard::at(now);
+                group.ports.north
+            }
+            Role::Leaving => group.ports.north,
             Role::Standby | Role::Dead => {
                 group.counters.dropped += 1;
                 return None;
             }
         };
-        let passes =
-            group.services.is_empty() || self.protect(now, index, role, frame, offload, out);
+        let to = if group.services.is_empty() && group.leaving().is_none() {
+            Some(to)
+        } else {
+            self.protect(now, index, role, frame, offload, out)
+        };
         self.start_queued(now, index, out);
-        if !passes {
-            return None;
-        }
+        let to = to?;
         self.groups[index].as_mut()?.counters.frames += 1;
         self.ready.extend(self.touched.take());
         Some(to)

@@ -4,12 +4,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::links::Links;
 use super::outbound::Opening;
+use super::places::Links;
+use super::probe::Heard;
+use super::upgrade::Upgrade;
 use super::{EngineError, GroupPorts};
-use crate::conn::{Context, Events, Masks, Path, Progress, ProtectedService};
+use crate::conn::{Context, Desk, Masks, Path, Progress, ProtectedService, Unsaid};
 use crate::control::{Counters, GroupSpec, OnFull, Outbound, ServiceSpec};
-use crate::frame::{Output, Time};
+use crate::frame::{Output, PortId, Time};
 use crate::service::{Kinds, Maker, Unusable};
 use crate::stable::Store;
 use crate::wire::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, EthernetFrame, MacAddr};
@@ -20,6 +22,8 @@ pub(super) enum Role {
     North,
     Active,
     Standby,
+    /// An upgrade moves connections away from it; it is the first standby.
+    Leaving,
     Dead,
 }
 
@@ -27,6 +31,10 @@ pub(super) enum Role {
 pub(super) struct Group {
     pub(super) spec: GroupSpec,
     pub(super) ports: GroupPorts,
+    /// The number of the active server, and how many there have been. Connections name their server by it.
+    pub(super) number: u32,
+    pub(super) numbers: u32,
+    pub(super) upgrade: Option<Upgrade>,
     /// Those of the spec, that of connections which the server opens (if they are seen), and those of connections that
     /// others announce.
     pub(super) services: Vec<ProtectedService>,
@@ -37,12 +45,16 @@ pub(super) struct Group {
     pub(super) progress: Option<Progress>,
     /// Connections whose move waits for that of others, and how many of them were begun because others were done.
     pub(super) queue: VecDeque<usize>,
+    /// Some that were moved may have stepped aside until all are.
+    pub(super) aside: bool,
     pub(super) settled: u64,
     pub(super) opening: Opening,
     /// In whose names the standby was asked for its address; the answers are not for them.
     pub(super) solicited: HashSet<(MacAddr, IpAddr)>,
-    /// The data path can forward connections by itself.
-    shortcut: bool,
+    /// When the active server was heard.
+    pub(super) heard: Heard,
+    /// The data path may forward connections by itself.
+    pub(super) shortcut: bool,
     /// Where long logs go.
     pub(super) spill: Option<Store>,
 }
@@ -98,6 +110,8 @@ impl Group {
                 spec: service.clone(),
                 masks: Masks::new(&service.mask),
                 make,
+                unsaid: Unsaid::default(),
+                remembers: spec.wrap.is_some(),
             })
             .collect();
         let mut linked = Vec::new();
@@ -110,22 +124,31 @@ impl Group {
                 },
                 masks: Masks::default(),
                 make,
+                unsaid: Unsaid::default(),
+                remembers: spec.wrap.is_some(),
             });
             linked.push(announced.is_some().then_some(services.len()));
             services.extend(announced);
         }
+        // What a server says must not pass before its record is looked at.
+        let shortcut = shortcut && spec.wrap.is_none();
         Self {
             spec,
             ports,
+            number: 0,
+            numbers: 0,
+            upgrade: None,
             services,
             linked,
             links: Links::default(),
             counters: Counters::default(),
             progress: None,
             queue: VecDeque::new(),
+            aside: false,
             settled: 0,
             opening: Opening::default(),
             solicited: HashSet::new(),
+            heard: Heard::default(),
             shortcut,
             spill: None,
         }
@@ -155,24 +178,46 @@ impl Group {
         self.spec.services.len()
     }
 
+    /// The number and the port of the server that is being left.
+    pub(super) fn leaving(&self) -> Option<(u32, PortId)> {
+        let leaving = self.upgrade.as_ref()?.leaving?;
+        Some((leaving, *self.ports.standbys.first()?))
+    }
+
+    /// The port of the server with this number: the active one's, unless it is being left.
+    pub(super) fn port_of(&self, number: u32) -> PortId {
+        let leaving = self.leaving().filter(|&(left, _)| left == number);
+        leaving.map_or(self.ports.active, |(_, port)| port)
+    }
+
+    /// A new server's number.
+    pub(super) const fn next_number(&mut self) -> u32 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// For a connection of this service with the server of this number.
     pub(super) fn context<'a>(
         &'a mut self,
         service: usize,
+        number: u32,
         now: Time,
         out: &'a mut dyn Output,
-        events: &'a mut Events,
-        scratch: &'a mut Vec<u8>,
+        desk: &'a mut Desk,
     ) -> Context<'a> {
         Context {
             now,
             out,
             north: self.ports.north,
-            south: self.ports.active,
+            south: self.port_of(number),
+            leaving: self.leaving().is_some_and(|(left, _)| left == number),
+            pair: self.leaving().is_some(),
+            upgrade: self.upgrade.as_mut().map(|upgrade| &mut upgrade.status),
             service: &self.services[service],
             counters: &mut self.counters,
             progress: self.progress.as_mut(),
-            events,
-            scratch,
+            events: &mut desk.events,
+            scratch: &mut desk.scratch,
             shortcut: self.shortcut,
             spill: self.spill.as_ref(),
         }

@@ -4,12 +4,12 @@
 use super::table::Key;
 use super::{Engine, Role};
 use crate::conn::Verdict;
-use crate::frame::{Offload, Output, Time};
+use crate::frame::{Offload, Output, PortId, Time};
 use crate::wire::locate_icmp;
 
 impl Engine {
-    /// Takes a frame that is no TCP segment. Says whether it is to be forwarded: anything is but an ICMP error about
-    /// a protected connection that its connection refuses.
+    /// Takes a frame that is no TCP segment. Says where it is to be forwarded: anything is but an ICMP error
+    /// about a protected connection that its connection refuses, and what `strangers` keeps back.
     pub(super) fn judge_icmp(
         &mut self,
         now: Time,
@@ -18,13 +18,13 @@ impl Engine {
         frame: &mut [u8],
         offload: &Offload,
         out: &mut dyn Output,
-    ) -> bool {
+    ) -> Option<PortId> {
         let Ok(mut error) = locate_icmp(frame, offload) else {
-            return true;
+            return self.no_segment(index, role, frame, out);
         };
         // It goes to whom it quotes, away from where it comes from.
         if error.to != error.src.ip() {
-            return true;
+            return self.no_segment(index, role, frame, out);
         }
         let about_server = role == Role::North;
         let (client, server) = if about_server {
@@ -38,9 +38,7 @@ impl Engine {
             server,
         };
         self.take_back_named(now, &key, out);
-        let Some(group) = &mut self.groups[index] else {
-            return false;
-        };
+        let group = self.groups[index].as_mut()?;
         // One that the server opened may have another name in the south.
         let opened = group.outbound_service();
         let service = group.service(server).unwrap_or(opened);
@@ -49,13 +47,25 @@ impl Engine {
         } else {
             self.table.find_south(&key)
         };
-        let Some(slot) = found else {
-            return true;
+        let known = found.and_then(|slot| self.table.get(slot));
+        let Some(connection) = known else {
+            return self.no_segment(index, role, frame, out);
         };
-        let Some(connection) = self.table.get(slot) else {
-            return true;
+        let to = match role {
+            Role::North => group.port_of(connection.server_number),
+            _ => group.ports.north,
         };
-        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
-        connection.on_icmp(&mut error, frame, about_server, &mut cx) == Verdict::Forward
+        let own = match role {
+            Role::North => true,
+            Role::Leaving => group.port_of(connection.server_number) != group.ports.active,
+            _ => group.port_of(connection.server_number) == group.ports.active,
+        };
+        if !own {
+            return None;
+        }
+        let (service, number) = (connection.service, connection.server_number);
+        let mut cx = group.context(service, number, now, out, &mut self.desk);
+        let verdict = connection.on_icmp(&mut error, frame, about_server, &mut cx);
+        (verdict == Verdict::Forward).then_some(to)
     }
 }

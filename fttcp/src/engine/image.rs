@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::table::Key;
+use super::upgrade::Upgrade;
 use super::{Engine, EngineError, GroupPorts};
 use crate::conn::{Connection, Progress, State, Stored, StoredRef};
 use crate::control::{Counters, GroupSpec};
@@ -18,7 +19,7 @@ use crate::frame::{Output, Time};
 use crate::wire::MacAddr;
 
 /// Raised whenever the layout of anything in an image changes.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 14;
 
 /// A group in an image.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub(crate) struct GroupImage {
     pub(crate) spec: GroupSpec,
     pub(crate) counters: Counters,
     pub(crate) progress: Option<Progress>,
+    /// The number of the active server, and how many there have been.
+    pub(crate) numbers: (u32, u32),
+    pub(crate) upgrade: Option<Upgrade>,
     pub(crate) solicited: Vec<(MacAddr, IpAddr)>,
 }
 
@@ -136,6 +140,8 @@ impl Engine {
             spec: group.spec.clone(),
             counters: group.counters,
             progress: group.progress.clone(),
+            numbers: (group.number, group.numbers),
+            upgrade: group.upgrade.clone(),
             solicited: group.solicited.iter().copied().collect(),
         })
     }
@@ -173,6 +179,7 @@ impl Engine {
         for &index in numbers.values() {
             self.resume_waiting(index);
             self.resume_links(now, index);
+            self.resume_upgrade(now, index, out);
         }
         Ok(imported)
     }
@@ -188,9 +195,16 @@ impl Engine {
         let index = self.place_group(wanted, image.spec, ports)?;
         if let Some(group) = &mut self.groups[index] {
             group.counters = image.counters;
+            (group.number, group.numbers) = image.numbers;
+            group.upgrade = image.upgrade;
+            if let Some(upgrade) = &mut group.upgrade {
+                upgrade.change_clock(from, to);
+            }
             group.solicited = image.solicited.into_iter().collect();
             group.progress = image.progress.map(|mut progress| {
                 progress.started = progress.started.moved(from, to);
+                // They begin again, too.
+                progress.status.waiting = 0;
                 progress
             });
         }
@@ -206,6 +220,7 @@ impl Engine {
         out: &mut dyn Output,
     ) -> bool {
         let (index, service) = (connection.group, connection.service);
+        let number = connection.server_number;
         let Some(group) = &mut self.groups[index] else {
             return false;
         };
@@ -222,6 +237,7 @@ impl Engine {
         // What the fast path has may have changed after the image was taken: it is asked.
         connection.offloaded = self.config.shortcut;
         let recovering = connection.state == State::Recovering;
+        let begun = connection.map.is_some();
         let over = connection.over();
         let known = self.table.find(&key).and_then(|slot| self.table.get(slot));
         let slot = if known.as_ref().is_some_and(|known| known.over()) {
@@ -234,12 +250,15 @@ impl Engine {
         } else {
             self.table.insert(key, connection)
         };
-        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let mut cx = group.context(service, number, now, out, &mut self.desk);
         self.table.rename(slot, |connection| {
             connection.spill(0, &mut cx);
             let known = connection.revive(&cx.service.make);
             if recovering {
                 connection.resume_recovery(&mut cx);
+                if begun && cx.service.remembers {
+                    connection.lose("the logger was killed while it was moved", &mut cx);
+                }
             }
             if !known {
                 connection.give_up_plugin(&mut cx);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Connections that another one announces, such as FTP's data connections: to ports that no group names, known only
-//! because the server said so a moment ago.
+//! because the server said so a moment ago; or from the server to an end that its client has named (`opened_links`).
 //!
-//! What is kept here is where to look: the port, and who announced it. Whether the announcement still stands, the plug-in
-//! of the connection that made it says when the client comes.
+//! What is kept (`places`) is where to look, and who announced it. Whether the announcement still stands, the plug-in of the
+//! connection that made it says when the connection comes.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::places::{Announced, Place, South};
 use super::table::Key;
 use super::{Ends, Engine, Group};
 use crate::conn::State;
@@ -20,50 +19,20 @@ use crate::wire::Segment;
 /// How long a client may take to come.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Beyond so many ports, those that are not needed any more are looked for.
-const TIDY_AT: usize = 64;
-
-/// A port that was announced to a client.
-#[derive(Clone, Copy, Debug)]
-struct Announced {
-    by: Ends,
-    at: Time,
-    /// The newest connection that came.
-    linked: Option<Ends>,
-}
-
-/// See the module's text.
-#[derive(Debug, Default)]
-pub(super) struct Links {
-    /// By the client's address and the server's end.
-    ports: HashMap<(IpAddr, SocketAddr), Announced>,
-    /// Of those that announce, what they announced last.
-    newest: HashMap<Ends, SocketAddr>,
-    tidy_at: usize,
-}
-
-impl Links {
-    /// Whether a connection between these may have been announced.
-    pub(super) fn may_know(&self, key: &Key) -> bool {
-        !self.ports.is_empty() && self.ports.contains_key(&(key.client.ip(), key.server))
-    }
-
-    /// The ports that were announced, some of them perhaps more than once.
-    pub(super) fn ports(&self) -> impl Iterator<Item = u16> {
-        self.ports.keys().map(|(_, server)| server.port())
-    }
-
-    fn note(&mut self, server: SocketAddr, announced: Announced) {
-        self.newest.insert(announced.by, server);
-        let client = announced.by.client.ip();
-        self.ports.insert((client, server), announced);
-    }
-}
-
 impl Group {
     /// Whether connections of this service announce others.
     pub(super) fn announces(&self, service: usize) -> bool {
         self.linked.get(service).is_some_and(Option::is_some)
+    }
+
+    /// Whether connections of this service are announced by others.
+    pub(super) fn is_announced(&self, service: usize) -> bool {
+        self.linked.contains(&Some(service))
+    }
+
+    /// The service of the connections that those of this one announce.
+    pub(super) fn announced_service(&self, service: usize) -> Option<usize> {
+        self.linked.get(service).copied().flatten()
     }
 
     /// The ports whose connections must be seen.
@@ -84,7 +53,8 @@ impl Engine {
         opens: bool,
     ) -> Option<(usize, Option<Ends>)> {
         let group = self.groups[key.group].as_ref()?;
-        let announced = *group.links.ports.get(&(key.client.ip(), key.server))?;
+        let place = Place::coming(key.client, key.server);
+        let announced = *group.links.get(place)?;
         if opens && now.since(announced.at) < WITHIN {
             let by = Key {
                 group: key.group,
@@ -112,6 +82,19 @@ impl Engine {
             .then_some((service, None))
     }
 
+    /// The number of the server that a connection is with.
+    pub(super) fn number_with(&mut self, group: usize, ends: Ends) -> Option<u32> {
+        let Ends { client, server } = ends;
+        let slot = self.table.find(&Key {
+            group,
+            client,
+            server,
+        })?;
+        let number = self.table.get(slot)?.server_number;
+        self.table.schedule(slot);
+        Some(number)
+    }
+
     /// A connection came that `by` had announced.
     pub(super) fn link(&mut self, slot: usize, by: Ends) {
         let Some(connection) = self.table.get(slot) else {
@@ -119,10 +102,9 @@ impl Engine {
         };
         connection.link_to(by);
         let ends = connection.ends();
-        if let Some(group) = &mut self.groups[connection.group]
-            && let Some(known) = group.links.ports.get_mut(&(ends.client.ip(), ends.server))
-        {
-            known.linked = Some(ends);
+        let place = Place::of(ends, connection.outbound.is_some());
+        if let Some(group) = &mut self.groups[connection.group] {
+            group.links.set_linked(place, ends);
         }
     }
 
@@ -132,25 +114,37 @@ impl Engine {
             && let Some(group) = &mut self.groups[connection.group]
         {
             let (index, ends) = (connection.group, connection.ends());
-            let service = connection.service;
-            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            let (service, number) = (connection.service, connection.server_number);
+            let mut cx = group.context(service, number, now, out, &mut self.desk);
             match connection.news(&mut cx) {
                 None => break,
                 Some(News::Expects(Some((address, port)))) => {
-                    let own = ends.server.ip();
-                    let meant = address.is_none_or(|it| it.is_unspecified() || own == it);
-                    if meant {
-                        self.expect(now, index, ends, SocketAddr::new(own, port), out);
-                    }
+                    self.expect(now, index, ends, Link::Expects(address, port), out);
                 }
-                Some(News::Over) => self.linked_is_over(now, index, ends, out),
+                Some(News::Opens(at)) => self.expect(now, index, ends, Link::Opens(at), out),
+                Some(News::Over) => {
+                    self.linked_is_over(now, index, ends, out);
+                    self.forget_unused(index, ends, out);
+                }
+                Some(News::Moved(port)) => self.linked_moves(now, index, ends, port, out),
+                Some(News::Lost) => self.lose_linked(now, index, ends, out),
                 Some(_) => {}
             }
+        }
+        if let Some(connection) = self.table.get(slot)
+            && connection.state == State::Closed
+        {
+            let (index, ends) = (connection.group, connection.ends());
+            self.lose_linked(now, index, ends, out);
+            self.forget_unused(index, ends, out);
         }
         self.table.schedule(slot);
     }
 
-    fn expect(&mut self, now: Time, index: usize, by: Ends, at: SocketAddr, out: &mut dyn Output) {
+    fn expect(&mut self, now: Time, index: usize, by: Ends, link: Link, out: &mut dyn Output) {
+        let Some(place) = Place::announced(link, by) else {
+            return;
+        };
         // A server that waits for the next has done with the last, of which perhaps nothing was asked.
         self.linked_is_over(now, index, by, out);
         self.tidy_links(now, index);
@@ -158,36 +152,32 @@ impl Engine {
             return;
         };
         let links = &mut group.links;
-        let known = links.ports.get(&(by.client.ip(), at));
-        let linked = known.and_then(|known| known.linked);
-        links.note(
-            at,
-            Announced {
-                by,
-                at: now,
-                linked,
-            },
-        );
+        links.forget_unused(by);
+        // One that is over has not come to what is announced now.
+        let known = links.get(place).and_then(|known| known.linked);
+        let linked = known.filter(|&Ends { client, server }| {
+            let group = index;
+            let slot = self.table.find(&Key {
+                group,
+                client,
+                server,
+            });
+            // One that sleeps is not over.
+            let known = slot.map(|slot| self.table.peek(slot));
+            known.is_some_and(|it| it.is_none_or(|it| it.state != State::Closed))
+        });
+        let announced = Announced {
+            by,
+            at: now,
+            south: None,
+            linked,
+        };
+        links.note(place, announced);
         self.announce_services(index, out);
     }
 
     fn linked_is_over(&mut self, now: Time, index: usize, by: Ends, out: &mut dyn Output) {
-        let Some(group) = &mut self.groups[index] else {
-            return;
-        };
-        let links = &group.links;
-        let newest = links.newest.get(&by).copied();
-        let announced = newest.and_then(|at| links.ports.get(&(by.client.ip(), at)));
-        let linked = announced.filter(|it| it.by == by).and_then(|it| it.linked);
-        let Some(Ends { client, server }) = linked else {
-            return;
-        };
-        let key = Key {
-            group: index,
-            client,
-            server,
-        };
-        let Some(slot) = self.table.find(&key) else {
+        let Some(slot) = self.linked_slot(index, by) else {
             return;
         };
         self.take_back(now, slot, out);
@@ -197,7 +187,7 @@ impl Engine {
         };
         let service = connection.service;
         let lived = connection.state != State::Closed;
-        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let mut cx = group.context(service, connection.server_number, now, out, &mut self.desk);
         connection.linked_is_over(&mut cx);
         let (closed, generation) = (connection.state == State::Closed, connection.generation);
         self.table.schedule(slot);
@@ -207,34 +197,36 @@ impl Engine {
         }
     }
 
+    /// Where the connection is that came to what `by` announced last.
+    pub(super) fn linked_slot(&mut self, index: usize, by: Ends) -> Option<usize> {
+        let links = &mut self.groups[index].as_mut()?.links;
+        let Ends { client, server } = links.newest(by)?.linked?;
+        self.table.find(&Key {
+            group: index,
+            client,
+            server,
+        })
+    }
+
     /// Forgets ports at which nobody is, nor is expected.
     fn tidy_links(&mut self, now: Time, index: usize) {
         let Some(group) = &mut self.groups[index] else {
             return;
         };
-        let links = &mut group.links;
-        if links.ports.len() < links.tidy_at.max(TIDY_AT) {
-            return;
-        }
         let table = &self.table;
-        let lives = |ends: &Ends| {
-            let &Ends { client, server } = ends;
+        let lives = |Ends { client, server }: Ends| {
             let group = index;
-            table.find(&Key {
+            let key = Key {
                 group,
                 client,
                 server,
-            })
+            };
+            table.find(&key).is_some()
         };
-        links.ports.retain(|_, it| {
-            let expected = now.since(it.at) < WITHIN && lives(&it.by).is_some();
-            expected || it.linked.is_some_and(|linked| lives(&linked).is_some())
+        group.links.tidy(|it, lasts| {
+            let expected = (lasts || now.since(it.at) < WITHIN) && lives(it.by);
+            expected || it.linked.is_some_and(lives)
         });
-        let ports = &links.ports;
-        links
-            .newest
-            .retain(|by, at| ports.contains_key(&(by.client.ip(), *at)));
-        links.tidy_at = 2 * links.ports.len();
     }
 
     /// After a group was taken in from an image.
@@ -244,27 +236,48 @@ impl Engine {
                 continue;
             };
             let (link, ends) = (connection.link(), connection.ends());
+            let present = connection.linked_port();
+            let moves = connection.state == State::Recovering;
+            let opened = connection.outbound.is_some();
             self.table.schedule(slot);
             let Some(group) = &mut self.groups[index] else {
                 return;
             };
-            let (at, by, linked) = match link {
+            let links = &mut group.links;
+            let place = match link {
                 None => continue,
-                Some(Link::Expects(_, port)) => {
-                    (SocketAddr::new(ends.server.ip(), port), ends, None)
-                }
-                Some(Link::To(by)) => (ends.server, by, Some(ends)),
+                Some(Link::To(_)) => Some(Place::of(ends, opened)),
+                Some(link) => Place::announced(link, ends),
             };
-            let known = group.links.ports.get(&(ends.client.ip(), at));
-            let linked = linked.or_else(|| known.and_then(|known| known.linked));
-            group.links.note(
-                at,
-                Announced {
+            let Some(place) = place else {
+                continue;
+            };
+            let known = links.get(place).copied();
+            let (known, other) = (
+                known.and_then(|it| it.linked),
+                known.and_then(|it| it.south),
+            );
+            if let Some(Link::To(by)) = link {
+                let announced = Announced {
                     by,
                     at: now,
-                    linked,
-                },
-            );
+                    south: other,
+                    linked: Some(ends),
+                };
+                links.note_linked(place, announced);
+            } else {
+                let south = match present {
+                    None if moves => Some(South::Awaited),
+                    present => present.map(South::At),
+                };
+                let announced = Announced {
+                    by: ends,
+                    at: now,
+                    south,
+                    linked: known,
+                };
+                links.note(place, announced);
+            }
         }
     }
 
@@ -272,7 +285,13 @@ impl Engine {
     pub(super) fn announce_services(&self, index: usize, out: &mut dyn Output) {
         let group = self.groups.get(index).and_then(Option::as_ref);
         let ports = group.map(Group::seen_ports).unwrap_or_default();
-        let outbound = group.is_some_and(|group| group.spec.outbound != Outbound::Pass);
+        // While there are two servers, each segment must be seen to know which of them it is for; and a connection that the
+        // server opens may be from any port.
+        let outbound = group.is_some_and(|group| {
+            group.spec.outbound != Outbound::Pass
+                || group.leaving().is_some()
+                || group.links.has_openings()
+        });
         out.services(index as u32, &ports, outbound);
     }
 }

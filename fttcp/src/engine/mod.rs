@@ -4,8 +4,13 @@
 //! Sans-IO: it opens nothing, reads no clock and starts no thread. Its owner (the daemon, a test, the simulation)
 //! gives it frames with [`Engine::handle_frame`], wakes it with [`Engine::handle_timeout`] when
 //! [`Engine::next_timeout`] is reached, and reads [`Engine::poll_event`] until it is empty.
+//!
+//! Who lives here. Connections: `table`, `dormant`, `group`, `links`, `places`. Frames: `frames`, `segment`, `fragments`,
+//! `icmp`, `outbound`, `opened_links`; `offload`, what the fast path has. Commands: `failover`, `upgrade`, `moved_links`,
+//! `probe`. Another process: `image`, `recorder`. Reports: `event`, `error`, `status`, `history`.
 
 mod dormant;
+mod error;
 mod event;
 mod failover;
 mod fragments;
@@ -15,17 +20,22 @@ mod history;
 mod icmp;
 mod image;
 mod links;
+mod moved_links;
 mod offload;
+mod opened_links;
 mod outbound;
+mod places;
+mod probe;
 mod recorder;
 mod segment;
 mod status;
 mod table;
+mod upgrade;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::conn::{Events, State};
+use crate::conn::{Desk, State, Verdict};
 use crate::control::{GroupSpec, Outbound};
 use crate::frame::{Output, PortId, Time};
 use crate::service::Kinds;
@@ -36,6 +46,7 @@ use recorder::Recorder;
 use table::Table;
 
 pub use crate::stable::{Chunk, Spill, Unreadable};
+pub use error::EngineError;
 pub use event::{Ends, Event};
 pub(crate) use image::{GroupImage, VERSION as IMAGE_VERSION};
 pub use image::{Image, ImageError, Imported};
@@ -93,87 +104,6 @@ pub struct GroupPorts {
     pub standbys: Vec<PortId>,
 }
 
-/// Why a command was refused. Nothing changed.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum EngineError {
-    /// A group of this name exists.
-    #[error("group {0} exists already; unprotect it first")]
-    GroupExists(String),
-    /// No group has this name.
-    #[error("no group is named {0}")]
-    NoGroup(String),
-    /// The group has no standby left.
-    #[error("group {0} has no standby to move to; add one first")]
-    NoStandby(String),
-    /// A port is used already.
-    #[error("port {} of group {group} is used already", port.0)]
-    PortUsed {
-        /// The group that asked for it.
-        group: String,
-        /// The port.
-        port: PortId,
-    },
-    /// The spec names no plug-in that exists.
-    #[error("group {group}: port {port}: no service plug-in is named {kind}; there are: {known}")]
-    UnknownKind {
-        /// The group.
-        group: String,
-        /// The service's TCP port.
-        port: u16,
-        /// What was asked for.
-        kind: String,
-        /// The kinds that the engine knows.
-        known: String,
-    },
-    /// The service's kind is told by a definition that is none.
-    #[error("group {group}: port {port}: the definition of {kind} cannot be used: {message}")]
-    Definition {
-        /// The group.
-        group: String,
-        /// The service's TCP port.
-        port: u16,
-        /// The kind.
-        kind: String,
-        /// What is wrong, where, and what to do.
-        message: String,
-    },
-    /// The service's window is to be held, but its plug-in would never open it again.
-    #[error(
-        "group {group}: port {port}: on_full cannot be \"hold\" with plug-in {kind}, which never gives up logged bytes: a held client would wait for ever; use \"unprotect\" or \"reset\""
-    )]
-    CannotHold {
-        /// The group.
-        group: String,
-        /// The service's TCP port.
-        port: u16,
-        /// The plug-in.
-        kind: String,
-    },
-    /// The service asks for a spill file, but there is none, or its buffer is too small for chunks of it.
-    #[error("group {group}: port {port}: spill_bytes cannot be used: {}", match .least {
-        None => "the logger has no spill file; start it with --spill DIR, or leave spill_bytes out".to_owned(),
-        Some(least) => format!("buffer_bytes must be at least {least}"),
-    })]
-    CannotSpill {
-        /// The group.
-        group: String,
-        /// The service's TCP port.
-        port: u16,
-        /// Least `buffer_bytes`; `None`: there is no spill file.
-        least: Option<u64>,
-    },
-    /// The number of standby ports is not that of the spec.
-    #[error("group {group}: {interfaces} standby interfaces but {ports} ports")]
-    PortCount {
-        /// The group.
-        group: String,
-        /// Interfaces in the spec.
-        interfaces: usize,
-        /// Ports given.
-        ports: usize,
-    },
-}
-
 /// See the module's text.
 #[derive(Debug)]
 pub struct Engine {
@@ -187,8 +117,7 @@ pub struct Engine {
     closed: VecDeque<(usize, u32)>,
     fragments: Fragments,
     recorder: Option<Box<Recorder>>,
-    events: Events,
-    scratch: Vec<u8>,
+    desk: Desk,
     /// The connection of the frame at hand.
     touched: Option<usize>,
     /// Connections that the fast path may perhaps have; see [`Engine::settle`].
@@ -202,7 +131,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            events: Events::new(config.max_events),
+            desk: Desk::new(config.max_events),
             table: Table::new(config.memory_bytes, config.doze_after),
             evictable: VecDeque::new(),
             closed: VecDeque::new(),
@@ -211,7 +140,6 @@ impl Engine {
             groups: Vec::new(),
             ports: Vec::new(),
             recorder: None,
-            scratch: Vec::new(),
             touched: None,
             ready: Vec::new(),
             generations: 0,
@@ -315,9 +243,10 @@ impl Engine {
             self.ports.retain(|&(other, ..)| other != port);
             self.ports.push((port, index, role));
         }
-        self.table.set_plugins(index, plugins.clone());
         let mut group = Group::new(spec, ports, plugins, self.config.shortcut);
         group.spill = self.spill.clone();
+        let makers = group.services.iter().map(|service| service.make.clone());
+        self.table.set_plugins(index, makers.collect());
         self.groups[index] = Some(group);
         self.regrouped();
         Ok(index)
@@ -401,6 +330,7 @@ impl Engine {
     fn do_due(&mut self, now: Time, out: &mut dyn Output) {
         self.table.hurry(false);
         self.expire_fragments(now);
+        self.upgrades_due(now, out);
         while let Some(slot) = {
             let groups = &self.groups;
             self.table.pop_due(now, |connection| {
@@ -418,14 +348,22 @@ impl Engine {
             let Some(group) = &mut self.groups[connection.group] else {
                 continue;
             };
-            let service = connection.service;
-            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            let (service, number) = (connection.service, connection.server_number);
+            let mut cx = group.context(service, number, now, out, &mut self.desk);
             let (lived, generation) = (connection.state != State::Closed, connection.generation);
             let (expired, index) = (connection.on_timeout(&mut cx), connection.group);
+            let (ends, opened) = (connection.ends(), connection.outbound.is_some());
             let closed = lived && connection.state == State::Closed;
+            let announces = self.groups[index].as_ref();
+            if announces.is_some_and(|group| group.announces(service)) {
+                self.follow_news(now, slot, out);
+            }
             self.note_history(slot);
             if expired && !self.still_needed(now, slot) {
                 self.table.remove(slot);
+                if opened {
+                    self.forget_opening(index, ends, out);
+                }
             } else {
                 self.table.schedule(slot);
                 self.try_offload(now, slot, out);
@@ -433,6 +371,7 @@ impl Engine {
             if closed {
                 self.note_closed(slot, generation);
             }
+            self.follow(now, slot, Verdict::Drop, out);
             self.start_queued(now, index, out);
         }
     }
@@ -441,7 +380,12 @@ impl Engine {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         let recorder = self.recorder.as_ref().and_then(|recorder| recorder.due());
-        let waiting = [self.table.next_wake(), self.fragments.deadline(), recorder];
+        let waiting = [
+            self.table.next_wake(),
+            self.fragments.deadline(),
+            self.next_upgrade(),
+            recorder,
+        ];
         waiting.into_iter().flatten().min()
     }
 
@@ -458,7 +402,7 @@ impl Engine {
 
     /// The next event, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop()
+        self.desk.events.pop()
     }
 }
 

@@ -81,8 +81,7 @@ impl Engine {
         let Self {
             table,
             groups,
-            events,
-            scratch,
+            desk,
             ..
         } = self;
         out.records(&mut |record| {
@@ -98,8 +97,8 @@ impl Engine {
             }
             let was = connection.protected;
             let mut nowhere = Nowhere;
-            let service = connection.service;
-            let mut cx = group.context(service, now, &mut nowhere, events, scratch);
+            let (service, number) = (connection.service, connection.server_number);
+            let mut cx = group.context(service, number, now, &mut nowhere, desk);
             connection.on_record(record, &mut cx);
             if was && !connection.protected {
                 stale.push(slot);
@@ -161,8 +160,8 @@ impl Engine {
         let Some(group) = &mut self.groups[connection.group] else {
             return;
         };
-        let service = connection.service;
-        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let (service, number) = (connection.service, connection.server_number);
+        let mut cx = group.context(service, number, now, out, &mut self.desk);
         connection.merge_flow(&state, &mut cx);
         if state.flags & flag::PUNTED != 0 {
             connection.unsettle();
@@ -205,11 +204,14 @@ impl Engine {
         let Some(connection) = self.table.get(slot).filter(|it| !it.offloaded) else {
             return;
         };
-        let Some(group) = &mut self.groups[connection.group] else {
+        let Some(group) = self.groups[connection.group]
+            .as_mut()
+            .filter(|it| it.shortcut)
+        else {
             return;
         };
-        let service = connection.service;
-        let cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let (service, number) = (connection.service, connection.server_number);
+        let cx = group.context(service, number, now, out, &mut self.desk);
         if connection.may_offload(&cx) {
             let state = connection.flow_state(slot);
             connection.packets = 0;
@@ -230,8 +232,8 @@ impl Engine {
             ) else {
                 continue;
             };
-            let service = connection.service;
-            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            let (service, number) = (connection.service, connection.server_number);
+            let mut cx = group.context(service, number, now, out, &mut self.desk);
             connection.merge_flow(&state, &mut cx);
             self.table.schedule(slot);
         }
@@ -247,6 +249,7 @@ fn route(group: &Group, index: usize, role: Role) -> Route {
     match role {
         Role::North => forward(group.ports.active, Side::North),
         Role::Active => forward(group.ports.north, Side::South),
+        Role::Leaving => Route::Watched,
         Role::Standby | Role::Dead => Route::Closed,
     }
 }

@@ -13,6 +13,9 @@
 //!
 //! Connections that are over are awaited only until the failover is done: later, the same request is a new one.
 //!
+//! One that another connection has announced (`opened_links`) is known by its client's end alone, and kept under any policy
+//! but that which forbids it.
+//!
 //! What is not seen as opened by the server: a SYN from the port of a protected service.
 
 use std::collections::HashSet;
@@ -20,10 +23,10 @@ use std::net::SocketAddr;
 
 use super::history::History;
 use super::table::Key;
-use super::{Engine, Event, Role};
+use super::{Ends, Engine, Event, Role};
 use crate::conn::{Adopted, Connection, Outbound as Opened, State, Verdict, prepare_syn};
 use crate::control::Outbound;
-use crate::frame::{Output, Time};
+use crate::frame::{Output, PortId, Time};
 use crate::wire::{EthernetFrame, Flags, OptionsRepr, Segment, SegmentRepr, SeqNumber};
 
 /// Most remote ends whose refusal is told.
@@ -57,6 +60,7 @@ impl Opening {
         Opened {
             serial,
             keep,
+            linked: false,
             south_port,
             seq_delta: 0,
             ts_delta: 0,
@@ -73,7 +77,7 @@ pub(super) fn place(slot: usize, connection: &Connection) -> Option<Place> {
 }
 
 impl Engine {
-    /// Takes a TCP segment that is of no protected service. Says whether it is to be forwarded.
+    /// Takes a TCP segment that is of no protected service. Says where it is to be forwarded.
     pub(super) fn outbound(
         &mut self,
         now: Time,
@@ -81,28 +85,35 @@ impl Engine {
         role: Role,
         segment: &mut Segment<'_>,
         out: &mut dyn Output,
-    ) -> bool {
+    ) -> Option<PortId> {
         let flags = segment.head().flags;
         let opens = flags.has(Flags::SYN) && !flags.has(Flags::ACK) && !flags.has(Flags::RST);
         let found = match role {
             Role::North => self.table.find(&key),
-            _ if opens => return self.server_opens(now, key, segment, out),
+            _ if opens => {
+                let north = self.groups[key.group].as_ref()?.ports.north;
+                let opened = self.server_opens(now, key, role, segment, out);
+                return opened.then_some(north);
+            }
             _ => self.table.find_south(&key),
         };
         let Some(mut slot) = found else {
-            return true;
+            return self.stranger(&key, role, flags);
         };
-        if role != Role::North {
-            match self.choose(now, key.group, slot, segment, out) {
-                Some(chosen) => slot = chosen,
-                None => return false,
-            }
+        if self.is_stray(slot, role) {
+            return self.refuse_stray(now, slot, segment, out);
         }
-        let Some(group) = &mut self.groups[key.group] else {
-            return false;
+        if role != Role::North {
+            slot = self.choose(now, key.group, slot, segment, out)?;
+        }
+        let known = self.table.get(slot)?;
+        let (service, number) = (known.service, known.server_number);
+        let group = self.groups[key.group].as_mut()?;
+        let to = match role {
+            Role::North => group.port_of(number),
+            _ => group.ports.north,
         };
-        let service = group.outbound_service();
-        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let mut cx = group.context(service, number, now, out, &mut self.desk);
         let verdict = self.table.rename(slot, |connection| {
             let verdict = match role {
                 Role::North => connection.on_client_segment(segment, &mut cx),
@@ -116,7 +127,11 @@ impl Engine {
         });
         self.table.schedule(slot);
         self.note_history(slot);
-        verdict == Some(Verdict::Forward)
+        let group = self.groups[key.group].as_ref();
+        if group.is_some_and(|group| group.is_announced(service)) {
+            self.follow_linked(now, slot, out);
+        }
+        (verdict == Some(Verdict::Forward)).then_some(to)
     }
 
     /// The server's SYN.
@@ -124,23 +139,38 @@ impl Engine {
         &mut self,
         now: Time,
         key: Key,
+        role: Role,
         segment: &mut Segment<'_>,
         out: &mut dyn Output,
     ) -> bool {
+        let Some(number) = self.number_of(key.group, role) else {
+            return false;
+        };
+        let announced = self.opening_service(&key, number);
+        let known = self.table.find_south(&key);
+        let known = known.and_then(|slot| self.table.get(slot));
+        let known = known.map(|known| known.service);
         let Some(group) = &mut self.groups[key.group] else {
             return false;
         };
-        let service = group.outbound_service();
         let policy = group.spec.outbound;
-        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let unannounced = match policy {
+            Outbound::Pass => known,
+            _ => Some(group.outbound_service()),
+        };
+        let Some(service) = announced.map(|(service, _)| service).or(unannounced) else {
+            // Nothing is to be known of it.
+            return true;
+        };
+        let mut cx = group.context(service, number, now, out, &mut self.desk);
         if policy == Outbound::Forbid {
             cx.send_south(&refusal(segment, &segment.ethernet()));
             cx.counters.forbidden += 1;
             let told = &mut group.opening.told;
             if told.len() < MAX_TOLD && told.insert(key.client) {
                 let (client, server) = (key.client, key.server);
-                let ends = super::Ends { client, server };
-                self.events.push(Event::Forbidden { ends });
+                let ends = Ends { client, server };
+                self.desk.events.push(Event::Forbidden { ends });
             }
             return false;
         }
@@ -148,6 +178,13 @@ impl Engine {
         if let Some(slot) = self.table.find_south(&key)
             && let Some(known) = self.table.get(slot)
         {
+            let lives = matches!(known.state, State::Established | State::Recovering);
+            if known.server_number != number && lives && cx.pair {
+                // The other server of an upgrade has a connection of this name, which cannot be told from this one.
+                cx.send_south(&refusal(segment, &segment.ethernet()));
+                self.table.schedule(slot);
+                return false;
+            }
             if known.answered(head.seq) {
                 known.repeat_answer(&mut cx);
                 self.table.schedule(slot);
@@ -172,27 +209,37 @@ impl Engine {
             self.note_history(slot);
         }
         self.table.forget_south(&key);
-        if policy == Outbound::Keep
-            && let Some((slot, alone)) = self.awaited(key, segment)
-        {
+        let awaited = match announced {
+            Some(_) => self.waiting_link(&key, &head).map(|slot| (slot, true)),
+            None if policy == Outbound::Keep => self.awaited(key, segment),
+            None => None,
+        };
+        if let Some((slot, alone)) = awaited {
             let Some(group) = &mut self.groups[key.group] else {
                 return false;
             };
-            let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+            let mut cx = group.context(service, number, now, out, &mut self.desk);
             self.table.rename(slot, |connection| {
                 connection.answer(&head, key.server.port(), alone, &mut cx);
             });
             self.table.schedule(slot);
             return false;
         }
-        self.opened(now, key, segment, out)
+        if announced.is_none() && policy == Outbound::Pass {
+            // Nothing of what had this name is this one's.
+            self.free_port(key);
+            return true;
+        }
+        self.opened(now, key, number, (service, announced), segment, out)
     }
 
-    /// A connection that no one knows.
+    /// A connection that no one knows, of this service, and who announced it.
     fn opened(
         &mut self,
         now: Time,
         key: Key,
+        number: u32,
+        (service, announced): (usize, Option<(usize, Ends)>),
         segment: &mut Segment<'_>,
         out: &mut dyn Output,
     ) -> bool {
@@ -200,20 +247,24 @@ impl Engine {
         let Some(group) = &mut self.groups[key.group] else {
             return false;
         };
-        let service = group.outbound_service();
-        let keep = group.spec.outbound == Outbound::Keep;
-        let opened = group.opening.next(key.server.port(), keep);
-        let cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let keep = announced.is_some() || group.spec.outbound == Outbound::Keep;
+        let mut opened = group.opening.next(key.server.port(), keep);
+        opened.linked = announced.is_some();
+        let cx = group.context(service, number, now, out, &mut self.desk);
         let room = self.table.len() < self.config.max_connections;
         let (Some(port), true, false) = (port, room, segment.head().signed) else {
             cx.counters.unprotected += 1;
             return true;
         };
         prepare_syn(segment, &cx);
-        let connection =
+        let mut connection =
             Connection::opened_by_server(key.group, service, segment, port, opened, &cx);
+        connection.server_number = number;
         segment.set_src_port(port);
-        self.insert_opened(key, port, connection);
+        let slot = self.insert_opened(key, port, connection);
+        if let Some((_, by)) = announced {
+            self.link(slot, by);
+        }
         true
     }
 
@@ -232,10 +283,16 @@ impl Engine {
     fn free_port(&mut self, key: Key) -> Option<u16> {
         let known = self.table.find(&key);
         let known = known.and_then(|slot| self.table.get(slot));
-        let dispensable = known.is_none_or(|known| {
+        let dispensable = known.as_ref().is_none_or(|known| {
             !matches!(known.state, State::Established | State::Recovering) || known.over()
         });
         if dispensable {
+            if known.is_some_and(|known| known.is_linked())
+                && let Some(slot) = self.table.find(&key)
+            {
+                // It may be repeating its last words.
+                self.table.remove(slot);
+            }
             self.table.unname(&key);
             return Some(key.server.port());
         }
@@ -267,9 +324,11 @@ impl Engine {
         let group = self.groups[index].as_mut()?;
         let service = group.outbound_service();
         let opened = group.opening.next(layout.src.port(), true);
-        let cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
-        let connection =
+        let number = group.number;
+        let cx = group.context(service, number, now, out, &mut self.desk);
+        let mut connection =
             Connection::opened_late((index, service), segment, port, opened, adopted, &cx);
+        connection.server_number = number;
         Some(self.insert_opened(key, port, connection))
     }
 
@@ -315,6 +374,7 @@ impl Engine {
                 place(known.slot, connection).is_some_and(|place| place.serial == known.serial)
                     && connection.awaits_opening()
                     && connection.path.client.socket == remote
+                    && !connection.is_linked()
                     && (under_way || !connection.over())
             });
             if connection.is_some() {
@@ -367,7 +427,8 @@ impl Engine {
             return Some(slot);
         };
         let service = group.outbound_service();
-        let mut cx = group.context(service, now, out, &mut self.events, &mut self.scratch);
+        let number = group.number;
+        let mut cx = group.context(service, number, now, out, &mut self.desk);
         let known = self.table.get(slot)?;
         let mut fits = known.may_begin_with(data, &cx);
         let mut chosen = slot;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the engine shows of itself.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use super::Engine;
 use crate::conn::{Connection, State};
 use crate::control::{ConnectionStatus, GroupStatus};
@@ -24,6 +27,8 @@ impl Engine {
                     .progress
                     .as_ref()
                     .map(|progress| progress.status.clone()),
+                upgrade: state.upgrade.as_ref().map(|it| it.status.clone()),
+                wrap: None,
                 connections: Vec::new(),
             };
             for dormant in self
@@ -49,6 +54,29 @@ impl Engine {
             all.push(status);
         }
         all
+    }
+}
+
+impl Engine {
+    /// The clients whose protected connections a group's active server has, or is about to be given.
+    #[must_use]
+    pub fn clients(&self, group: &str) -> BTreeSet<SocketAddr> {
+        let Ok(index) = self.find(group) else {
+            return BTreeSet::new();
+        };
+        let asleep = self
+            .table
+            .all_dormant()
+            .map(|it| (it.key(), it.protected()));
+        let asleep = asleep.filter(|(key, protected)| key.group == index && *protected);
+        let awake = self.table.all_awake().filter(|it| {
+            it.group == index
+                && it.protected
+                && it.outbound.is_none()
+                && matches!(it.state, State::Established | State::Recovering)
+        });
+        let awake = awake.map(|it| it.ends().client);
+        asleep.map(|(key, _)| key.client).chain(awake).collect()
     }
 }
 

@@ -347,6 +347,15 @@ impl Table {
         }
     }
 
+    /// The name in the north of a connection that its client opened, and that the server knows by this name, which is
+    /// another.
+    pub(super) fn renamed(&self, key: &Key) -> Option<Key> {
+        let slot = *self.south.get(key)?;
+        let connection = self.slots.get(slot)?.awake()?;
+        let (north, _) = Self::keys(connection);
+        connection.outbound.is_none().then_some(north)
+    }
+
     /// Runs what may change the server's port, and keeps its name in the south right.
     pub(super) fn rename<T>(
         &mut self,

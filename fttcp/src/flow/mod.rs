@@ -45,6 +45,8 @@ pub enum Side {
 pub enum Route {
     /// They are dropped: the port of a standby or of a dead server.
     Closed,
+    /// The engine must see all of them: the port of a server that is being left.
+    Watched,
     /// They are forwarded, after a look at those of protected services.
     Forward {
         /// Out of this port.

@@ -180,7 +180,9 @@ fn from_server(
     let out_of_window = len > 0 && logged && before(state.client_right.wrapping_add(SLACK), end);
     // More acknowledged than was copied out: what filled a gap is known to the engine only.
     let ahead = logged && before(state.client_next, ack);
-    if out_of_window || ahead {
+    // What a replacement repeats from before its client's acknowledgement may be the head of its own answer.
+    let again = len > 0 && mapped && before(seq, state.server_una);
+    if out_of_window || ahead || again {
         return Action::Punt;
     }
     let capturing = len > 0 && state.flags & flag::CAPTURING != 0;

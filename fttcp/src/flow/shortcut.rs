@@ -98,7 +98,7 @@ impl Shortcut {
     /// Takes a frame that came in at `port`; it may be rewritten.
     pub fn receive(&mut self, port: PortId, frame: &mut [u8], offload: &Offload) -> Outcome {
         let (to, group, side) = match self.routes.get(&port) {
-            None => return Outcome::Punt,
+            None | Some(Route::Watched) => return Outcome::Punt,
             Some(Route::Closed) => return Outcome::Drop,
             Some(&Route::Forward { to, group, side }) => (to, group, side),
         };

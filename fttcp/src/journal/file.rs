@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstatfs};
 
 use super::{JournalError, Log, Replay, frame};
 use crate::engine::Image;
@@ -53,13 +53,16 @@ pub enum FileError {
 #[derive(Debug)]
 pub struct JournalFile {
     path: PathBuf,
-    _lock: File,
+    lock: File,
     file: Option<File>,
     /// The first journal of this process is being written, beside what the process before has left.
     first: bool,
     failed: bool,
     failure: Option<FileError>,
 }
+
+/// File systems whose files are in memory (`TMPFS_MAGIC` and `RAMFS_MAGIC` of `linux/magic.h`).
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -121,7 +124,7 @@ impl JournalFile {
         })?;
         let mut journal = Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
             file: None,
             first: true,
             failed: false,
@@ -146,6 +149,12 @@ impl JournalFile {
             }
         };
         Ok((journal, image))
+    }
+
+    /// Whether its files are written to a disk, which nobody waits for and which still takes time from those who write.
+    #[must_use]
+    pub fn is_on_disk(&self) -> bool {
+        fstatfs(&self.lock).is_ok_and(|system| !IN_MEMORY.contains(&system.f_type))
     }
 
     /// Does what the engine asks for. After a failure nothing more is written, and nothing is left that would be
@@ -240,9 +249,20 @@ mod tests {
     use crate::frame::Time;
     use crate::journal::{Kind, Writer};
 
-    fn path(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("ftl-journal-{}", std::process::id()));
-        folder.join(name)
+    /// A folder of one test's own, which goes with it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("ftl-journal-{}-{name}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 
     fn tick(time: u64) -> Vec<u8> {
@@ -258,7 +278,8 @@ mod tests {
 
     #[test]
     fn journal_is_whole_at_every_step_of_being_replaced() {
-        let path = path("steps");
+        let folder = Folder::new("steps");
+        let path = folder.0.join("journal");
         let (mut journal, image) = JournalFile::open(&path).unwrap();
         assert!(image.is_none());
         let second = JournalFile::open(&path).unwrap_err().to_string();
@@ -295,8 +316,9 @@ mod tests {
 
     #[test]
     fn damaged_journal_is_put_aside_and_the_next_start_is_none_the_worse() {
-        let path = path("damaged");
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let folder = Folder::new("damaged");
+        fs::create_dir_all(&folder.0).unwrap();
+        let path = folder.0.join("journal");
         fs::write(beside(&path, ".old"), frame::header()).unwrap();
         fs::write(&path, b"not a journal at all").unwrap();
         let (mut journal, image) = JournalFile::open(&path).unwrap();
@@ -312,8 +334,5 @@ mod tests {
         assert!(journal.take_failure().is_none());
         drop(journal);
         assert_eq!(taken(&path), Some(Time(3)));
-        for path in [bad, beside(&beside(&path, ".old"), ".bad"), path] {
-            fs::remove_file(path).unwrap();
-        }
     }
 }

@@ -70,8 +70,10 @@ impl Connection {
         if let Some(outbound) = &mut self.outbound {
             outbound.south_port = south_port;
         }
-        self.sent.expect_again(self.released());
-        let provisional = !alone || self.sent.expected_end() > 0;
+        if self.asking_room().is_none() {
+            self.sent.expect_again(self.released());
+        }
+        let provisional = !self.is_linked() && (!alone || self.sent.expected_end() > 0);
         if let Some(recovery) = &mut self.recovery {
             recovery.provisional = provisional;
         }
@@ -80,7 +82,8 @@ impl Connection {
 
     /// Whether the replacement opened it with this sequence number.
     pub(crate) fn answered(&self, isn: SeqNumber) -> bool {
-        self.map.is_some_and(|map| map.isn == isn)
+        self.map
+            .is_some_and(|map| SeqNumber::at(map.isn, map.first) == isn + 1)
     }
 
     /// The peer's SYN-ACK, as it had been, once or once more.
@@ -96,19 +99,20 @@ impl Connection {
             recovery.told_mss = told_mss;
         }
         let options = self.told_options(&map);
+        let room = self.asking_room().unwrap_or(self.client.right);
         cx.send_south(&SegmentRepr {
             src: self.path.client,
             dst: self.present_server(),
             tags: self.path.tags(),
             seq: self.present_client_isn(),
-            ack: map.isn + 1,
+            ack: SeqNumber::at(map.isn, map.first),
             flags: if self.ecn == Ecn::Agreed {
                 Flags::SYN.with(Flags::ACK).with(Flags::ECE)
             } else {
                 Flags::SYN.with(Flags::ACK)
             },
             // A SYN's window is never scaled.
-            window: self.client.right.min(u64::from(u16::MAX)) as u16,
+            window: room.min(u64::from(u16::MAX)) as u16,
             urgent: 0,
             options,
             payload: &[],
@@ -152,6 +156,11 @@ impl Connection {
             return false;
         }
         let right = u64::from(head.window) << self.present_scale();
+        if self.asking_room().is_some() {
+            // It goes on by itself where its predecessor was.
+            self.begin_asking(right, cx);
+            return self.go_on_unasked(cx);
+        }
         self.begin_replay(right, cx)
     }
 

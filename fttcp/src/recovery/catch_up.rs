@@ -24,6 +24,9 @@ impl Connection {
         let Some(recovery) = &self.recovery else {
             return Verdict::Drop;
         };
+        if matches!(recovery.phase, Phase::Unheard(_)) {
+            return Verdict::Drop;
+        }
         if recovery.phase == Phase::Handshake {
             if self.outbound.is_none() {
                 self.handshake_from_server(&head, cx);
@@ -76,6 +79,7 @@ impl Connection {
         let right = self.server.right;
         self.feed(cx);
         self.check_caught_up(cx);
+        self.watch_client(cx);
         if limit != self.window_limit || right != self.server.right {
             // The client has just been told more than this segment says.
             self.announce_again(segment);
@@ -91,10 +95,17 @@ impl Connection {
         let fin = head.flags.has(Flags::FIN);
         let at = head.seq.position(self.present_isn(), known);
         self.note_clock(&head);
-        let Ok(at) = u64::try_from(at) else {
+        // What goes before is the head of an answer, be it longer than all that was said before.
+        let lead = self.map.filter(|map| map.lead > 0);
+        if lead.is_none() && at < 0 {
             self.ack_replacement(cx);
             return;
-        };
+        }
+        let first = lead.map_or(0, |map| map.first.cast_signed());
+        let before = (first - at).max(0) as usize;
+        let fin = fin && before <= data.len();
+        let data = data.get(before..).unwrap_or_default();
+        let at = at.max(first).unsigned_abs();
         if at > known {
             // A gap. What fills it is often just behind, overtaken on another processor; and the replacement, told of
             // no SACK blocks, would repeat it only when its timer runs out.
@@ -117,7 +128,7 @@ impl Connection {
                 return;
             }
         }
-        if !data.is_empty() || fin {
+        if !data.is_empty() || fin || before > 0 {
             self.ack_replacement(cx);
         }
     }
@@ -223,11 +234,11 @@ impl Connection {
         match self.server.fin {
             Some(fin) if self.server.una <= fin => self.send_client(Flags::FIN, fin, &[], cx),
             Some(_) => {}
-            None if self.fin_expected(at) => {
+            None if self.fin_expected(at, None, cx) => {
                 self.server.fin = Some(at);
                 self.send_client(Flags::FIN, at, &[], cx);
             }
-            None => self.hold_close(Close::Fin(at), cx),
+            None => self.hold_close(Close::Fin(at), None, cx),
         }
     }
 

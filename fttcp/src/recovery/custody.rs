@@ -23,6 +23,16 @@ pub(super) struct Custody {
 }
 
 impl Custody {
+    /// Of bytes at `at` that a dead server had said, and that no replacement will say.
+    pub(super) fn of(at: u64, bytes: &[u8], now: Time) -> Self {
+        Self {
+            end: at + bytes.len() as u64,
+            kept: bytes.to_vec(),
+            kept_at: at,
+            retry: (!bytes.is_empty()).then_some(now),
+        }
+    }
+
     pub(super) const fn end(&self) -> u64 {
         self.end
     }

@@ -10,9 +10,12 @@ use super::Phase;
 impl Connection {
     /// The client reset the connection while it was being moved.
     pub(crate) fn abandon_recovery(&mut self, cx: &mut Context<'_>) {
-        if let Some(progress) = &mut cx.progress {
+        let waited = self.recovery.as_ref().is_some_and(|it| it.waits);
+        if !self.planned_done(cx)
+            && let Some(progress) = &mut cx.progress
+        {
             progress.status.connections = progress.status.connections.saturating_sub(1);
-            progress.settle(cx.now, cx.events);
+            progress.settle(waited, cx.now, cx.events);
         }
         if self.retire(cx) {
             // The replacement is told all of it yet, and the reset at the end.
@@ -24,7 +27,7 @@ impl Connection {
         self.close(cx);
     }
 
-    pub(super) fn reset_replacement(&self, cx: &mut Context<'_>) {
+    pub(crate) fn reset_replacement(&self, cx: &mut Context<'_>) {
         if let Some(recovery) = &self.recovery
             && self.map.is_some()
         {
@@ -37,35 +40,58 @@ impl Connection {
         }
     }
 
-    /// Gives the connection up, and tells both ends.
-    fn give_up(&mut self, event: Event, cx: &mut Context<'_>) {
+    /// The client is told that its connection is broken.
+    fn break_off(&mut self, cx: &mut Context<'_>) {
         self.reset_client(cx);
-        self.reset_replacement(cx);
         self.recovery = None;
-        cx.events.push(event);
-        if let Some(progress) = &mut cx.progress {
-            progress.status.lost += 1;
-            progress.settle(cx.now, cx.events);
-        }
         // What the client still sends reaches the replacement, which refuses it in its own words.
         self.state = State::Closed;
         self.protected = false;
         self.forget_streams();
     }
 
+    fn note_lost(&mut self, event: Event, waited: bool, cx: &mut Context<'_>) {
+        cx.events.push(event);
+        if !self.planned_lost(cx)
+            && let Some(progress) = &mut cx.progress
+        {
+            progress.status.lost += 1;
+            progress.settle(waited, cx.now, cx.events);
+        }
+    }
+
+    /// Gives the connection up: its client gets an error reply, or is reset.
     pub(crate) fn lose(&mut self, reason: &'static str, cx: &mut Context<'_>) {
         if self.over() {
             self.stop_retelling(cx);
             return;
         }
+        if self.go_back(reason, cx) {
+            return;
+        }
         cx.counters.lost += 1;
+        let waited = self.recovery.as_ref().is_some_and(|it| it.waits);
+        self.reset_replacement(cx);
         let ends = self.ends();
-        self.give_up(Event::Lost { ends, reason }, cx);
+        let event = if self.say_farewell(cx) {
+            cx.counters.error_replies += 1;
+            Event::Answered { ends, reason }
+        } else {
+            self.break_off(cx);
+            Event::Lost { ends, reason }
+        };
+        self.note_lost(event, waited, cx);
     }
 
     pub(super) fn diverge(&mut self, found: &Divergence, cx: &mut Context<'_>) {
         if self.over() {
             self.stop_retelling(cx);
+            return;
+        }
+        if self.go_back(
+            "what the other server says differs from what had been sent",
+            cx,
+        ) {
             return;
         }
         if self.has_resumed() {
@@ -74,6 +100,7 @@ impl Connection {
             return;
         }
         cx.counters.diverged += 1;
+        let waited = self.recovery.as_ref().is_some_and(|it| it.waits);
         let show = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
         let event = Event::Diverged {
             ends: self.ends(),
@@ -84,6 +111,8 @@ impl Connection {
                 .map_or_else(|| "(only its digest is known)".to_owned(), show),
             regenerated: show(&found.regenerated),
         };
-        self.give_up(event, cx);
+        self.reset_replacement(cx);
+        self.break_off(cx);
+        self.note_lost(event, waited, cx);
     }
 }

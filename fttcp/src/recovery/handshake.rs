@@ -2,6 +2,8 @@
 //! The fabricated handshake: the replacement believes that the client has just opened the connection, with the
 //! sequence number and the options that it had used with the dead server.
 
+use std::time::Duration;
+
 use super::{Phase, RTO};
 use crate::conn::{Connection, Context, Mapping};
 use crate::service::{Restart, Verb};
@@ -52,12 +54,17 @@ impl Connection {
     /// A segment of the replacement came during the handshake.
     pub(super) fn handshake_from_server(&mut self, head: &Head, cx: &mut Context<'_>) {
         if head.flags.has(Flags::RST) {
-            // Nobody listens yet: the timer asks again.
+            // Nobody listens yet: the timer asks again. A server that is to take over while another lives is there.
+            self.go_back("the other server refused it", cx);
             return;
         }
         let syn_ack = head.flags.has(Flags::SYN) && head.flags.has(Flags::ACK);
         // It answers the SYN of an attempt that began elsewhere in the client's stream (RFC 9293 section 3.10.7.3).
         let other = syn_ack && head.ack != self.feed_start();
+        if (other || !head.flags.has(Flags::SYN)) && cx.service.remembers {
+            self.lose("the replacement was told of it already", cx);
+            return;
+        }
         if other || !head.flags.has(Flags::SYN) {
             let Some(recovery) = &mut self.recovery else {
                 return;
@@ -189,6 +196,18 @@ impl Connection {
 
     /// The replacement reset the connection: its service may have started anew. Begins again after a while.
     pub(super) fn restart_handshake(&mut self, cx: &mut Context<'_>) {
+        if self.go_back("the other server reset it", cx) {
+            return;
+        }
+        let hold = Duration::from_millis(u64::from(cx.service.spec.fin_hold_ms));
+        if let Some(recovery) = &mut self.recovery
+            && recovery.phase != Phase::Handshake
+            && cx.service.remembers
+        {
+            // Unless it is dying, it is a program that remembers, and is not told again.
+            recovery.ended_early.get_or_insert(cx.now.after(hold));
+            return;
+        }
         // What the client has said since the replay began may have been done.
         let fed = self
             .recovery
@@ -197,6 +216,11 @@ impl Connection {
         let plugin = self.plugin.as_ref().filter(|_| fed.is_some());
         if let Some(Verb::End(reason)) = plugin.map(|it| it.verb(self.server.una)) {
             self.lose(reason, cx);
+            return;
+        }
+        if self.explained() {
+            // Only who announced it can ask for another.
+            self.lose("the replacement reset it", cx);
             return;
         }
         self.map = None;

@@ -4,40 +4,53 @@
 //! 1. `handshake`: the logger fabricates the client's SYN with the options once agreed, and takes the answer.
 //!    `answer`: if the server had opened the connection, the logger waits until the replacement does, and fabricates the
 //!    peer's SYN-ACK.
-//!    `pace`: it takes as long as the client's own.
+//!    `pace`: it takes as long as the client's own. `begin` decides how, and starts it. `unheard`: before it, a client may
+//!    have to say that it has an answer which cannot be said again.
 //! 2. `replay`: it feeds the logged client bytes, as a minimal TCP sender.
 //! 3. `catch_up`: it takes what the replacement says again, as a minimal TCP receiver, and compares. What the client
 //!    has acknowledged is swallowed; what it may have missed is sent again once it is proven to be the same.
 //!    `resume`: where the plug-in knows how to ask for the rest of a response, this is all that is said again.
 //! 4. Hand-over: both ends are told where they are, and from then on segments pass with rewriting only.
-//!    `ending`: or it is given up.
+//!    `ending`: or it is given up. `poison`: because of the request that its servers may have died of.
 //!
 //! The replacement's own TCP keeps everything that the client has not acknowledged: it retransmits, and it controls
 //! congestion. Meanwhile the logger logs and acknowledges what the client sends.
 
 mod answer;
+mod begin;
 mod catch_up;
 mod custody;
 mod ending;
 mod handshake;
+mod linked;
 mod pace;
+mod poison;
 mod replay;
 mod resume;
+mod unheard;
 
 use std::time::Duration;
 
-use crate::conn::{Connection, Context, Divergence, FromClient, State};
+use crate::conn::{Connection, Context, Divergence, FromClient, Planned, State};
 use crate::engine::Event;
 use crate::frame::Time;
-use crate::service::Verb;
 use crate::stable::Pieces;
 use crate::wire::SeqNumber;
 
+use begin::Begin;
+pub(crate) use poison::Suspect;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use resume::LEAST_ROOM;
+
 /// How long a connection waits for its replacement to make progress.
 const GIVE_UP: Duration = Duration::from_secs(30);
+/// How long a server may take to answer that is to take a connection over from one that lives.
+const PLANNED: Duration = Duration::from_secs(2);
 /// How long a client may take to fill a gap in its stream. What lies beyond may then be given up (RFC 2018 section 8): it was
 /// not acknowledged, and a client whose timer has run out sends it again. Forged data is never followed by the rest.
 const GAP: Duration = Duration::from_secs(3);
+/// How long a client may owe an acknowledgement until a failover is done without it. One that does not read may take hours.
+const CLIENT: Duration = Duration::from_secs(1);
 /// First retransmission time-out of the logger's own segments, and the longest.
 const RTO: Duration = Duration::from_millis(200);
 const MAX_RTO: Duration = Duration::from_secs(1);
@@ -51,6 +64,8 @@ const MAX_EARLY: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// The client has to say first that it has an answer; the replacement is asked nothing yet.
+    Unheard(unheard::Unheard),
     /// The fabricated SYN is out; or the replacement has still to open the connection.
     Handshake,
     /// The SYN-ACK is there; the answer leaves after the client's round trip.
@@ -109,18 +124,14 @@ pub(crate) struct Recovery {
     resume: Option<Box<resume::Resume>>,
     /// It has answered that.
     taken_up: Option<resume::TakenUp>,
+    /// Where its being told began.
+    fed_from: u64,
     /// The highest client position that was ever sent to it in this attempt.
     fed_most: u64,
-}
-
-/// How a recovery begins.
-#[derive(Debug, Default)]
-struct Begin {
-    /// The replacement's initial sequence number in an earlier attempt.
-    earlier: Option<SeqNumber>,
-    /// How long it waits for its turn.
-    turn: Option<Duration>,
-    resume: Option<Box<resume::Resume>>,
+    /// The client owes an acknowledgement; at this time it is waited for.
+    client_due: Option<Time>,
+    /// The failover does not wait for this connection any more, which waits for its client.
+    waits: bool,
 }
 
 impl Recovery {
@@ -131,9 +142,18 @@ impl Recovery {
             self.ended_early,
             self.gap_until,
             self.custody.deadline(),
+            self.client_due,
             self.resume.as_ref().and_then(|resume| resume.deadline()),
         ];
         timers.into_iter().flatten().fold(self.give_up, Time::min)
+    }
+
+    /// Whether the replacement was sent a byte of what stands here in the client's stream, or what is asked in its place.
+    fn was_told(&self, at: u64) -> bool {
+        match &self.resume {
+            Some(resume) => !resume.is_untold(),
+            None => self.phase == Phase::Replay && (self.taken_up.is_some() || self.fed_most > at),
+        }
     }
 
     /// Client positions: acknowledged by the replacement, and sent to it.
@@ -147,132 +167,18 @@ impl Recovery {
         self.held.capacity() + self.early.cost() + self.custody.cost() + asked
     }
 
+    /// The replacement was told something of what the client said.
+    pub(crate) fn has_told(&self) -> bool {
+        let asked = self.resume.as_ref().is_some_and(|it| !it.is_untold());
+        asked || self.taken_up.is_some() || self.fed_next > self.fed_from
+    }
+
     fn progressed(&mut self, now: Time) {
         self.give_up = now.after(GIVE_UP);
     }
 }
 
-/// The part of the intake of one of the connections that are moved now.
-fn share(cx: &Context<'_>) -> u64 {
-    let moving = cx.progress.as_ref().map_or(1, |progress| progress.pending);
-    INTAKE / moving.clamp(1, BUSY)
-}
-
 impl Connection {
-    /// The server is dead: begins on the replacement, from the start. Also when the last recovery was not done yet.
-    /// `turn`: how long the replacement is not asked yet, because others are before it.
-    pub(crate) fn start_recovery(&mut self, turn: Option<Duration>, cx: &mut Context<'_>) {
-        if self.hold.take().is_some() {
-            cx.counters.swallowed_closes += 1;
-        }
-        self.failovers += 1;
-        let una = self.server.una;
-        let verb = self.plugin.as_ref().map(|plugin| plugin.verb(una));
-        if let Some(Verb::End(reason)) = verb
-            && !self.over()
-        {
-            self.lose(reason, cx);
-            return;
-        }
-        let begin = Begin {
-            turn,
-            resume: self.plan_resume(),
-            ..Begin::default()
-        };
-        self.begin_recovery(begin, cx);
-    }
-
-    /// How many bytes its streams have in which a replacement has to catch up.
-    pub(crate) fn age(&self) -> u64 {
-        if self.plan_resume().is_some() {
-            return self.server.end.saturating_sub(self.server.una);
-        }
-        let logged = self.log.stable().saturating_sub(self.log.start());
-        logged + self.server.end.saturating_sub(self.replay_from)
-    }
-
-    /// It need not wait for its turn any longer. Says whether it did.
-    pub(crate) fn start_now(&mut self, cx: &mut Context<'_>) -> bool {
-        let queued = self.recovery.as_ref().is_some_and(|it| it.queued);
-        if queued {
-            self.send_syn(cx);
-        }
-        queued
-    }
-
-    /// The connection comes from an image, and was being moved: begins again, on the same replacement. What that has
-    /// of an earlier attempt, is asked where it stands, and reset.
-    pub(crate) fn resume_recovery(&mut self, cx: &mut Context<'_>) {
-        self.hold = None;
-        let earlier = self.map.map(|map| map.isn);
-        let begin = Begin {
-            earlier,
-            resume: self.plan_resume(),
-            ..Begin::default()
-        };
-        self.begin_recovery(begin, cx);
-    }
-
-    fn begin_recovery(&mut self, begin: Begin, cx: &mut Context<'_>) {
-        let Begin {
-            earlier,
-            turn,
-            resume,
-        } = begin;
-        let released = self.released();
-        match &resume {
-            Some(resume) => self.sent.expect_from(released, resume.from()),
-            None => self.sent.expect_again(released),
-        }
-        self.recovery = Some(Box::new(Recovery {
-            phase: Phase::Handshake,
-            give_up: cx.now.after(GIVE_UP + turn.unwrap_or_default()),
-            queued: false,
-            retry: None,
-            rto: RTO,
-            held: Vec::new(),
-            held_at: 0,
-            share: share(cx),
-            early: Pieces::default(),
-            custody: custody::Custody::default(),
-            fin_seen: false,
-            fed_una: self.log.start(),
-            fed_next: self.log.start(),
-            fed_right: self.log.start(),
-            causes_met: 0,
-            discarded: 0,
-            ended_early: None,
-            gap_until: None,
-            told_mss: u16::MAX,
-            refused: false,
-            provisional: false,
-            probing: earlier,
-            ended_older: false,
-            inherited: earlier.is_some(),
-            resume,
-            taken_up: None,
-            fed_most: self.log.start(),
-        }));
-        self.map = None;
-        self.state = State::Recovering;
-        self.active = cx.now;
-        if self.outbound.is_some() {
-            self.await_opening(cx);
-            return;
-        }
-        if self.stable() > self.client.acked {
-            self.ack_client(cx);
-        }
-        match (earlier, turn, &mut self.recovery) {
-            (Some(isn), ..) => self.probe_earlier(isn, cx),
-            (None, Some(turn), Some(recovery)) => {
-                recovery.queued = true;
-                recovery.retry = Some(cx.now.after(turn));
-            }
-            (None, ..) => self.send_syn(cx),
-        }
-    }
-
     /// The most that the replacement may be offered when it is told that everything below `ack` has come. What the client
     /// may still need is acknowledged only when the client has it, and must all be offered.
     pub(crate) fn replay_room(&self, ack: u64) -> u64 {
@@ -291,20 +197,26 @@ impl Connection {
         if brought.wants_ack {
             self.ack_client(cx);
         }
+        if brought.advanced && self.hear_client(cx) {
+            return;
+        }
         if brought.advanced {
             if let Some(recovery) = &mut self.recovery {
                 recovery.custody.acknowledged(self.server.una);
+                recovery.client_due = None;
             }
             self.release_verified(cx);
             self.ack_replacement(cx);
         }
         self.feed(cx);
         self.check_caught_up(cx);
+        self.watch_client(cx);
     }
 
     /// Does what is due.
     pub(crate) fn recovery_timeout(&mut self, cx: &mut Context<'_>) {
         self.repeat_custody(cx);
+        self.note_waiting(cx);
         let Some(recovery) = &mut self.recovery else {
             return;
         };
@@ -331,6 +243,7 @@ impl Connection {
                 }
                 Phase::Handshake => "the replacement did not answer",
                 Phase::Replay => "the replacement stopped making progress",
+                Phase::Unheard(wait) => wait.reason(),
             };
             self.lose(reason, cx);
         } else if recovery.ended_early.is_some_and(|until| until <= cx.now) {
@@ -345,6 +258,7 @@ impl Connection {
                 recovery.rto = (recovery.rto * 2).min(MAX_RTO);
             }
             match recovery.phase {
+                Phase::Unheard(wait) => self.ask_client_again(wait, cx),
                 Phase::Handshake if self.outbound.is_some() => self.repeat_answer(cx),
                 Phase::Handshake => self.ask_again_for_opening(cx),
                 Phase::Pause => self.end_pause(cx),
@@ -357,16 +271,46 @@ impl Connection {
     /// The client owes an acknowledgement, without which the replacement may say no more: a client that does not read can
     /// be as slow as with any server. Says whether it is so; then it goes on waiting.
     fn waits_for_client(&mut self, cx: &Context<'_>) -> bool {
-        let (una, released) = (self.server.una, self.released());
-        let Some(recovery) = &mut self.recovery else {
-            return false;
-        };
-        let owes = released > una || !recovery.custody.settled(una);
-        if recovery.phase != Phase::Replay || !owes {
-            return false;
+        let owes = self.client_owes();
+        if owes && let Some(recovery) = &mut self.recovery {
+            recovery.progressed(cx.now);
         }
-        recovery.progressed(cx.now);
-        true
+        owes
+    }
+
+    /// Whether the client was sent regenerated bytes that it has not acknowledged.
+    fn client_owes(&self) -> bool {
+        let (una, released) = (self.server.una, self.released());
+        self.recovery.as_ref().is_some_and(|recovery| {
+            recovery.phase == Phase::Replay && (released > una || !recovery.custody.settled(una))
+        })
+    }
+
+    /// Something came: the time begins in which the client should acknowledge what it was sent.
+    fn watch_client(&mut self, cx: &Context<'_>) {
+        let owes = self.client_owes();
+        if let Some(recovery) = &mut self.recovery
+            && !recovery.waits
+        {
+            let due = recovery.client_due.unwrap_or(cx.now.after(CLIENT));
+            recovery.client_due = owes.then_some(due);
+        }
+    }
+
+    /// The client has not acknowledged anything for so long that its failover does not wait for it any more.
+    fn note_waiting(&mut self, cx: &mut Context<'_>) {
+        let planned = self.planned != Planned::No;
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        if recovery.client_due.is_none_or(|due| due > cx.now) {
+            return;
+        }
+        recovery.client_due = None;
+        if !planned && let Some(progress) = &mut cx.progress {
+            recovery.waits = true;
+            progress.wait(cx.now, cx.events);
+        }
     }
 
     /// Everything logged is with the replacement, and everything sent has been said again: from now on segments pass.
@@ -404,14 +348,27 @@ impl Connection {
         let acked = self.server.una.min(self.map.map_or(0, |map| map.next));
         self.tell_smaller_mss(cx);
         self.tell_path_mtu(recovery.told_mss, acked, cx);
-        cx.counters.recovered += 1;
+        let planned = self.planned;
+        if !self.planned_done(cx) {
+            cx.counters.recovered += 1;
+        }
         let ends = self.ends();
         let (resumed, replayed) = match recovery.taken_up {
             Some(taken) => (Some(taken.from), taken.told(recovery.fed_una)),
             None => (None, recovery.fed_una - self.log.start()),
         };
         cx.counters.resumed += u64::from(resumed.is_some());
-        if let Some(progress) = &mut cx.progress {
+        if planned == Planned::Replay {
+            cx.events.push(Event::MovedBusy {
+                ends,
+                replayed,
+                discarded: recovery.discarded,
+                resumed,
+            });
+        }
+        if planned == Planned::No
+            && let Some(progress) = &mut cx.progress
+        {
             progress.status.recovered += 1;
             progress.status.replayed_bytes += replayed;
             progress.status.discarded_bytes += recovery.discarded;
@@ -423,7 +380,7 @@ impl Connection {
                 discarded: recovery.discarded,
                 resumed,
             });
-            progress.settle(cx.now, cx.events);
+            progress.settle(recovery.waits, cx.now, cx.events);
         }
         self.notice_tls(0, cx);
         // What the client acknowledged meanwhile may make a part of the log needless.

@@ -40,7 +40,9 @@ impl Connection {
             recovery.retry = None;
             if recovery.resume.is_some() {
                 recovery.phase = Phase::Asking;
-                self.ask(cx);
+                if !self.go_on_unasked(cx) {
+                    self.ask(cx);
+                }
                 return;
             }
             recovery.phase = Phase::Replay;

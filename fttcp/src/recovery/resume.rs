@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use super::custody::Custody;
 use super::{Begin, MAX_EARLY, Phase, RTO};
 use crate::conn::{Connection, Context, Verdict};
 use crate::engine::Event;
@@ -27,12 +28,13 @@ const MAX_REQUEST: u64 = 32 * 1024;
 /// Longest answer without the end of its head.
 const MAX_ANSWER: usize = 64 * 1024;
 /// The answer's head must fit into the window, whatever room the client has.
-const LEAST_ROOM: u64 = 4096;
+pub(crate) const LEAST_ROOM: u64 = 4096;
 
 /// What a replacement is asked, and how far that is.
 #[derive(Debug)]
 pub(super) struct Resume {
     ask: Vec<u8>,
+    unasked: bool,
     /// Where the true request ends in the client's stream, and with it the one that is asked.
     end: u64,
     /// Where in the server's stream the answer goes on behind its head.
@@ -42,6 +44,8 @@ pub(super) struct Resume {
     next: usize,
     most: usize,
     right: usize,
+    /// What the dead server had said last before `from`.
+    said: Vec<u8>,
     /// The answer, until its head is whole.
     answer: Vec<u8>,
     /// When there must be an answer.
@@ -54,12 +58,29 @@ impl Resume {
     }
 
     pub(super) fn cost(&self) -> usize {
-        self.ask.capacity() + self.answer.capacity()
+        self.ask.capacity() + self.answer.capacity() + self.said.capacity()
+    }
+
+    /// What the logger repeats to the client by itself, which has acknowledged everything below `una`.
+    pub(super) fn custody(&self, una: u64, now: Time) -> Custody {
+        let lacks = self.from.saturating_sub(una).min(self.said.len() as u64);
+        let known = self.said.len() - lacks as usize;
+        Custody::of(self.from - lacks, &self.said[known..], now)
+    }
+
+    /// The replacement goes on by itself: nothing is asked, and nothing comes before.
+    const fn is_unasked(&self) -> bool {
+        self.unasked
     }
 
     /// Nothing has come of it yet.
     pub(super) const fn is_untouched(&self) -> bool {
         self.una == 0 && self.answer.is_empty()
+    }
+
+    /// Nothing was asked yet.
+    pub(super) const fn is_untold(&self) -> bool {
+        self.most == 0
     }
 
     /// Where in the server's stream the answer goes on behind its head.
@@ -87,7 +108,8 @@ impl TakenUp {
 impl Connection {
     /// Whether a replacement need only be asked for what the client lacks.
     pub(super) fn plan_resume(&self) -> Option<Box<Resume>> {
-        if self.outbound.is_some() || !self.protected {
+        let opened = self.outbound.is_some() && !self.is_linked();
+        if opened || !self.protected {
             return None;
         }
         let plugin = self.plugin.as_ref()?;
@@ -112,12 +134,19 @@ impl Connection {
             let piece = self.log.fetch(at, rest).ok().filter(|it| !it.is_empty())?;
             said.extend_from_slice(&piece);
         }
-        let from = self.sent.resumable(acknowledged)?;
+        let (goal, lacks) = plugin.said(acknowledged);
+        let from = if lacks.is_empty() {
+            self.sent.resumable(goal)?
+        } else {
+            goal
+        };
         let ask = plugin.ask(from, &said)?;
         Some(Box::new(Resume {
+            unasked: ask.is_empty() && plugin.judge(from, &[]) == Heard::Head(0),
             ask,
             end: request.end,
             from,
+            said: lacks,
             una: 0,
             next: 0,
             most: 0,
@@ -151,9 +180,12 @@ impl Connection {
 
     /// What the replacement may say before the answer's head is whole. `None`: it is not asked.
     pub(crate) fn asking_room(&self) -> Option<u64> {
-        let from = self.resume()?.from;
+        let resume = self.resume()?;
+        let from = resume.from;
         let room = self.client.right.max(self.server.next()) - from.min(self.server.una);
-        Some(room.min(self.replay_room(from)).max(LEAST_ROOM))
+        let room = room.min(self.replay_room(from));
+        let least = if resume.is_unasked() { 0 } else { LEAST_ROOM };
+        Some(room.max(least))
     }
 
     /// The replacement has answered the SYN; `right`: how much it takes.
@@ -181,6 +213,11 @@ impl Connection {
         let Some(resume) = self.resume() else {
             return;
         };
+        if resume.ask.is_empty() {
+            // Only the end of the handshake: a greeting is to come.
+            self.say_asking(Flags::default(), cx);
+            return;
+        }
         let (from, to) = (resume.next, resume.right.min(resume.ask.len()));
         let ack = SeqNumber::at(self.present_isn(), resume.from + resume.answer.len() as u64);
         let mut next = from;
@@ -305,6 +342,9 @@ impl Connection {
                 resume.answer.extend(more);
             }
             let (from, answer) = (resume.from, resume.answer.as_slice());
+            if let Some(plugin) = &mut self.plugin {
+                plugin.hears(from, answer);
+            }
             let unknown = Heard::Refused("its plug-in is gone");
             let plugin = self.plugin.as_ref();
             match plugin.map_or(unknown, |plugin| plugin.judge(from, answer)) {
@@ -324,18 +364,34 @@ impl Connection {
 
     /// The answer is the right one; its head is `length` bytes long.
     fn take_up(&mut self, length: usize, segment: &Segment<'_>, cx: &mut Context<'_>) {
-        let start = self.replay_from;
+        if self.go_on_behind(length, cx) {
+            self.catch_up(segment, cx);
+            self.feed(cx);
+            self.check_caught_up(cx);
+        }
+    }
+
+    /// The replacement need not be asked: it goes on by itself.
+    pub(super) fn go_on_unasked(&mut self, cx: &mut Context<'_>) -> bool {
+        let unasked = self.resume().is_some_and(Resume::is_unasked);
+        if unasked && self.go_on_behind(0, cx) {
+            self.ack_replacement(cx);
+            self.settle_expected(cx);
+            self.feed(cx);
+            self.check_caught_up(cx);
+        }
+        unasked
+    }
+
+    /// What comes behind so many bytes of the answer is the server's stream. False: there is no answer.
+    fn go_on_behind(&mut self, length: usize, cx: &Context<'_>) -> bool {
         let (Some(map), Some(recovery)) = (&mut self.map, &mut self.recovery) else {
-            return;
+            return false;
         };
         let Some(resume) = recovery.resume.take() else {
-            return;
+            return false;
         };
         let lead = length as u64;
-        if resume.from.saturating_sub(start) < lead {
-            recovery.resume = Some(resume);
-            return self.refuse_resume("the answer's head is too long", cx);
-        }
         map.isn = map.isn + length as u32;
         map.lead = length as u32;
         recovery.early = std::mem::take(&mut recovery.early).earlier(lead);
@@ -354,13 +410,14 @@ impl Connection {
         recovery.fed_most = resume.end;
         recovery.fed_right = resume.end + beyond as u64;
         recovery.progressed(cx.now);
-        self.catch_up(segment, cx);
-        self.feed(cx);
-        self.check_caught_up(cx);
+        true
     }
 
     /// The replacement's answer is not the one that is needed: this attempt is reset, and everything is replayed.
     pub(super) fn refuse_resume(&mut self, reason: &'static str, cx: &mut Context<'_>) {
+        if self.go_back(reason, cx) {
+            return;
+        }
         // What the client said behind the request may have been done since the answer was taken.
         let una = self.server.una;
         let told = self
@@ -372,13 +429,32 @@ impl Connection {
             self.lose(reason, cx);
             return;
         }
+        if self.explained() {
+            // Only who announced it can ask again.
+            self.lose(reason, cx);
+            return;
+        }
         self.reset_replacement(cx);
         cx.counters.resumes_refused += 1;
         cx.events.push(Event::NotResumed {
             ends: self.ends(),
             reason,
         });
-        self.begin_recovery(Begin::default(), cx);
+        let waits = self.recovery.as_ref().is_some_and(|it| it.waits);
+        let verb = self.plugin.as_mut().map(|plugin| plugin.refused());
+        let begin = match verb {
+            Some(Verb::End(reason)) => return self.lose(reason, cx),
+            Some(Verb::Resume(_)) => Begin {
+                resume: self.plan_resume(),
+                waits,
+                ..Begin::default()
+            },
+            Some(Verb::Replay) | None => Begin {
+                waits,
+                ..Begin::default()
+            },
+        };
+        self.begin_recovery(begin, cx);
         if let Some(recovery) = &mut self.recovery {
             // What is still on its way from this attempt needs no other reset, and is not believed.
             recovery.ended_older = true;

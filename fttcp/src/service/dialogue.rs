@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CAPTURE, Restart, Service, Verb};
+use super::{CAPTURE, Once, Restart, Service, Verb};
 
 /// Most requests that wait for their answers, or for the client to acknowledge them.
 const MAX_WAITING: usize = 16 * 1024;
@@ -260,6 +260,30 @@ impl<P: Protocol> Service for Talk<P> {
         } else {
             Verb::Replay
         }
+    }
+
+    fn once(&self, end: u64) -> Once {
+        let waiting = &self.dialogue.waiting;
+        let once = || waiting.iter().filter(|(request, _)| request.once);
+        let had = |answer: &Option<u64>| answer.is_some_and(|it| it <= end);
+        let last = once().next_back().map(|(request, _)| request.end);
+        Once {
+            answered: once()
+                .filter_map(|&(_, answer)| answer)
+                .filter(|it| *it <= end)
+                .max(),
+            open: self.dialogue.lost
+                || self.dialogue.once != last
+                || once().any(|(_, answer)| !had(answer)),
+        }
+    }
+
+    fn rests(&self, acknowledged: u64) -> bool {
+        let dialogue = &self.dialogue;
+        let unheard = |answer: &Option<u64>| answer.is_none_or(|end| end > acknowledged);
+        let idle = !dialogue.waiting.iter().any(|(_, answer)| unheard(answer));
+        let known = !dialogue.lost && !dialogue.whole;
+        idle && known && dialogue.once.is_none()
     }
 
     fn rewind(&mut self, to: Restart) {

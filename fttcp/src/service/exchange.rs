@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Restart, Service};
+use super::{Restart, Service, stored};
 
 /// Longest head; a stream with a longer one is not understood.
 const MAX_HEAD: usize = 8 * 1024;
@@ -127,13 +127,7 @@ impl Service for Exchange {
     }
 
     fn restore(&mut self, saved: &[u8]) -> bool {
-        match postcard::from_bytes(saved) {
-            Ok(state) => {
-                *self = state;
-                true
-            }
-            Err(_) => false,
-        }
+        stored::restore(self, saved, |_| true)
     }
 }
 

@@ -29,7 +29,7 @@ use crate::engine::Ends;
 pub use defined::{Defined, DefinedProtocol, DefinitionError};
 pub use kinds::{KINDS, Kinds};
 pub(crate) use kinds::{Maker, Unusable};
-pub use links::{Link, News};
+pub use links::{Goes, Link, Moves, News, Stands};
 pub use opaque::Opaque;
 pub(crate) use stored::revive;
 
@@ -46,6 +46,15 @@ pub struct Restart {
     pub server: u64,
 }
 
+/// The answers to requests that must not be made twice, of those that a replay would tell again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Once {
+    /// Where the last of them ends that the server has said whole.
+    pub answered: Option<u64>,
+    /// One of the requests has no whole answer, or it is not known.
+    pub open: bool,
+}
+
 /// What is to become of a connection whose server is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -55,7 +64,8 @@ pub enum Verb {
     /// stream it is told another ([`Service::ask`]). If it does not answer that ([`Service::judge`]), everything is
     /// replayed.
     Resume(Range<u64>),
-    /// It ends, for this reason: its client is reset, as it would be without a logger.
+    /// It ends, for this reason: its client gets an error reply if it has no byte of an answer ([`Service::error_reply`]),
+    /// or is reset, as it would be without a logger.
     End(&'static str),
 }
 
@@ -107,6 +117,28 @@ pub trait Service: Debug + Send {
         Verb::Replay
     }
 
+    /// After [`Verb::End`]: what is known of the answers to what must not be done twice, if the server has said its stream up
+    /// to `end`. If only the client's acknowledgement of one is missing, the connection ends only if that does not come.
+    fn once(&self, end: u64) -> Once {
+        let _ = end;
+        Once::default()
+    }
+
+    /// Whether at this position of the server's stream an answer ends. There are servers that close here without having said
+    /// so, also if more was asked meanwhile.
+    fn answered(&self, at: u64) -> bool {
+        let _ = at;
+        false
+    }
+
+    /// Whether nothing is under way, given that the client has acknowledged the server's stream below `acknowledged`,
+    /// though there is something that another server must be told. Where there is nothing, because the log was cut
+    /// ([`Service::restart`]), this is not asked.
+    fn rests(&self, acknowledged: u64) -> bool {
+        let _ = acknowledged;
+        false
+    }
+
     /// After [`Verb::Resume`]: what a replacement is asked, so that it says, behind a head of its own, the server's stream
     /// from `from` on; a little less may be acknowledged than when the verb was given. `said`: the request that the verb
     /// named. `None`: there is nothing that could be asked.
@@ -119,6 +151,39 @@ pub trait Service: Debug + Send {
     fn judge(&self, from: u64, answer: &[u8]) -> Heard {
         let _ = (from, answer);
         Heard::Refused("nothing was asked for")
+    }
+
+    /// The request that the server is at, if it has said its stream up to `end`: where that stands in the client's stream, as
+    /// far as it is known. A request that was under way each time that a server died may be what it died of. `None`: there is
+    /// none, or the protocol has no requests.
+    fn under_way(&self, end: u64) -> Option<Range<u64>> {
+        let _ = end;
+        None
+    }
+
+    /// The connection cannot be moved, and `end` is where what the client was sent ends: the bytes of an error reply that go
+    /// there, after which the server's stream ends. `None`: what was sent ends within an answer, no answer is due, or the
+    /// protocol has no such reply; the client is reset then.
+    fn error_reply(&self, end: u64) -> Option<Vec<u8>> {
+        let _ = end;
+        None
+    }
+
+    /// After [`Verb::Resume`]: from where on in its stream the server is to go on, and what it has said before that and the
+    /// client may lack: the logger says that again by itself.
+    fn said(&self, acknowledged: u64) -> (u64, Vec<u8>) {
+        (acknowledged, Vec::new())
+    }
+
+    /// The answer to [`Service::ask`] so far, before it is judged.
+    fn hears(&mut self, from: u64, answer: &[u8]) {
+        let _ = (from, answer);
+    }
+
+    /// The replacement's answer was not what was asked for: what is to become of the connection. [`Verb::Resume`]: it is
+    /// asked something else.
+    fn refused(&mut self) -> Verb {
+        Verb::Replay
     }
 
     /// Both streams are shown again from `to` on, which is the last point that
@@ -134,9 +199,11 @@ pub trait Service: Debug + Send {
     /// been sent, and the server had said that it would close. Such a close is not held back for news of the server's death.
     fn close_expected(&self, at: u64) -> bool;
 
-    /// Whether the server may have something to say yet to what the client has said. If not, a client that has closed its
-    /// direction will hear nothing more, and the server's close is what the protocol expects.
-    fn owes(&self) -> bool {
+    /// Whether the server, having said its stream up to `end`, may have something to say yet to what the client has said.
+    /// If not, a client that has closed its direction will hear nothing more, and the server's close is what the protocol
+    /// expects.
+    fn owes(&self, end: u64) -> bool {
+        let _ = end;
         true
     }
 
@@ -162,7 +229,7 @@ pub trait Service: Debug + Send {
         None
     }
 
-    /// A plug-in for a connection that [`Link::Expects`] announces. `None`: this one announces none.
+    /// A plug-in for a connection that [`Link::Expects`] or [`Link::Opens`] announces. `None`: this one announces none.
     fn linked(&self) -> Option<Box<dyn Service>> {
         None
     }
@@ -174,6 +241,38 @@ pub trait Service: Debug + Send {
 
     /// Who announced this connection says that the server has done what it was for ([`News::Over`]).
     fn linked_is_over(&mut self) {}
+
+    /// The server is dead. How the connection stands that this one announced; says what becomes of it. `None`: it was none, or
+    /// it has come and is over.
+    fn linked_stands(&mut self, acknowledged: u64, stands: Option<Stands>) -> Moves {
+        let _ = (acknowledged, stands);
+        Moves::default()
+    }
+
+    /// After [`Service::linked_stands`]: the client has ended the connection that this one announced. Says whether a replacement
+    /// is to be asked something else ([`Service::ask`]).
+    fn linked_is_gone(&mut self, acknowledged: u64) -> bool {
+        let _ = acknowledged;
+        false
+    }
+
+    /// How this connection, which another announced, goes on with a replacement.
+    fn goes(&mut self, on: Option<Goes>) {
+        let _ = on;
+    }
+
+    /// The port at which the present server expects the announced connection, if it is another than it was told
+    /// ([`News::Moved`]).
+    fn linked_port(&self) -> Option<u16> {
+        None
+    }
+
+    /// Of these bytes of the server at `at`, which have not passed yet: from which position on they must wait until the
+    /// client has all of the announced connection.
+    fn withholds(&self, at: u64, bytes: &[u8]) -> Option<u64> {
+        let _ = (at, bytes);
+        None
+    }
 
     /// The kind of service, as the engine's [`Kinds`] know it.
     fn kind(&self) -> &str;

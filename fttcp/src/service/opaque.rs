@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Restart, Service};
+use super::{Restart, Service, stored};
 
 /// Longest response head looked at.
 const MAX_HEAD: usize = 8 * 1024;
@@ -76,14 +76,11 @@ impl Service for Opaque {
     }
 
     fn restore(&mut self, saved: &[u8]) -> bool {
-        match postcard::from_bytes(saved) {
-            Ok(State::Head(head)) if head.len() >= MAX_HEAD => false,
-            Ok(state) => {
-                self.state = state;
-                true
-            }
-            Err(_) => false,
-        }
+        stored::restore(
+            &mut self.state,
+            saved,
+            |state| !matches!(state, State::Head(head) if head.len() >= MAX_HEAD),
+        )
     }
 }
 

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Restart;
 use super::dialogue::{Dialogue, Lost, Protocol, Request, Session};
+use super::{Restart, stored};
 
 /// Commands that leave the same data when they are carried out twice.
 const TWICE: &str = "GET MGET STRLEN EXISTS TYPE TTL HGET HMGET HGETALL HKEYS HVALS HLEN LLEN LRANGE LINDEX SMEMBERS \
@@ -104,7 +104,7 @@ impl Values {
 }
 
 /// See the module's text.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Redis(Values, Values);
 
 impl Protocol for Redis {
@@ -149,13 +149,11 @@ impl Protocol for Redis {
     }
 
     fn save(&self) -> Vec<u8> {
-        postcard::to_allocvec(&(&self.0, &self.1)).unwrap_or_default()
+        postcard::to_allocvec(self).unwrap_or_default()
     }
 
     fn restore(&mut self, saved: &[u8]) -> bool {
-        let restored =
-            postcard::from_bytes(saved).map(|(requests, replies)| *self = Self(requests, replies));
-        restored.is_ok()
+        stored::restore(self, saved, |_| true)
     }
 }
 

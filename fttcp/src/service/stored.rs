@@ -4,6 +4,7 @@
 //! Who reads an image does not know who makes plug-ins. What is read is [`Saved`], which does nothing but say the same
 //! again, until [`revive`] puts a plug-in in its place.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Maker, Restart, Service};
@@ -46,6 +47,20 @@ pub(crate) fn revive(plugin: &mut Box<dyn Service>, make: &Maker) -> bool {
         *plugin = fresh;
     }
     revived
+}
+
+/// Puts what was saved with postcard in the place of `state`, if it is sound. False: nothing changed.
+pub(super) fn restore<T: DeserializeOwned>(
+    state: &mut T,
+    saved: &[u8],
+    is_sound: impl Fn(&T) -> bool,
+) -> bool {
+    let restored = postcard::from_bytes(saved).ok().filter(is_sound);
+    let sound = restored.is_some();
+    if let Some(restored) = restored {
+        *state = restored;
+    }
+    sound
 }
 
 pub(crate) fn serialize<S: Serializer>(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What runs at the ends: a small HTTP-like service, deterministic but for its `Date`, and a client with a script.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::ranges::{Ranges, split};
@@ -67,6 +68,8 @@ pub struct Script {
     pub server_reads: Option<Slow>,
     /// What the servers make of a request for a part of a response.
     pub ranges: Ranges,
+    /// Of all requests.
+    pub method: &'static str,
 }
 
 /// A connection of a TCP, as the program that uses it sees it.
@@ -192,7 +195,7 @@ impl Client {
             Closing::Client | Closing::Both => self.complete,
             Closing::Server => self.complete && socket.ended(),
         };
-        if close && !self.closed {
+        if (close || socket.ended()) && !self.closed {
             socket.close();
             self.closed = true;
         }
@@ -226,6 +229,8 @@ pub(super) struct Program {
     pub(super) lie_at: Option<usize>,
     pub(super) reads: Option<Slow>,
     pub(super) ranges: Ranges,
+    /// How many requests the servers of a run have carried out.
+    pub(super) done: Rc<Cell<u64>>,
 }
 
 /// A server's side of one connection.
@@ -324,6 +329,7 @@ impl Server {
     }
 
     fn respond(&mut self, request: &[u8]) {
+        self.program.done.update(|done| done + 1);
         let (request, part) = split(request);
         let ranges = self.program.ranges;
         let response = Response::to(&request, &date(self.program.number), ranges);

@@ -5,17 +5,19 @@
 //! * To a client: nothing is acknowledged that was not logged, the window's right edge and the timestamps never go
 //!   back, no reset, no FIN before everything is said, no byte that the fault-free run would not have there, no masked
 //!   value with one server's beginning and another's end, no data beyond the client's window.
-//! * To a server: only to the active one, only what the client has said, nothing acknowledged that no server sent.
+//! * To a server: only to the active one, only on a connection that was begun there, only what the client has said, nothing
+//!   acknowledged that no server sent.
 
 mod asked;
 mod logged;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::truth::Truth;
 use crate::frame::{Offload, PortId};
+use crate::recovery::LEAST_ROOM;
 use crate::wire::{Flags, Head, Segment, SeqNumber, locate};
 use asked::Asked;
 use logged::Logged;
@@ -69,6 +71,8 @@ pub(super) struct Rules {
     pub(super) window: bool,
     /// What the servers say is what they would say without faults.
     pub(super) truth: bool,
+    /// No connection ends early.
+    pub(super) lasting: bool,
 }
 
 /// Watches the frames that enter and leave the logger.
@@ -81,6 +85,8 @@ pub(super) struct Checker {
     /// Positions in dates at which what a server had said began or ended when it died, in any connection. The rest of
     /// such a date nobody knows: it comes from another server.
     pub(super) cuts: Vec<usize>,
+    /// Where each connection was begun: a SYN was sent there.
+    begun: HashSet<(PortId, SocketAddr)>,
 }
 
 impl Checker {
@@ -91,6 +97,7 @@ impl Checker {
             rules,
             violations: Vec::new(),
             cuts: Vec::new(),
+            begun: HashSet::new(),
         }
     }
 
@@ -193,7 +200,7 @@ impl Checker {
         {
             if head.flags.has(Flags::RST) {
                 // A server that has closed in the ordinary way answers late duplicates so.
-                if !(flow.ended && flow.fin.is_some()) {
+                if self.rules.lasting && !(flow.ended && flow.fin.is_some()) {
                     wrong.push("was reset".to_owned());
                 }
             } else {
@@ -235,6 +242,18 @@ impl Checker {
             Ok(made_up) => made_up,
             Err(what) => return self.violate(format!("{client}: {what}")),
         };
+        if head.flags.has(Flags::SYN) {
+            self.begun.insert((port, client));
+        } else if self.rules.lasting
+            && !head.flags.has(Flags::RST)
+            && !self.begun.contains(&(port, client))
+        {
+            // A client may not have heard of an early end.
+            let port = port.0;
+            return self.violate(format!(
+                "a segment from {client} for port {port}, where it was not begun"
+            ));
+        }
         let (seq, data) = (head.seq + made_up as u32, &data[made_up..]);
         let Some(flow) = self.flows.get(&client) else {
             return self.violate(format!("segment from {client}, which said nothing"));
@@ -375,6 +394,9 @@ impl Flow {
         // A probe asks for room with one byte; each replacement was told up to a step of the scale more, if it needed it
         // to say everything again, probes included.
         let spare = 1 + self.moves * (2 << self.client_scale);
+        // One that was asked for the rest had room for a head, and may repeat what the client's window has cut since. No
+        // client takes that.
+        let spare = spare + self.asked.as_ref().map_or(0, |_| LEAST_ROOM as i64);
         if window && end > self.client_right.cast_signed() + spare {
             let right = self.client_right;
             wrong.push(format!("sent up to {end}, but the window ends at {right}"));

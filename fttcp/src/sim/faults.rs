@@ -2,7 +2,7 @@
 //! What a scenario does to servers: they die, they are given up, they come back.
 
 use super::Death;
-use super::logger::Logger;
+use super::logger::{Logger, Step};
 use super::path::Sent;
 use super::world::{GROUP, NORTH, Place, Target, World};
 use crate::engine::EngineError;
@@ -24,7 +24,14 @@ impl World<'_> {
         else {
             return;
         };
+        let swapped = self.scenario.upgrade.is_some_and(|plan| plan.new_dies) && self.crashed < 2;
+        let port = if swapped {
+            self.line[1 - self.crashed]
+        } else {
+            port
+        };
         self.crashed += 1;
+        self.dying.push_back(port);
         if crash.death == Death::Silent {
             self.silence(port);
         } else {
@@ -53,7 +60,56 @@ impl World<'_> {
         self.queue.retain(|entry| entry.0.2 != gone);
     }
 
+    /// Does the next step of the upgrade, if its time has come.
+    pub(super) fn upgrade_if_due(&mut self, event: u64, logger: &mut Logger, sent: &mut Sent) {
+        let Some(plan) = self.scenario.upgrade else {
+            return;
+        };
+        let to = self.line[1];
+        let steps = [
+            (Some(plan.at_event), Step::Begin(to, plan.drain_us)),
+            (plan.rollback_at, Step::Rollback),
+            (plan.finish_at, Step::Finish),
+        ];
+        while let Some((at, step)) = steps.get(self.steps)
+            && at.is_none_or(|at| event >= at)
+        {
+            self.steps += 1;
+            if at.is_some() {
+                // The operator does not know yet who has died, and is refused what cannot be.
+                let _ = logger.planned(self.now, GROUP, *step, sent);
+                if *step != Step::Finish {
+                    self.lights(logger);
+                }
+                self.take_sent(sent, false);
+                self.lights(logger);
+            }
+        }
+    }
+
+    fn lights(&mut self, logger: &Logger) {
+        let [active, left] = logger.lit();
+        self.active = active.unwrap_or(self.active);
+        self.left = left;
+    }
+
+    fn server_died(&mut self, logger: &mut Logger, sent: &mut Sent) {
+        let Some(port) = self.dying.pop_front() else {
+            return;
+        };
+        match logger.server_died(self.now, (GROUP, port), sent) {
+            Ok(_) | Err(EngineError::NoSuchServer { .. }) => {
+                self.places[port.0 as usize - 1].silent = true;
+                self.lights(logger);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     pub(super) fn fail_over(&mut self, logger: &mut Logger, sent: &mut Sent) {
+        if self.scenario.upgrade.is_some() {
+            return self.server_died(logger, sent);
+        }
         match logger.failover(self.now, GROUP, sent) {
             Ok(dead) => {
                 self.places[dead.0 as usize - 1].silent = true;

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use crate::frame::Offload;
 use crate::wire::{
     Address, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Flags, Head, MacAddr, Segment,
     SeqNumber, TcpOption, TcpPacket, combine, locate, sum,
@@ -254,6 +255,18 @@ fn icmp(frame: &[u8]) -> Option<Arrived> {
         remote: be16(tcp, 2),
         seq: SeqNumber(be32(tcp, 4)),
         mtu: be16(message, 6),
+    })
+}
+
+/// Whether it opens a connection.
+pub(super) fn is_syn(frame: &mut [u8]) -> bool {
+    let Ok(layout) = locate(frame) else {
+        return false;
+    };
+    let segment = Segment::parse(frame, layout, &Offload::default());
+    segment.is_ok_and(|segment| {
+        let flags = segment.head().flags;
+        flags.has(Flags::SYN) && !flags.has(Flags::ACK)
     })
 }
 

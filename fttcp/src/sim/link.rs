@@ -97,7 +97,8 @@ impl Link {
         if rng.permille(self.loss) {
             return;
         }
-        if rng.permille(self.corrupt) {
+        // Once only: what a second corruption makes good again for the checksum, no one can tell.
+        if rng.permille(self.corrupt) && !super::frames::is_wrong(&mut frame) {
             corrupt(rng, &mut frame);
         }
         let late = rng.permille(self.reorder);

@@ -14,6 +14,15 @@ use crate::service::Kinds;
 /// What a process's clock shows when it takes over.
 const BOOT: Time = Time(5000);
 
+/// A command of an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To this port; what is left after so many microseconds is replayed.
+    Begin(PortId, u64),
+    Rollback,
+    Finish,
+}
+
 /// Small, so that journals are begun often.
 const JOURNAL_SLACK: u64 = 2000;
 
@@ -202,6 +211,54 @@ impl Logger {
         let files = self.journal.as_mut();
         let mut split = Split { out, files };
         self.engine.failover(now, 0, group, "simulated", &mut split)
+    }
+
+    /// As [`Logger::failover`], of the server at this port.
+    pub(super) fn server_died(
+        &mut self,
+        now: Time,
+        (group, port): (&str, PortId),
+        out: &mut impl Output,
+    ) -> Result<PortId, EngineError> {
+        let now = self.clock(now);
+        let files = self.journal.as_mut();
+        let mut split = Split { out, files };
+        let name = server_name(port);
+        self.engine
+            .server_died(now, 0, (group, &name), "simulated", &mut split)
+    }
+
+    /// One of the commands of an upgrade.
+    pub(super) fn planned(
+        &mut self,
+        now: Time,
+        group: &str,
+        step: Step,
+        out: &mut impl Output,
+    ) -> Result<(), EngineError> {
+        let now = self.clock(now);
+        let files = self.journal.as_mut();
+        let mut split = Split { out, files };
+        match step {
+            Step::Begin(to, drain_us) => {
+                let drain_ms = (drain_us / 1000) as u32;
+                self.engine
+                    .upgrade(now, group, &server_name(to), drain_ms, &mut split)
+            }
+            Step::Rollback => self.engine.rollback(now, group, &mut split),
+            Step::Finish => self.engine.finish(now, group, &mut split).map(drop),
+        }
+    }
+
+    /// The ports of the servers that may be sent something now: the active one's, and that of one which is left.
+    pub(super) fn lit(&self) -> [Option<PortId>; 2] {
+        let status = self.engine.status(None, false).remove(0);
+        let all = ports(&status.spec);
+        let two = status
+            .upgrade
+            .is_some_and(|upgrade| upgrade.ended.is_none());
+        let left = all.standbys.first().copied().filter(|_| two);
+        [Some(all.active), left]
     }
 
     pub(super) fn add_standby(

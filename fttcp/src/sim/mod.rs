@@ -60,6 +60,21 @@ pub struct Crash {
     pub detect_us: u64,
 }
 
+/// A planned move to another living server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpgradePlan {
+    /// Begins before this event of the run.
+    pub at_event: u64,
+    /// After so long what is left is replayed, in microseconds.
+    pub drain_us: u64,
+    /// It is rolled back before this event.
+    pub rollback_at: Option<u64>,
+    /// It is finished before this event.
+    pub finish_at: Option<u64>,
+    /// The crashes are first of the new server, then of the old one; else the other way round.
+    pub new_dies: bool,
+}
+
 /// Which TCP an end has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
@@ -113,6 +128,8 @@ pub struct Scenario {
     pub server_link: Wire,
     /// The servers' deaths, in order of taking over.
     pub crashes: Vec<Crash>,
+    /// A planned move, for which there is one standby more.
+    pub upgrade: Option<UpgradePlan>,
     /// Before these events of the run (ascending) the logger's process ends and another goes on in its place.
     pub restarts: Vec<u64>,
     /// What goes over to the next process is what stands in the journal, as after a kill; else an image is taken.
@@ -128,6 +145,8 @@ pub struct Scenario {
     pub v6: bool,
     /// The standbys' output differs from this byte on.
     pub lie_at: Option<usize>,
+    /// Connections may end before their clients have everything.
+    pub may_end: bool,
     /// Protect the service at all.
     pub protect: bool,
     /// The service's plug-in.
@@ -140,6 +159,8 @@ pub struct Scenario {
     pub doze_us: u64,
     /// What a full buffer does.
     pub on_full: OnFull,
+    /// After how many deaths a request is suspected; 0: never.
+    pub poison_deaths: u8,
     /// With a fast path whose records may take so many bytes.
     pub shortcut: Option<usize>,
     /// Writes every frame that enters or leaves the logger into the log.
@@ -158,10 +179,12 @@ impl Default for Scenario {
                 reads: None,
                 server_reads: None,
                 ranges: Ranges::Unknown,
+                method: "GET",
             },
             client_link: Wire::clean(1000),
             server_link: Wire::clean(50),
             crashes: Vec::new(),
+            upgrade: None,
             restarts: Vec::new(),
             journal: false,
             rejoin_us: None,
@@ -169,12 +192,14 @@ impl Default for Scenario {
             servers: vec![EndSpec::new(Stack::Smoltcp)],
             v6: false,
             lie_at: None,
+            may_end: false,
             protect: true,
             kind: "opaque",
             buffer_bytes: 1 << 20,
             spill: None,
             doze_us: 5_000_000,
             on_full: OnFull::Unprotect,
+            poison_deaths: 0,
             shortcut: None,
             trace: false,
         }
@@ -198,6 +223,8 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// How many servers were started.
     pub servers: usize,
+    /// How many requests they have carried out.
+    pub carried_out: u64,
     /// The engine's last word.
     pub status: GroupStatus,
     /// The engine's log.

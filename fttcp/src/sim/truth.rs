@@ -38,9 +38,9 @@ impl Truth {
             let start = truth.requests.len();
             let close = index == last && matches!(script.closing, Closing::Server | Closing::Both);
             let close = if close { "Connection: close\r\n" } else { "" };
-            let (upload, download) = (request.upload, request.download);
+            let (method, upload, download) = (script.method, request.upload, request.download);
             let head =
-                format!("GET {download} HTTP/1.1\r\n{close}Content-Length: {upload}\r\n\r\n");
+                format!("{method} {download} HTTP/1.1\r\n{close}Content-Length: {upload}\r\n\r\n");
             truth.requests.extend(head.as_bytes());
             truth.requests.extend(pattern(index, upload));
             truth.request_ends.push(truth.requests.len());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The event loop: clients, links, the engine, servers.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -80,7 +81,13 @@ pub(super) struct World<'a> {
     pub(super) crashed: usize,
     pub(super) failed: usize,
     pub(super) active: PortId,
+    /// The other living server of an upgrade.
+    pub(super) left: Option<PortId>,
+    /// Servers that died of which the engine has not been told, and so many steps of the upgrade are done.
+    pub(super) dying: std::collections::VecDeque<PortId>,
+    pub(super) steps: usize,
     pub(super) started: usize,
+    carried_out: Rc<Cell<u64>>,
     violations: Vec<String>,
     log: Vec<String>,
     spare: Vec<(u64, Vec<u8>)>,
@@ -111,7 +118,7 @@ impl<'a> World<'a> {
         let client = End::client(&scenario.client, identity, to, apps, rng.bits(), START);
         let standbys = match scenario.rejoin_us {
             Some(_) => 1,
-            None => scenario.crashes.len() as u32,
+            None => scenario.crashes.len() as u32 + u32::from(scenario.upgrade.is_some()),
         };
         let line: Vec<_> = (1..=1 + standbys).map(PortId).collect();
         let link = &scenario.server_link;
@@ -125,7 +132,8 @@ impl<'a> World<'a> {
                 .servers
                 .iter()
                 .all(|it| it.stack == Stack::Scripted),
-            truth: scenario.lie_at.is_none(),
+            truth: scenario.lie_at.is_none() && !scenario.may_end,
+            lasting: !scenario.may_end,
         };
         let mut world = Self {
             scenario,
@@ -142,10 +150,14 @@ impl<'a> World<'a> {
             done: 0,
             places: Vec::new(),
             active: line[0],
+            left: None,
+            dying: std::collections::VecDeque::new(),
+            steps: 0,
             line: line.clone(),
             crashed: 0,
             failed: 0,
             started: 0,
+            carried_out: Rc::default(),
             violations: Vec::new(),
             log: Vec::new(),
             spare: Vec::new(),
@@ -175,6 +187,7 @@ impl<'a> World<'a> {
             lie_at: scenario.lie_at.filter(|_| number > 0),
             reads: self.script.server_reads,
             ranges: self.script.ranges,
+            done: Rc::clone(&self.carried_out),
         };
         let identity = Identity {
             mac: SERVER_MAC,
@@ -219,7 +232,12 @@ impl<'a> World<'a> {
                 self.checker.sees_for_client(&mut frame, passed);
                 self.send(scenario.client_link.from, (Target::Client, back), frame);
             } else {
-                let ports = (port, self.active);
+                let lit = self.left.filter(|&left| left == port);
+                if self.scenario.upgrade.is_some() && super::frames::is_syn(&mut frame) {
+                    // Whatever had been said of a date, another server may say the rest of it.
+                    self.checker.failover();
+                }
+                let ports = (port, lit.unwrap_or(self.active));
                 self.checker.sees_for_server(&mut frame, ports, passed);
                 let to = Target::Server(port);
                 self.send(scenario.server_link.from, (to, back), frame);
@@ -376,6 +394,7 @@ impl<'a> World<'a> {
             cuts,
             violations,
             servers: self.started,
+            carried_out: self.carried_out.get(),
             status: logger.status(self.now, sent).remove(0),
             log: self.log,
             took_us: self.now.0,
@@ -390,6 +409,7 @@ fn group(scenario: &Scenario, line: &[PortId]) -> GroupSpec {
             buffer_bytes: scenario.buffer_bytes,
             spill_bytes: scenario.spill.map_or(0, |_| 1 << 30),
             on_full: scenario.on_full,
+            poison_deaths: scenario.poison_deaths,
             ..ServiceSpec::new(SERVICE_PORT, scenario.kind)
         }]
     } else {
@@ -442,6 +462,7 @@ pub fn run_with(scenario: &Scenario, kinds: &Kinds) -> Outcome {
     world.run_client();
     while world.now < MAX_TIME && events < most_events && !world.all_done() {
         world.crash_if_due(events);
+        world.upgrade_if_due(events, &mut logger, &mut sent);
         if restarts.next_if(|&&at| events >= at).is_some() {
             logger.restart(world.now, &mut sent);
             world.take_sent(&mut sent, false);

@@ -7,5 +7,6 @@
     qmp       QEMU's monitor protocol
     channel   commands and files to and from Dom0 (ssh over one kept connection)
     selftest  scripts/lab selftest
+    examine   scripts/lab examine: why Dom0 does not answer
     common    paths and the one error type
 """

@@ -29,7 +29,9 @@ def write_config(port):
   StrictHostKeyChecking yes
   BatchMode yes
   LogLevel ERROR
-  ConnectTimeout 10
+  ConnectTimeout 60
+  ServerAliveInterval 10
+  ServerAliveCountMax 18
   ControlPath ctl
 """)
 
@@ -37,8 +39,11 @@ def write_config(port):
 def connect():
     """Opens the kept connection; returns whether Dom0 answered."""
     close()
-    master = subprocess.run([*SSH, "-M", "-N", "-f", "-o", "ControlPersist=yes", "lab"], cwd=RUN, check=False,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    try:
+        master = subprocess.run([*SSH, "-M", "-N", "-f", "-o", "ControlPersist=yes", "lab"], cwd=RUN, check=False,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    except subprocess.TimeoutExpired:
+        return False
     return master.returncode == 0
 
 

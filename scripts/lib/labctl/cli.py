@@ -12,7 +12,11 @@ HELP = """scripts/lab: real Xen 4.17 with a Debian 12 Dom0 in QEMU's software em
   exec [--timeout S] [--] CMD...   run a command in Dom0: its stdin, stdout, stderr and exit code are yours
   put FILE [DEST]           copy a file into Dom0 (default DEST: /root/)
   get FILE [DEST]           copy a file out of Dom0 (default DEST: .)
+  forward ADDRESS:PORT      open a way for TCP to a guest; prints this machine's end, 127.0.0.1:N
+  forward --close N         close it again (down closes all)
+  programs                  build rxl and its daemons, and put them into the payload and the guests' images
   console NAME              print what guest NAME wrote to its console; dom0 or xen: the serial console
+  examine                   what QEMU and Xen know (registers, run queues, timers), also when Dom0 does not answer: exit code 1
   shell                     a shell in Dom0
   status [--json]           does it run, since when, is there a snapshot
   images                    make the images that are missing or out of date (up does it by itself)
@@ -127,6 +131,30 @@ def verb_get(words):
     return 0
 
 
+def verb_forward(words):
+    from . import forward, machine
+    if len(words) == 2 and words[0] == "--close" and words[1].isdigit():
+        machine.require()
+        forward.close_way(int(words[1]))
+        return 0
+    if len(words) != 1 or words[0].startswith("-"):
+        raise usage("forward ADDRESS:PORT, or forward --close N")
+    address, port = forward.target(words[0])
+    machine.require()
+    print(f"127.0.0.1:{forward.open_way(address, port)}")
+    return 0
+
+
+def verb_programs(words):
+    if words:
+        raise usage("programs takes no arguments")
+    import shlex
+    import subprocess
+    script = f"cd {shlex.quote(os.path.dirname(SCRIPTS))} && . scripts/lib/packages.sh && . scripts/lib/build.sh && " \
+             "need_build_packages && build_release && build_payload"
+    return FAILURE if subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, check=False).returncode else 0
+
+
 def verb_console(words):
     from . import channel, machine
     from .common import BOOT_LOG, SERIAL
@@ -147,6 +175,14 @@ def verb_console(words):
                        hint=f"there are: {', '.join(known) or 'none yet'}, dom0, xen")
     sys.stdout.buffer.write(done.stdout)
     return 0
+
+
+def verb_examine(words):
+    if words:
+        raise usage("examine takes no arguments")
+    from . import examine, machine
+    machine.require()
+    return examine.main(say)
 
 
 def _from_snapshot():
@@ -218,8 +254,9 @@ def verb_selftest(words):
     return selftest.main([os.path.join(SCRIPTS, "lab")])
 
 
-VERBS = {"exec": verb_exec, "up": verb_up, "down": verb_down, "put": verb_put, "get": verb_get, "console": verb_console,
-         "status": verb_status, "shell": verb_shell, "images": verb_images, "payload": verb_payload, "selftest": verb_selftest}
+VERBS = {"exec": verb_exec, "up": verb_up, "down": verb_down, "put": verb_put, "get": verb_get,
+         "console": verb_console, "examine": verb_examine, "forward": verb_forward, "programs": verb_programs, "status": verb_status, "shell": verb_shell, "images": verb_images, "payload": verb_payload,
+         "selftest": verb_selftest}
 
 
 def main(words):

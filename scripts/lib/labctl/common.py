@@ -2,6 +2,7 @@
 """Paths of the lab and the error that every verb reports in one form."""
 
 import os
+import socket
 
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 LAB = os.path.join(os.path.dirname(SCRIPTS), "target", "lab")
@@ -52,3 +53,20 @@ def write_text(path, text):
     with open(path + ".new", "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(path + ".new", path)
+
+
+def connected(name, timeout):
+    """A connection to a Unix socket of the run folder, by its short name."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout)
+    here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(RUN)
+        connection.connect(name)
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.fchdir(here)
+        os.close(here)
+    return connection

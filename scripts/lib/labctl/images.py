@@ -17,7 +17,8 @@ from .common import IMAGES, LAB, PAYLOAD, PAYLOAD_IMAGE, SCRIPTS, SNAPSHOT, LabE
 PAYLOAD_SIZE = 1 << 30  # of the disk; fixed, because a snapshot remembers it (the file is sparse)
 
 LIBRARY = ["lib/images.sh"]
-GUEST_FILES = ["images/files/guest-init", "images/files/guest-inittab", "images/files/guest-rc"]
+GUEST_FILES = ["images/files/guest-init", "images/files/guest-inittab", "images/files/guest-rc",
+               "lib/programs.sh"]
 # name: files it is made from, Debian packages whose versions count, images it is made from
 RECIPES = {
     "kernel": (["images/kernel", "lib/vmlinux.py"], ["linux-image-amd64", "xen-hypervisor-4.17-amd64"], []),

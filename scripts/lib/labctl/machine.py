@@ -44,7 +44,8 @@ def arguments(port):
         "-device", "virtio-blk-pci,drive=payload",
         "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
         "-device", "virtio-net-pci,netdev=net,romfile=",
-        "-serial", "file:serial.log", "-qmp", "unix:qmp.sock,server=on,wait=off",
+        "-chardev", "socket,id=console,path=console.sock,server=on,wait=off,logfile=serial.log",
+        "-serial", "chardev:console", "-qmp", "unix:qmp.sock,server=on,wait=off",
     ]
 
 
@@ -96,7 +97,7 @@ def stop():
             os.kill(pid, number)
         if not wait_gone(known, 10.0):
             raise LabError(f"QEMU (pid {pid}) does not end, not even by SIGKILL", hint=f"look at /proc/{pid}/status")
-    for name in ("state.json", "qmp.sock", "ctl", "ssh_config"):
+    for name in ("state.json", "qmp.sock", "console.sock", "ctl", "ssh_config"):
         if os.path.lexists(os.path.join(RUN, name)):
             os.unlink(os.path.join(RUN, name))
     return known is not None
@@ -157,7 +158,7 @@ def load(key, say):
     return False
 
 
-def answers(process, patience=60):
+def answers(process, patience=180):
     """Waits until Dom0's ssh server answers; returns whether it did."""
     deadline = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < deadline:
@@ -192,21 +193,29 @@ def boot(key, say):
 def wait_ready(process):
     """Waits for labinit's line on the serial console; a panic or an early end is told at once."""
     deadline = time.monotonic() + COLD_LIMIT
-    while True:
-        log = read_text(SERIAL) or ""
-        if "rxl-lab: dom0 ready" in log:
-            return
-        for sign in ("rxl-lab: failed", "Panic on CPU", "Kernel panic", "Dom0 crashed", "Domain 0 crashed"):
-            if sign in log:
-                line = next(line for line in log.splitlines() if sign in line)
-                raise LabError(f"Dom0 did not come up: {line.strip()}", log=SERIAL)
-        if process.poll() is not None:
-            raise LabError(f"QEMU ended with code {process.returncode} during boot: {(read_text(QEMU_LOG) or '').strip()}",
-                           log=SERIAL if log else QEMU_LOG)
-        if time.monotonic() > deadline:
-            raise LabError(f"Dom0 was not ready after {COLD_LIMIT} s", log=SERIAL,
-                           hint="is another emulator or a build using all cores?")
-        time.sleep(0.1)  # a log file tells nobody that it grew
+    follow = ["tail", "-n", "+1", "-F", SERIAL]  # it tells when the file grows
+    ended = os.pidfd_open(process.pid)
+    with subprocess.Popen(follow, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tail:
+        try:
+            log = ""
+            while "rxl-lab: dom0 ready" not in log:
+                for sign in ("rxl-lab: failed", "Panic on CPU", "Kernel panic", "Dom0 crashed", "Domain 0 crashed"):
+                    if sign in log:
+                        line = next(line for line in log.splitlines() if sign in line)
+                        raise LabError(f"Dom0 did not come up: {line.strip()}", log=SERIAL)
+                told = select.select([tail.stdout, ended], [], [], max(0.0, deadline - time.monotonic()))[0]
+                if not told:
+                    raise LabError(f"Dom0 was not ready after {COLD_LIMIT} s", log=SERIAL,
+                                   hint="is another emulator or a build using all cores?")
+                said = os.read(tail.stdout.fileno(), 65536) if tail.stdout in told else b""
+                if not said:
+                    process.wait()
+                    raise LabError(f"QEMU ended with code {process.returncode} during boot: "
+                                   f"{(read_text(QEMU_LOG) or '').strip()}", log=SERIAL if log else QEMU_LOG)
+                log += said.decode(errors="replace")
+        finally:
+            os.close(ended)
+            tail.kill()
 
 
 def finish():

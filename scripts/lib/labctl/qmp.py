@@ -2,25 +2,15 @@
 """QEMU's monitor protocol, as much as the lab needs: JSON lines over a Unix socket in the run folder."""
 
 import json
-import os
-import socket
 
-from .common import QEMU_LOG, RUN, LabError
+from .common import QEMU_LOG, LabError, connected
 
 
 class Monitor:
     """One connection to the monitor; use it in a `with` block."""
 
     def __init__(self, timeout=120.0):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        here = os.open(".", os.O_RDONLY)
-        try:
-            os.chdir(RUN)
-            self.socket.connect("qmp.sock")
-        finally:
-            os.fchdir(here)
-            os.close(here)
+        self.socket = connected("qmp.sock", timeout)
         self.lines = self.socket.makefile("rw", encoding="utf-8")
         self.lines.readline()  # the greeting
         self.execute("qmp_capabilities")
@@ -51,6 +41,10 @@ class Monitor:
 
     def human(self, line):
         """Runs one command of the human monitor; its text output means an error for the commands used here."""
-        text = self.execute("human-monitor-command", **{"command-line": line}).strip()
+        text = self.text(line)
         if text:
             raise LabError(f"QEMU's monitor on '{line}': {text}", log=QEMU_LOG)
+
+    def text(self, line):
+        """Runs one command of the human monitor and returns what it prints."""
+        return self.execute("human-monitor-command", **{"command-line": line}).strip()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 from . import machine
 
@@ -51,11 +52,22 @@ def main(lab):
             check("get returns 0", call("get", "/root/selftest.bin", back).returncode == 0)
             with open(back, "rb") as file:
                 check("get copies every byte", file.read() == data)
+            # It prints a line when it listens.
+            call("exec", "--", "bash", "-c", "cd /root; exec 3< <(exec python3 -u -m http.server 8000 2>/dev/null </dev/null); read -r <&3")
+            way = call("forward", "10.77.0.1:8000").stdout.decode().strip()
+            with urllib.request.urlopen(f"http://{way}/selftest.bin", timeout=60) as answer:
+                check("forward carries every byte", answer.read() == data)
+            check("forward --close returns 0", call("forward", "--close", way.rpartition(":")[2]).returncode == 0)
+            check("a closed way cannot be closed", call("forward", "--close", way.rpartition(":")[2]).returncode == 3)
+            check("forward of no address is a usage error", call("forward", "nowhere").returncode == 2)
             absent = os.path.join(folder, "absent")
             check("get of no file fails with 3", call("get", "/no/such/file", absent).returncode == 3)
             check("a failed get leaves nothing", not os.path.exists(absent) and not os.path.exists(absent + ".part"))
         check("console of no guest fails with 3", call("console", "nobody").returncode == 3)
         check("console dom0 shows the boot", b"rxl-lab: dom0 ready" in call("console", "dom0").stdout)
+        done = call("examine")
+        check("examine shows what Xen and QEMU know", done.returncode == 0 and b"RIP=" in done.stdout
+              and b"*** Dumping CPU1 host state" in done.stdout, done)
         status = json.loads(call("status", "--json").stdout)
         check("status says running", status["running"] and status["snapshot"], status)
         check("unknown verb is a usage error", call("frobnicate").returncode == 2)

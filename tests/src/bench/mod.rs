@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Measures beside a peer in the same run.
 //!
-//! Who lives here: the form of a result (`row`) and how it is shown, also in the documentation (`docs`); `toolstack` (lab), `fttcp` (namespaces), `strace`
-//! (counts from a log). Who may call in: the `bench` binary.
+//! Who lives here: the form of a result (`row`) and how it is shown, also in the documentation (`docs`); `sections`, of which
+//! some benches consist; `toolstack` and `failover` (lab), `fttcp` and `services` (namespaces), `strace` (counts from a log). Who may call in: the `bench` binary.
 
 use std::path::Path;
 
@@ -10,10 +10,13 @@ pub mod docs;
 pub mod failover;
 pub mod fttcp;
 pub mod row;
+mod sections;
+pub mod services;
 pub mod strace;
 pub mod toolstack;
 
 pub use row::{Better, Gate, Row, Runs, median, percentile};
+pub use sections::Options;
 
 /// The table for a terminal.
 #[must_use]

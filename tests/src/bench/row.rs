@@ -51,10 +51,14 @@ pub enum Better {
 pub enum Gate {
     /// The ratio is at least this.
     RatioAtLeast(f64),
+    /// The ratio is at most this.
+    RatioAtMost(f64),
     /// We are the faster: a ratio above 1 of rates, below 1 of times.
     Faster(Better),
     /// The median over the pairs of ours minus the peer's is at most this.
     ExcessAtMost(f64),
+    /// Ours is at least this.
+    AtLeast(f64),
     /// Ours is at most this.
     AtMost(f64),
     /// Ours is below this.
@@ -131,6 +135,7 @@ impl Row {
         // Comparisons with NaN are false: what is not known is not met.
         let (target, met) = match gate {
             Gate::RatioAtLeast(bound) => (format!("ratio >= {bound}"), ratio >= bound),
+            Gate::RatioAtMost(bound) => (format!("ratio <= {bound}"), ratio <= bound),
             Gate::Faster(Better::More) => ("ratio > 1".to_owned(), ratio > 1.0),
             Gate::Faster(Better::Less) => ("ratio < 1".to_owned(), ratio < 1.0),
             Gate::ExcessAtMost(bound) => {
@@ -139,6 +144,7 @@ impl Row {
                 let text = format!("<= peer + {bound} {unit} ({excess:+.1})");
                 (text, excess <= bound)
             }
+            Gate::AtLeast(bound) => (format!(">= {bound} {unit}"), self.ours >= bound),
             Gate::AtMost(bound) => (format!("<= {bound} {unit}"), self.ours <= bound),
             Gate::Below(bound) => (format!("< {bound} {unit}"), self.ours < bound),
         };
@@ -212,8 +218,10 @@ mod tests {
     fn gates_judge_ratio_excess_and_value() {
         let met = |gate| paired(Better::More).gated(gate).met.unwrap();
         assert!(met(Gate::RatioAtLeast(1.0)) && !met(Gate::RatioAtLeast(1.1)));
+        assert!(met(Gate::RatioAtMost(1.0)) && !met(Gate::RatioAtMost(0.9)));
         assert!(!met(Gate::Faster(Better::More)) && !met(Gate::Faster(Better::Less)));
         assert!(met(Gate::ExcessAtMost(0.0)) && !met(Gate::ExcessAtMost(-0.5)));
+        assert!(met(Gate::AtLeast(2.0)) && !met(Gate::AtLeast(2.1)));
         assert!(met(Gate::AtMost(2.0)) && !met(Gate::Below(2.0)));
     }
 

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rxl_tests::bench::{Row, docs, failover, fttcp, table, toolstack, write};
+use rxl_tests::bench::{Options, Row, docs, failover, fttcp, services, table, toolstack, write};
 use rxl_tests::lab::{Lab, project};
 
 /// Measures rxl beside its peers, in one run and in turns; prints a table and writes out/bench/NAME.json.
@@ -30,6 +30,19 @@ enum What {
         #[arg(long, conflicts_with_all = ["quick", "only"])]
         docs: bool,
     },
+    /// Services behind the logger beside the same services behind a Linux bridge, in network namespaces (root; about
+    /// five minutes)
+    Services {
+        /// Only see whether everything works: short runs, no verdicts (about a minute)
+        #[arg(long)]
+        quick: bool,
+        /// Measure one section only
+        #[arg(long, value_name = "SECTION")]
+        only: Option<services::Section>,
+        /// Put the table into docs/specification.md
+        #[arg(long, conflicts_with_all = ["quick", "only"])]
+        docs: bool,
+    },
     /// rxl beside xl, on real Xen in the lab
     Toolstack,
     /// What a client sees of a failover on real Xen in the lab
@@ -44,8 +57,12 @@ impl What {
     fn measure(&self, say: &dyn Fn(&str)) -> (String, Result<Vec<Row>, String>) {
         match *self {
             Self::Fttcp { quick, only, .. } => {
-                let options = fttcp::Options { quick, only };
-                (options.name(), Ok(fttcp::run(options, say)))
+                let options = Options { quick, only };
+                (options.name("fttcp"), Ok(fttcp::run(options, say)))
+            }
+            Self::Services { quick, only, .. } => {
+                let options = Options { quick, only };
+                (options.name("services"), Ok(services::run(options, say)))
             }
             Self::Toolstack => {
                 let rows = Lab::up().and_then(|lab| toolstack::run(&lab, say));
@@ -69,7 +86,10 @@ fn main() -> ExitCode {
     let done = rows.and_then(|rows| {
         print!("{}", table(&rows));
         write(&project(), &name, &rows)?;
-        if matches!(what, What::Fttcp { docs: true, .. }) {
+        if matches!(
+            what,
+            What::Fttcp { docs: true, .. } | What::Services { docs: true, .. }
+        ) {
             docs::update(&project(), &name, &rows)?;
         }
         // A figure without a target is only printed.

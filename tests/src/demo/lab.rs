@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::DemoRun;
-use crate::lab::{Lab, project};
+use crate::lab::{BOOT_SECONDS, Lab, project};
 
 /// How the service VM dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -40,9 +40,6 @@ const URL: &str = "http://10.77.0.10/blob.bin";
 
 /// The domains, in the order in which they are made; the logger must be first: it serves the others' interfaces.
 const DOMAINS: [&str; 3] = ["logger", "web", "web-standby"];
-
-/// How long a guest may take to boot in emulation on a busy machine, in seconds.
-const BOOT_SECONDS: u32 = 180;
 
 /// The same clock for all: Dom0's, in ms since the UNIX epoch.
 #[derive(Debug, Deserialize)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use fttcp::control::{GroupSpec, Outbound};
 use fttcp::wire::MacAddr;
 
+use super::chain::Chain;
 use super::line::Fault;
 use super::service::Serves;
 use super::space::Space;
@@ -30,6 +31,8 @@ pub struct Layout {
     pub congestion: Option<String>,
     /// What the servers run.
     pub serves: Serves,
+    /// What the second server runs, if it is another product.
+    pub second: Option<Serves>,
     /// More lines for the configuration of nginx, in its server block; paths are relative to its own folder.
     pub nginx: &'static str,
     /// What becomes of connections that a server opens.
@@ -38,6 +41,8 @@ pub struct Layout {
     pub storm: Option<PathBuf>,
     /// The program of [`super::kv`] to run on each server beside nginx; both have one folder for it.
     pub kv: Option<PathBuf>,
+    /// A program of [`super::chain`] to run on each server beside nginx.
+    pub chain: Option<Chain>,
     /// The plug-in of the service at port 80.
     pub kind: &'static str,
     /// What the logger protects, and how; name and interfaces are filled in. `None`: ports 80 and 7, with much room.
@@ -55,10 +60,12 @@ impl Default for Layout {
             vlan: None,
             congestion: None,
             serves: Serves::Web,
+            second: None,
             nginx: "",
             outbound: Outbound::Pass,
             storm: None,
             kv: None,
+            chain: None,
             kind: "opaque",
             group: None,
             logger: Vec::new(),

@@ -150,7 +150,8 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Reply, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The `ftlogger` to test: the one that the environment names, or the release build in the target folder of this test.
+/// The `ftlogger` to test: the one that the environment names, or the release build in the target folder of this test, or
+/// the one beside this program, where both are installed.
 ///
 /// # Errors
 /// There is none; how to build it.
@@ -161,10 +162,12 @@ pub fn binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     // target/PROFILE/NAME, or target/PROFILE/deps/NAME for a test.
     let targets = own.ancestors().skip(2).take(2);
-    let mut candidates = targets.map(|target| target.join("release/ftlogger"));
+    let mut candidates = targets
+        .map(|target| target.join("release/ftlogger"))
+        .chain([own.with_file_name("ftlogger")]);
     candidates.find(|path| path.is_file()).ok_or_else(|| {
         format!(
-            "no release/ftlogger in the target folder of {}; build it: cargo build --release -p fttcp \
+            "no release/ftlogger in the target folder of {}, nor one beside it; build it: cargo build --release -p fttcp \
              (or name one in {FTLOGGER})",
             own.display()
         )

@@ -2,14 +2,17 @@
 //! A child process that says on standard error when it is ready, and that is killed when it is dropped.
 
 use std::io::{BufRead, BufReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
+    waitid,
+};
 
 /// How long a program may take that does not say when it is ready.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -160,7 +163,26 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.wait();
+        // Not for the end of its output: children of its own may outlive it, and have that open.
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until a child has ended (true), or for so long (false).
+///
+/// # Errors
+/// The kernel refused.
+pub fn ends_within(child: &Child, limit: Duration) -> std::io::Result<bool> {
+    let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(std::io::Error::other)?;
+        match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&left)) {
+            Ok(count) => return Ok(count > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }
 
@@ -180,6 +202,19 @@ impl Handle {
         poll(&mut fds, None)
             .map(drop)
             .map_err(|error| format!("cannot wait for a death: {error}"))
+    }
+
+    /// Lets it stand still, and waits until it does: each of its threads runs until it has been told, and on a busy machine
+    /// that takes a while.
+    ///
+    /// # Errors
+    /// It is dead already, or not a child of this process.
+    pub fn stop(&self) -> Result<(), String> {
+        self.signal(Signal::STOP)?;
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(self.fd.as_fd()), stopped)
+            .map(drop)
+            .map_err(|error| format!("cannot wait until it stands still: {error}"))
     }
 
     /// Kills it with SIGKILL.

@@ -20,6 +20,7 @@ pub(super) struct Server {
     service: Option<Service>,
     storm: Option<Running>,
     kv: Option<Running>,
+    chain: Option<Running>,
     _line: Option<Line>,
     pub(super) space: Space,
     pub(super) vif: String,
@@ -41,6 +42,7 @@ impl Server {
             service: None,
             storm: None,
             kv: None,
+            chain: None,
             _line: line,
             space,
             vif: vif.to_owned(),
@@ -69,6 +71,10 @@ impl Server {
             command.arg(&files);
             self.kv = Some(Running::start("kv-server", command, kv::READY)?);
         }
+        if let Some(chain) = &layout.chain {
+            let process = chain.start(&self.space, folder.path(), &self.vif)?;
+            self.chain = Some(process);
+        }
         Ok(())
     }
 
@@ -78,6 +84,7 @@ impl Server {
         self.service = None;
         self.storm = None;
         self.kv = None;
+        self.chain = None;
     }
 
     /// Its running programs.
@@ -89,6 +96,7 @@ impl Server {
             .chain(service)
             .chain(&self.storm)
             .chain(&self.kv)
+            .chain(&self.chain)
             .collect()
     }
 }

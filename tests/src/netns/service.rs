@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Stock services besides nginx: a proxy (tinyproxy), FTP servers, which open connections themselves in active mode, and
-//! Redis. The FTP servers take anonymous users, who may read the files that are served, and write below `in` if there is
-//! such a folder.
+//! Stock services besides nginx: another web server (apache2), a proxy (tinyproxy), Redis, and FTP servers, which open
+//! connections themselves in active mode.
 
 use std::fs;
 use std::path::Path;
 
+use super::ftp::FtpServer;
 use super::process::Running;
 use super::space::Space;
+use super::web::WebServer;
 
 /// What a server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// nginx, on port 80.
     Web,
+    /// apache2, on port 80, without entity tags.
+    Apache,
     /// tinyproxy, on port 80.
     Proxy,
+    /// Another web server or proxy, on port 80.
+    Http(WebServer),
     /// redis-server, on port 6379.
     Redis,
-    /// vsftpd, on port 21, with its data connections from port 20.
-    Ftp,
-    /// pyftpdlib's server, on port 21.
-    PyFtp,
+    /// An FTP server, on port 21.
+    Ftp(FtpServer),
 }
 
 /// A running service.
@@ -44,22 +47,25 @@ impl Service {
         let failed = |error| format!("cannot write below {}: {error}", prefix.display());
         fs::create_dir_all(prefix).map_err(failed)?;
         let path = prefix.join("conf");
-        let (config, program, port) = match serves {
-            Serves::Web | Serves::Proxy => (tinyproxy(), "tinyproxy", 80),
-            Serves::Redis => (redis(prefix), "redis-server", 6379),
-            Serves::Ftp => (vsftpd(files), "vsftpd", 21),
-            // The system's Python, which has what Debian packages.
-            Serves::PyFtp => (String::new(), "/usr/bin/python3", 21),
+        let (config, program, options, port): (_, _, &[&str], _) = match serves {
+            Serves::Http(server) => {
+                let process = server.start(space, files, prefix)?;
+                return Ok(Self { process });
+            }
+            Serves::Ftp(server) => {
+                let process = server.start(space, files, prefix)?;
+                return Ok(Self { process });
+            }
+            Serves::Web | Serves::Proxy => (tinyproxy(), "tinyproxy", &["-d", "-c"], 80),
+            Serves::Apache => {
+                let options = &["-D", "FOREGROUND", "-X", "-f"];
+                (apache(files, prefix), "apache2", options, 80)
+            }
+            Serves::Redis => (redis(prefix), "redis-server", &[], 6379),
         };
         fs::write(&path, config).map_err(failed)?;
         let mut command = space.command(program);
-        match serves {
-            Serves::Web | Serves::Proxy => command.args(["-d", "-c"]).arg(&path),
-            Serves::Ftp | Serves::Redis => command.arg(&path),
-            Serves::PyFtp => command
-                .args(["-m", "pyftpdlib", "-p", "21", "-w", "-d"])
-                .arg(files),
-        };
+        command.args(options).arg(&path);
         let process = Running::probe(program, command, || listens(space, port))?;
         Ok(Self { process })
     }
@@ -86,26 +92,34 @@ fn redis(folder: &Path) -> String {
     )
 }
 
-fn tinyproxy() -> String {
-    "Port 80\nTimeout 600\nLogLevel Warning\nMaxClients 100\nDisableViaHeader Yes\n".to_owned()
+/// One process with threads, so that killing it kills all of it. Two servers make different entity tags of one file.
+fn apache(files: &Path, folder: &Path) -> String {
+    let (files, folder) = (files.display(), folder.display());
+    let module =
+        |name: &str| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
+    let modules: String = ["mpm_event", "authz_core"].map(module).concat();
+    format!(
+        "ServerRoot {folder}
+ServerName web
+PidFile {folder}/pid
+Listen 80
+{modules}User www-data
+Group www-data
+ThreadsPerChild 64
+MaxRequestWorkers 64
+ErrorLog {folder}/error.log
+DocumentRoot {files}
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 65
+FileETag None
+<Directory {files}>
+Require all granted
+</Directory>
+"
+    )
 }
 
-/// In namespaces of their own, sessions would not be found when the server's namespace is left, and live on.
-fn vsftpd(files: &Path) -> String {
-    format!(
-        "listen=YES
-background=NO
-anonymous_enable=YES
-no_anon_password=YES
-write_enable=YES
-anon_upload_enable=YES
-anon_umask=022
-anon_root={}
-connect_from_port_20=YES
-seccomp_sandbox=NO
-isolate_network=NO
-secure_chroot_dir=/var/run/vsftpd/empty
-",
-        files.display()
-    )
+fn tinyproxy() -> String {
+    "Port 80\nTimeout 600\nLogLevel Warning\nMaxClients 100\nDisableViaHeader Yes\n".to_owned()
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -16,6 +17,9 @@ const PREFIX: &str = "rxlt";
 
 /// Where iproute2 keeps the namespaces that it has named.
 const NAMED: &str = "/run/netns";
+
+/// How long an interface may take until it sends.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A network namespace.
 #[derive(Debug)]
@@ -82,6 +86,28 @@ impl Space {
     pub fn run(&self, program: &str, args: &[&str]) -> Result<String, String> {
         let output = self.command(program).args(args).output();
         judge(program, args, output)
+    }
+
+    /// Waits until an interface sends. The kernel sees to that some time after its other end was set up, and drops frames until
+    /// then.
+    ///
+    /// # Errors
+    /// It does not: its other end is down, or there is none of this name.
+    pub fn await_link(&self, interface: &str) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            // The next look is as far away as this command takes.
+            let state = self.ip(&["-brief", "link", "show", "dev", interface])?;
+            if state.split_whitespace().nth(1) == Some("UP") {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(format!(
+                    "{interface} in {} does not send: {state}",
+                    self.name
+                ));
+            }
+        }
     }
 
     /// Sets a kernel parameter of the namespace.

@@ -6,18 +6,22 @@
 //!                                  vif2 --- eth0 web 2      same IP and MAC
 //! ```
 //!
-//! A [`Layout`] may put a bad line between client and logger, and change what the path is made of.
+//! A [`Layout`] may put a bad line between client and logger, and change what the path is made of. `waits`: waiting for what
+//! the logger tells.
+
+mod waits;
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fttcp::control::{GroupSpec, GroupStatus, Request, ServiceSpec};
+use fttcp::control::{Counters, GroupSpec, Request, ServiceSpec};
 
 use super::folder::Folder;
 use super::layout::Layout;
 use super::line::Line;
 use super::logger::Logger;
+use super::process::Running;
 use super::server::Server;
 use super::space::{Space, join};
 use super::victim::{End, Victim};
@@ -142,6 +146,9 @@ impl Topology {
                 topology.logger = Some(logger);
             }
         }
+        for space in [&topology.client, &topology.servers[0].space] {
+            space.await_link("eth0")?;
+        }
         Ok(topology)
     }
 
@@ -172,6 +179,11 @@ impl Topology {
             north: NORTH.to_owned(),
             active: self.servers[0].vif.clone(),
             standbys: vec![self.servers[1].vif.clone()],
+            wrap: self
+                .layout
+                .chain
+                .as_ref()
+                .and_then(|chain| chain.records(self.folder.path())),
             ..self.layout.group.clone().unwrap_or_else(plain)
         }
     }
@@ -181,9 +193,13 @@ impl Topology {
     /// # Errors
     /// One did not start: what it said.
     pub fn serve(&mut self) -> Result<(), String> {
-        for server in &mut self.servers {
-            server.start(&self.layout, &self.folder)?;
-        }
+        let second = Layout {
+            serves: self.layout.second.unwrap_or(self.layout.serves),
+            ..self.layout.clone()
+        };
+        let [first, other] = &mut self.servers;
+        first.start(&self.layout, &self.folder)?;
+        other.start(&second, &self.folder)?;
         Ok(())
     }
 
@@ -286,69 +302,38 @@ impl Topology {
         self.logger.take().ok_or("no logger here")?.stop()
     }
 
-    /// Waits until the logger has closed `interface`, which it does when the kernel tells it that it is gone.
+    /// Ends the logger as an operator would; its last counters and its log.
     ///
     /// # Errors
-    /// It is still open after [`PATIENCE`].
-    pub fn wait_closed(&self, interface: &str) -> Result<(), String> {
-        self.wait(&format!("{interface} to be closed"), |logger| {
-            let ports = logger.hello()?.ports;
-            Ok(ports
-                .iter()
-                .all(|port| port.interface != interface)
-                .then_some(()))
-        })
+    /// It did not end with success.
+    pub fn end_of_logger(&mut self) -> Result<(Counters, String), String> {
+        let counters = self.logger()?.status(GROUP)?.counters;
+        Ok((counters, self.stop_logger()?))
     }
 
-    /// Waits until the last connection of the failover under way is moved or given up. Clients may be content before:
-    /// what they wanted had been sent by the dead server.
+    /// Frames for the client that the kernel threw away behind the logger's back.
     ///
     /// # Errors
-    /// It is not done after [`PATIENCE`], or there is none.
-    pub fn wait_moved(&self) -> Result<GroupStatus, String> {
-        self.wait("the failover to be done", |logger| {
-            let status = logger.status(GROUP)?;
-            let failover = status.failover.as_ref().ok_or("no failover was begun")?;
-            Ok(failover.done_us.is_some().then_some(status))
-        })
+    /// What `ip` said.
+    pub fn kernel_drops(&self) -> Result<u64, String> {
+        let text = self.middle.ip(&["-s", "-j", "link", "show", NORTH])?;
+        let links: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        links[0]["stats64"]["tx"]["dropped"]
+            .as_u64()
+            .ok_or_else(|| format!("no drops told: {text}"))
     }
 
-    /// Waits until no connection is protected any more: all are closed at both ends.
-    ///
-    /// # Errors
-    /// One is still open after [`PATIENCE`].
-    pub fn wait_idle(&self) -> Result<(), String> {
-        self.wait("all connections to be closed", |logger| {
-            let counters = logger.status(GROUP)?.counters;
-            Ok((counters.protected == 0).then_some(()))
-        })
+    /// The processes of both servers: of the first, of the second.
+    #[must_use]
+    pub fn programs(&self) -> [Vec<&Running>; 2] {
+        [self.servers[0].programs(), self.servers[1].programs()]
     }
 
-    /// Waits until the logger holds at least `bytes` of its clients.
-    ///
-    /// # Errors
-    /// It holds less after [`PATIENCE`].
-    pub fn wait_logged(&self, bytes: u64) -> Result<(), String> {
-        self.wait(&format!("{bytes} bytes to be logged"), |logger| {
-            let counters = logger.status(GROUP)?.counters;
-            Ok((counters.logged_bytes >= bytes).then_some(()))
-        })
-    }
-
-    /// Asks the logger again and again; each answer lets its event loop go round.
-    fn wait<T>(
-        &self,
-        what: &str,
-        ask: impl Fn(&Logger) -> Result<Option<T>, String>,
-    ) -> Result<T, String> {
-        let logger = self.logger()?;
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(found) = ask(logger)? {
-                return Ok(found);
-            }
-        }
-        Err(format!("waited {PATIENCE:?} for {what}:\n{}", logger.log()))
+    /// The processes of both servers: of the active one, of the standby.
+    #[must_use]
+    pub fn active_first(&self) -> [Vec<&Running>; 2] {
+        [self.active, 1 - self.active].map(|server| self.servers[server].programs())
     }
 
     /// Shapes what goes to the client, so that a download lasts.
@@ -434,7 +419,20 @@ impl Topology {
     /// # Errors
     /// What could not be made.
     pub fn new_standby(&mut self) -> Result<(), String> {
+        self.take_over();
+        self.add_standby()
+    }
+
+    /// The standby has become the active server, and the other one lives on.
+    pub fn take_over(&mut self) {
         self.active = 1 - self.active;
+    }
+
+    /// Another server with an interface of another name becomes the standby. What is left of the one that was goes away.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub fn add_standby(&mut self) -> Result<(), String> {
         self.vifs += 1;
         self.replace_standby(&format!("vif{}", self.vifs))
     }

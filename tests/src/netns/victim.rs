@@ -97,7 +97,7 @@ impl Victim {
     /// # Errors
     /// It is dead already.
     pub fn stop(&self) -> Result<(), String> {
-        self.signal(Signal::STOP)
+        self.killed.iter().try_for_each(Handle::stop)
     }
 
     /// Waits for the server's death and tells the logger.

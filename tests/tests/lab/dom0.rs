@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Dom0 as the tests see it: guests to make, traces to compare.
 
-use rxl_tests::lab::{Lab, Ran};
+use rxl_tests::lab::{BOOT_SECONDS, Lab, Ran};
 
 /// A guest's configuration, as text of an `xl.cfg`.
 pub(crate) struct Guest {
@@ -49,11 +49,21 @@ impl Dom0 {
 
     /// Runs a script in Dom0; a failure of it is a failure of the test.
     pub(crate) fn ok(&self, script: &str) -> String {
-        self.lab.ok(script).unwrap_or_else(|e| panic!("{e}"))
+        self.lab.ok(script).unwrap_or_else(|e| self.fail(&e))
     }
 
     pub(crate) fn run(&self, script: &str) -> Ran {
-        self.lab.run(script).expect("Dom0 answers")
+        self.lab.run(script).unwrap_or_else(|e| self.fail(&e))
+    }
+
+    /// Fails the test. A Dom0 that does not answer any more is examined, and ended: the next test gets another.
+    fn fail(&self, error: &str) -> ! {
+        if self.lab.run("true").is_ok() {
+            panic!("{error}");
+        }
+        let seen = self.lab.examine().unwrap_or_else(|e| e);
+        let down = self.lab.down();
+        panic!("{error}\n{seen}\n{down:?}");
     }
 
     /// Writes a guest's configuration to `/root/NAME.cfg` in Dom0 and removes its old console log.
@@ -76,15 +86,23 @@ impl Dom0 {
 
     pub(crate) fn wait_ready(&self, name: &str) {
         self.lab
-            .wait_console(name, "rxl-guest: ready", 180)
-            .unwrap_or_else(|e| panic!("{e}"));
+            .wait_console(name, "rxl-guest: ready", BOOT_SECONDS)
+            .unwrap_or_else(|e| self.fail(&e));
+    }
+
+    /// Types a line at a guest's console, without quotes in it.
+    pub(crate) fn type_line(&self, name: &str, line: &str) {
+        self.ok(&format!(
+            "printf '%s\\r' '{line}' > $(xenstore-read /local/domain/$(rxl domid {name})/console/tty)"
+        ));
     }
 
     /// Everything that a create may leave behind: the whole store with its permissions, the domains that Xen knows, the
-    /// loop devices, the bridge's ports, the stored configurations and the journal.
+    /// loop devices, the bridge's ports, the stored configurations and the journal. Not the two folders of the store that
+    /// hold what there is of all guests: the first guest since Dom0's start makes them, and they stay.
     pub(crate) fn traces(&self) -> String {
         self.ok(
-            "xenstore-ls -f -p; xl list | awk '{print $1, $2}'; losetup -a; ls /sys/class/net/xenbr0/brif; \
+            "xenstore-ls -f -p | grep -v -E '^/(libxl|vm) = '; xl list | awk '{print $1, $2}'; losetup -a; ls /sys/class/net/xenbr0/brif; \
              ls /var/lib/xen; ls /run/rxl/journal 2>/dev/null || true",
         )
     }

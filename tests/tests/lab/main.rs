@@ -3,8 +3,10 @@
 //! failover of a download. All names begin with `lab_`, so that a run without the lab can leave them out; the lab
 //! is one machine, so they run one at a time (`--test-threads 1`).
 
+mod agent;
 mod bad_input;
 mod dom0;
 mod failover;
+mod groups;
 mod keys;
 mod verbs;

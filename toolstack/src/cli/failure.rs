@@ -22,6 +22,8 @@ pub(super) enum Failure {
     },
     /// The output cannot be written.
     Output(io::Error),
+    /// The one JSON object that was printed says what is wrong.
+    Printed(Code),
 }
 
 impl From<Error> for Failure {
@@ -52,6 +54,7 @@ impl Failure {
             Self::Errors(errors) => errors.iter().map(|e| e.code.exit()).max().unwrap_or(3),
             Self::Config { .. } => Code::Usage.exit(),
             Self::Output(_) => Code::System.exit(),
+            Self::Printed(code) => code.exit(),
         }
     }
 
@@ -64,12 +67,14 @@ impl Failure {
             }
             Self::Config { invalid, .. } => invalid.to_string(),
             Self::Output(error) => format!("rxl {verb}: standard output: cannot write: {error}"),
+            Self::Printed(_) => String::new(),
         }
     }
 
     /// For programs: `{"error": {...}}`; with several errors the others follow under `"others"`.
     pub(super) fn json(&self) -> Value {
         match self {
+            Self::Printed(_) => Value::Null,
             Self::Errors(errors) => match errors.as_slice() {
                 [one] => json!({ "error": one }),
                 [first, others @ ..] => json!({ "error": first, "others": others }),

@@ -12,8 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::ft_text;
-use super::verbs::{EventsArgs, FtVerb, Options, ProtectArgs, StatusArgs};
+use super::{ft_group, ft_text, ft_upgrade};
+
+use super::ft_verbs::{EventsArgs, FtVerb, ProtectArgs, StatusArgs};
+use super::verbs::Options;
 use crate::error::{Code, Error, Result};
 use crate::supervise::client;
 use crate::supervise::proto::{GroupConfig, Reply, Request};
@@ -92,8 +94,17 @@ fn option(spec: &mut ServiceSpec, part: &str) -> Result<(), String> {
 
 /// Carries out one of the verbs.
 pub(super) fn run(verb: &FtVerb, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    // Needs no supervisor, and no Xen.
+    if let FtVerb::Check(args) = verb {
+        return ft_group::check(&args.file, options, out);
+    }
     client::ensure_running()?;
     match verb {
+        FtVerb::Check(_) => Ok(()),
+        FtVerb::Apply(args) => ft_group::apply(args, options, out),
+        FtVerb::Upgrade(args) => ft_upgrade::upgrade(args, options, out),
+        FtVerb::Rollback(args) => ft_upgrade::rollback(args, options, out),
+        FtVerb::Show(args) => ft_group::show(args.group.as_deref(), options, out),
         FtVerb::Protect(args) => done(&Request::FtProtect { group: group(args) }),
         FtVerb::Unprotect(args) => done(&Request::FtUnprotect {
             group: args.group.clone(),
@@ -120,7 +131,7 @@ fn group(args: &ProtectArgs) -> GroupConfig {
     }
 }
 
-fn done(request: &Request) -> Result<(), Failure> {
+pub(super) fn done(request: &Request) -> Result<(), Failure> {
     match client::call(request)? {
         Reply::Done => Ok(()),
         other => Err(unexpected(&other).into()),
@@ -178,12 +189,12 @@ fn events(args: &EventsArgs, options: &Options, out: &mut dyn Write) -> Result<(
     Ok(())
 }
 
-fn json_line(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn json_line(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(std::io::Error::from)?;
     Ok(writeln!(out, "{text}")?)
 }
 
-fn unexpected(reply: &Reply) -> Error {
+pub(super) fn unexpected(reply: &Reply) -> Error {
     if let Reply::Error { error } = reply {
         return error.clone();
     }

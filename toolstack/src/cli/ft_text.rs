@@ -16,7 +16,10 @@ pub(super) fn group(report: &GroupReport) -> String {
         services,
         ..
     } = &report.state;
+    let care = report.state.care.as_deref();
+    let begun = care.is_none_or(|care| care.in_logger);
     let state = match (active, services.is_empty()) {
+        (None, _) if !begun => "being set up; `rxl ft show` tells how far",
         (None, _) => "down: its server is gone and no standby is left",
         (Some(_), true) => "forwarded without protection",
         (Some(_), false) if standbys.is_empty() => "protected, but no standby is left",
@@ -42,6 +45,7 @@ pub(super) fn group(report: &GroupReport) -> String {
             }
             text += &connections(&status.connections);
         }
+        None if !begun => {}
         None => {
             let why = report
                 .logger_error
@@ -60,7 +64,7 @@ fn member(member: &Member) -> String {
     )
 }
 
-fn service(spec: &ServiceSpec) -> String {
+pub(super) fn service(spec: &ServiceSpec) -> String {
     let mut text = format!("port {} {}", spec.port, spec.kind);
     if let Some(address) = spec.address {
         text += &format!(" at {address}");
@@ -118,6 +122,9 @@ fn failover(status: &FailoverStatus) -> String {
     );
     if status.lost > 0 {
         text += &format!(", {} lost", status.lost);
+    }
+    if status.waiting > 0 {
+        text += &format!(", {} held up by slow clients", status.waiting);
     }
     for (what, us) in [
         ("standby answered", status.first_handshake_us),
@@ -257,6 +264,22 @@ mod tests {
              standby    web-standby (domain 3) at vif3.0\n  \
              service    port 80 opaque, may differ in Date\n  \
              no answer  it is too old\n"
+        );
+    }
+
+    #[test]
+    fn group_that_the_logger_does_not_know_yet() {
+        let mut report = report(&json!(null));
+        (report.state.active, report.state.standbys) = (None, Vec::new());
+        let plan = crate::cli::group_text::tests::example();
+        let care = crate::supervise::care::Care::new(plan, uuid::Uuid::nil());
+        report.state.care = Some(Box::new(care));
+        assert_eq!(
+            group(&report),
+            "www: being set up; `rxl ft show` tells how far\n  \
+             logger     domain 1, clients at eth0\n  \
+             active     none\n  \
+             service    port 80 opaque, may differ in Date\n"
         );
     }
 

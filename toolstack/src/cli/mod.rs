@@ -2,14 +2,20 @@
 //! The `rxl` command: the verbs of `xl`, and those of the service groups.
 //!
 //! Who lives here: `verbs` (the command line), one file per group of verbs (`create`, `lifecycle`, `show`, `console`,
-//! `ft`), `tables` and `ft_text` (pure: data to text), `parity` (what is done of xl). Nothing else of the project calls
+//! `ft`, `ft_group`, `guest`), `tables`, `ft_text` and `group_text` (pure: data to text), `parity` (what is done of xl). Nothing else of the project calls
 //! in; everything here calls down.
 
 mod console;
 mod create;
+mod drill;
 mod failure;
 mod ft;
+mod ft_group;
 mod ft_text;
+mod ft_upgrade;
+mod ft_verbs;
+mod group_text;
+mod guest;
 mod info;
 mod lifecycle;
 mod parity;
@@ -48,6 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             // The reader has seen enough: `rxl list | head -1`.
             ExitCode::SUCCESS
         }
+        Err(failure @ Failure::Printed(_)) => ExitCode::from(failure.exit()),
         Err(failure) => {
             let told = if cli.options.json {
                 writeln!(out, "{}", failure.json())
@@ -100,6 +107,8 @@ fn carry_out(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::BlockList(args) => on_host(|host| show::blocks(host, args, options, out)),
         Verb::VcpuList(args) => on_host(|host| show::vcpus(host, args, options, out)),
         Verb::Uptime(args) => on_host(|host| show::uptime(host, args, options, out)),
+        Verb::Guest(args) => on_host(|host| guest::run(host, args, options, out)),
+        Verb::Drill(args) => drill::run(&args.words, options),
         Verb::Ft(verb) => ft::run(verb, options, out),
     }
 }

@@ -331,3 +331,18 @@ fn verbs_call_themselves_as_they_are_typed() {
         assert!(Cli::command().find_subcommand(verb).is_some(), "{verb}");
     }
 }
+
+#[test]
+fn words_behind_drill_are_not_rxls() {
+    let cli =
+        Cli::try_parse_from(["rxl", "drill", "run", "x.toml", "--out", "y", "--json"]).unwrap();
+    let Verb::Drill(args) = &cli.verb else {
+        panic!("{:?}", cli.verb);
+    };
+    assert_eq!(args.words, ["run", "x.toml", "--out", "y", "--json"]);
+    let cli = Cli::try_parse_from(["rxl", "--json", "drill", "--help"]).unwrap();
+    let Verb::Drill(args) = &cli.verb else {
+        panic!("{:?}", cli.verb);
+    };
+    assert!(cli.options.json && args.words == ["--help"]);
+}

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The command line: verbs, options and the help that teaches them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::ft::PortSpec;
+use super::ft_verbs::FtVerb;
+use super::guest::GuestArgs;
 use crate::hypervisor::Trigger;
-use fttcp::control::Outbound;
 
 /// Manages Xen domains as xl does, and service groups that survive the death of a server.
 #[derive(Debug, Parser)]
@@ -115,9 +116,21 @@ pub(super) enum Verb {
     /// Bring operations whose rxl was killed to an end: creates are undone, destroys are finished
     #[command(after_help = "Example:\n  rxl recover")]
     Recover,
+    /// Talk to the agent in a guest (rxl-guest): freeze, flush, reclaim, reseed, clock
+    #[command(
+        after_help = "Examples:\n  rxl guest web status            does it live, does its service answer?\n  \
+                            rxl guest web quiesce --hold 30 /srv\n  rxl guest web thaw\n  rxl guest web reclaim 256"
+    )]
+    Guest(GuestArgs),
     /// Service groups: a service, its standbys, and the logger that keeps client connections alive
     #[command(subcommand, infer_subcommands = true)]
     Ft(FtVerb),
+    /// Let a service fail on purpose while clients use it, and report what they saw
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  rxl drill list\n  rxl drill run web-repeated-crash\n  rxl drill --help"
+    )]
+    Drill(DrillArgs),
 }
 
 impl Verb {
@@ -143,9 +156,22 @@ impl Verb {
             Self::VcpuList(_) => "vcpu-list",
             Self::Uptime(_) => "uptime",
             Self::Recover => "recover",
+            Self::Guest(_) => "guest",
             Self::Ft(verb) => verb.name(),
+            Self::Drill(_) => "drill",
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrillArgs {
+    /// What rxl-drill is told
+    #[arg(
+        value_name = "WORD",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(super) words: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -318,114 +344,4 @@ pub(super) struct DmesgArgs {
     /// Empty the log after printing it
     #[arg(short, long)]
     pub(super) clear: bool,
-}
-
-/// What is to be done with service groups.
-#[derive(Debug, Subcommand)]
-pub(super) enum FtVerb {
-    /// Set a service group up: from now on client connections survive the service's death
-    #[command(
-        after_help = "Example:\n  rxl ft protect www --service web --standby web-standby --logger logger \
-                            --port 80,opaque,mask=Date\n\nThe service and its standbys must have their vif's \
-                            back-end in the logger, and the same IP and MAC address."
-    )]
-    Protect(ProtectArgs),
-    /// End a service group; its domains keep running
-    #[command(after_help = "Example:\n  rxl ft unprotect www")]
-    Unprotect(GroupArg),
-    /// Show service groups, and what their loggers say
-    #[command(after_help = "Example:\n  rxl ft status www --connections")]
-    Status(StatusArgs),
-    /// Move a group's connections to its first standby now
-    #[command(after_help = "Example:\n  rxl ft failover www --reason 'kernel update of web'")]
-    Failover(FailoverArgs),
-    /// Show what happened to domains and groups
-    #[command(
-        after_help = "Examples:\n  rxl ft events\n  rxl ft events --follow --json     one object a line"
-    )]
-    Events(EventsArgs),
-}
-
-impl FtVerb {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Protect(_) => "ft protect",
-            Self::Unprotect(_) => "ft unprotect",
-            Self::Status(_) => "ft status",
-            Self::Failover(_) => "ft failover",
-            Self::Events(_) => "ft events",
-        }
-    }
-}
-
-fn outbound(text: &str) -> Result<Outbound, String> {
-    serde_json::from_value(text.into())
-        .map_err(|_| "expected pass, keep, re-issue or forbid".to_owned())
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ProtectArgs {
-    /// The group's name
-    #[arg(value_name = "GROUP")]
-    pub(super) group: String,
-    /// The domain that serves now
-    #[arg(long, value_name = "DOMAIN")]
-    pub(super) service: String,
-    /// A domain that takes over; give it again for more, in their order
-    #[arg(long = "standby", value_name = "DOMAIN")]
-    pub(super) standbys: Vec<String>,
-    /// The driver domain in which ftlogger runs
-    #[arg(long, value_name = "DOMAIN")]
-    pub(super) logger: String,
-    /// The logger's interface towards the clients
-    #[arg(long, value_name = "INTERFACE", default_value = crate::supervise::proto::NORTH)]
-    pub(super) north: String,
-    /// A TCP port to protect: NUMBER[,KIND][,address=IP][,mask=HEADER]...[,buffer=BYTES][,hold=MS][,mss=BYTES]
-    /// [,verify=auto|full|sampled][,full=unprotect|hold|reset]; KIND is opaque, http, redis, ftp or @FILE.toml, a definition
-    #[arg(long = "port", value_name = "PORT", required = true)]
-    pub(super) ports: Vec<PortSpec>,
-    /// What becomes of connections that the service itself opens: they pass unprotected, are kept over a failover, are
-    /// reset so that the replacement asks again, or are forbidden
-    #[arg(long, value_name = "pass|keep|re-issue|forbid", default_value = "pass", value_parser = outbound)]
-    pub(super) outbound: Outbound,
-    /// Only switch the path at a failover; connections break, as they do without FT-TCP
-    #[arg(long)]
-    pub(super) no_ft: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct GroupArg {
-    /// The group's name
-    #[arg(value_name = "GROUP")]
-    pub(super) group: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct StatusArgs {
-    /// Only this group
-    #[arg(value_name = "GROUP")]
-    pub(super) group: Option<String>,
-    /// With a line for each connection
-    #[arg(long)]
-    pub(super) connections: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct FailoverArgs {
-    /// The group's name
-    #[arg(value_name = "GROUP")]
-    pub(super) group: String,
-    /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "asked for by the operator")]
-    pub(super) reason: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct EventsArgs {
-    /// Go on with what comes, until interrupted
-    #[arg(long)]
-    pub(super) follow: bool,
-    /// Only events with a higher number than this
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub(super) since: u64,
 }

@@ -4,8 +4,13 @@
 //! A failover is decided before everything else that the same news of Xen leads to, and is the first action to come
 //! out: clients wait for it, a corpse does not mind waiting.
 
+mod apply;
 mod groups;
+mod senses;
+mod standby;
 mod types;
+mod upgrade;
+mod upgrade_limits;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,10 +22,11 @@ use crate::config::{Action as OnEnd, DomainConfig};
 use crate::hypervisor::{DomainInfo, ShutdownReason};
 use crate::ids::DomId;
 use groups::describe;
+use senses::Senses;
 use types::End;
 
 pub(super) use groups::unknown_group;
-pub use types::{Action, Input, Saved};
+pub use types::{Action, Change, Input, Moves, Saved, Sight, Target};
 
 /// A domain that crashes sooner than this after its start, in ms, is not started again: it would do nothing else.
 const CRASH_LOOP_MS: u64 = 10_000;
@@ -40,6 +46,12 @@ pub struct Core {
     alive: BTreeMap<DomId, Uuid>,
     /// Domains whose end has been acted upon.
     ended: BTreeMap<DomId, End>,
+    /// What is known of each group's members from looking at them.
+    senses: BTreeMap<String, Senses>,
+    /// Members that have ended and may be restarted, and their groups.
+    returning: BTreeMap<DomId, String>,
+    /// When [`Core::tick`] is to be called.
+    deadline: Option<u64>,
     log: EventLog,
     actions: VecDeque<Action>,
 }
@@ -67,6 +79,9 @@ impl Core {
             groups: groups.collect(),
             alive: BTreeMap::new(),
             ended: BTreeMap::new(),
+            senses: BTreeMap::new(),
+            returning: BTreeMap::new(),
+            deadline: None,
             log: EventLog::default(),
             actions: VecDeque::new(),
         };
@@ -76,11 +91,43 @@ impl Core {
             core.groups.len()
         );
         core.tell(now_ms, EventKind::Started, None, None, detail);
+        core.resume_making(now_ms);
+        core.tend_all(now_ms);
         core
+    }
+
+    /// When something is to be done although nothing is heard, in ms since the UNIX epoch.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
+
+    /// Does what has become due by `now_ms`.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.tend_all(now_ms);
+    }
+
+    fn tend_all(&mut self, now_ms: u64) {
+        self.deadline = None;
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let making = self.tend_making(&name, now_ms);
+            let senses = self.tend_senses(&name, now_ms);
+            let upgrade = self.tend_upgrade(&name, now_ms);
+            for next in [making, senses, upgrade] {
+                self.deadline = earliest(self.deadline, next);
+            }
+            self.tell_complete(&name, now_ms);
+        }
     }
 
     /// Takes an input that arrived at `now_ms` (ms since the UNIX epoch).
     pub fn handle(&mut self, input: Input, now_ms: u64) {
+        self.take(input, now_ms);
+        self.tend_all(now_ms);
+    }
+
+    fn take(&mut self, input: Input, now_ms: u64) {
         match input {
             Input::Domains(infos) => self.domains_changed(&infos, now_ms),
             Input::Watch { domid, config } => self.watch(domid, config, now_ms),
@@ -92,6 +139,7 @@ impl Core {
             Input::Protected(group) => {
                 let detail = describe(&group);
                 let name = group.name.clone();
+                self.senses_mut(&name).confirmed = true;
                 let active = group.active.as_ref().map(|member| member.domid);
                 self.groups.insert(name.clone(), group);
                 self.actions.push_back(Action::Save);
@@ -104,7 +152,12 @@ impl Core {
                 );
             }
             Input::Unprotected(name) => {
-                if self.groups.remove(&name).is_some() {
+                if let Some(group) = self.groups.remove(&name) {
+                    self.senses.remove(&name);
+                    let making = group.making.and_then(|making| making.domid);
+                    if let Some(domid) = making.filter(|_| group.care.is_some()) {
+                        self.actions.push_back(Action::Destroy(domid));
+                    }
                     self.actions.push_back(Action::Save);
                     let detail = String::new();
                     self.tell(
@@ -116,6 +169,26 @@ impl Core {
                     );
                 }
             }
+            Input::Made {
+                group,
+                name,
+                result,
+            } => self.made(&group, &name, result, now_ms),
+            Input::Joined {
+                group,
+                domid,
+                result,
+            } => self.joined(&group, domid, result, now_ms),
+            Input::Seen { group, sights } => self.seen(&group, &sights, now_ms),
+            Input::Heard { group, result } => self.heard(&group, &result, now_ms),
+            Input::Checked { group, result } => self.checked(&group, result, now_ms),
+            Input::Changed {
+                group,
+                change,
+                result,
+            } => self.changed(&group, &change, result, now_ms),
+            Input::Progressed { group, result } => self.progressed(&group, &result, now_ms),
+            Input::Unfenced { group, error } => self.unfenced(&group, &error, now_ms),
             Input::Relayed { group, result } => {
                 let active = self
                     .groups
@@ -126,9 +199,16 @@ impl Core {
                     Ok(()) => (EventKind::FailoverAcknowledged, String::new()),
                     Err(error) => (EventKind::FailoverFailed, error.to_string()),
                 };
-                self.tell(now_ms, kind, domain, Some(group), detail);
+                if kind == EventKind::FailoverAcknowledged {
+                    self.senses_mut(&group).confirmed = true;
+                }
+                self.tell(now_ms, kind, domain, Some(group.clone()), detail);
+                self.moved(&group, now_ms);
             }
             Input::Destroyed { domid, result } => {
+                if result.is_ok() {
+                    self.forget_crew(|one| one == domid);
+                }
                 let (kind, detail) = match result {
                     Ok(()) => (EventKind::DomainDestroyed, String::new()),
                     Err(error) => (EventKind::ActionFailed, error.to_string()),
@@ -138,8 +218,12 @@ impl Core {
             Input::Restarted { old, result } => match result {
                 Ok((new, config)) => {
                     let detail = format!("{}, formerly domain {old}", config.name);
+                    let name = config.name.clone();
                     self.watch(new, config, now_ms);
                     self.tell(now_ms, EventKind::DomainRestarted, Some(new), None, detail);
+                    if let Some(group) = self.returning.remove(&old) {
+                        self.returned(&group, new, &name, now_ms);
+                    }
                 }
                 Err(error) => {
                     let detail = error.to_string();
@@ -207,7 +291,11 @@ impl Core {
                 .iter()
                 .chain(&group.standbys)
                 .map(|member| member.domid);
-            members.chain([group.logger])
+            let making = group.making.iter().filter_map(|making| making.domid);
+            let upgrade = group.upgrade().into_iter();
+            let both = upgrade.flat_map(|upgrade| upgrade.old.iter().chain(&upgrade.new));
+            let both = both.map(|member| member.domid);
+            members.chain(making).chain(both).chain([group.logger])
         });
         let mut all: Vec<DomId> = self.watched.keys().copied().chain(members).collect();
         all.sort_unstable();
@@ -238,8 +326,9 @@ impl Core {
             .iter()
             .map(|(domid, end)| (end.kind(), Some(*domid), None, self.name_of(*domid)))
             .collect();
-        self.fail_over(&fresh, &mut news);
+        self.fail_over(&fresh, &mut news, now_ms);
         self.tell_all(now_ms, news);
+        self.forget_crew(|one| infos.iter().all(|info| info.id != one));
         for (domid, end) in fresh {
             self.clear_up(domid, end, now_ms);
         }
@@ -327,8 +416,15 @@ impl Core {
     }
 }
 
+/// The earlier of two times, of which there may be none.
+fn earliest(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
 /// An event to be: kind, domain, group, detail.
 type News = (EventKind, Option<DomId>, Option<String>, String);
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;

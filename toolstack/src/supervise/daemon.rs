@@ -6,14 +6,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
 
 use super::backend::Backend;
+use super::care::UpgradeOrder;
 use super::core::{Action, Core, Input, unknown_group};
+use super::plan::GroupPlan;
 use super::proto::{Event, GroupState, Reply, Status};
-use super::work;
+use super::{members, refresh, upgrades, work};
 use crate::error::{Code, Error, Result};
 use crate::ids::DomId;
 
@@ -60,8 +64,11 @@ pub(super) enum Question {
     Groups,
     Watch(DomId, Box<crate::config::DomainConfig>),
     Unwatch(DomId),
-    Protected(GroupState),
+    Protected(Box<GroupState>),
     Unprotected(String),
+    Apply(Box<GroupPlan>, DomId, Uuid),
+    Upgrade(String, Box<UpgradeOrder>),
+    Rollback(String),
     Failover(String, String),
     Events {
         since: u64,
@@ -104,14 +111,22 @@ impl Daemon {
         work::recover(backend.as_ref())?;
         let (to_core, inbox) = channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let (relay, relay_orders) = channel();
-        let (chores, chore_orders) = channel();
         super::server::listen(&settings, backend, &to_core)?;
-
-        let (worker, answer) = (Arc::clone(backend), to_core.clone());
-        thread::spawn(move || work::relay(worker.as_ref(), &relay_orders, &answer));
-        let (worker, answer) = (Arc::clone(backend), to_core.clone());
-        thread::spawn(move || work::chores(worker.as_ref(), &chore_orders, &answer));
+        let work = |work: Work| {
+            let (orders, inbox) = channel();
+            let (worker, answer) = (Arc::clone(backend), to_core.clone());
+            thread::spawn(move || work(worker.as_ref(), &inbox, &answer));
+            orders
+        };
+        let workers = Workers {
+            relay: work(work::relay),
+            chores: work(work::chores),
+            makers: work(members::make_all),
+            eyes: work(members::look_all),
+            ears: work(members::ask_all),
+            doctor: work(upgrades::check_all),
+            nurse: work(refresh::refresh_all),
+        };
         let (worker, answer, stopped) = (Arc::clone(backend), to_core.clone(), Arc::clone(&stop));
         thread::spawn(move || work::watch_domains(worker.as_ref(), &answer, &stopped));
 
@@ -119,8 +134,7 @@ impl Daemon {
             core: Core::new(saved, now_ms()),
             started_ms: now_ms(),
             settings,
-            relay,
-            chores,
+            workers,
             followers: Vec::new(),
             waiting: HashMap::new(),
         };
@@ -156,6 +170,13 @@ impl Daemon {
     }
 }
 
+fn done(result: Result<()>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(error) => Reply::Error { error },
+    }
+}
+
 fn now_ms() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -163,13 +184,26 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What a worker does with its orders.
+type Work = fn(&dyn Backend, &Receiver<Action>, &Sender<Message>);
+
+/// Where orders go. Each kind of work has a thread, so that none waits for another.
+struct Workers {
+    relay: Sender<Action>,
+    chores: Sender<Action>,
+    makers: Sender<Action>,
+    eyes: Sender<Action>,
+    ears: Sender<Action>,
+    doctor: Sender<Action>,
+    nurse: Sender<Action>,
+}
+
 /// The thinking thread's things.
 struct Mind {
     core: Core,
     started_ms: u64,
     settings: Settings,
-    relay: Sender<Action>,
-    chores: Sender<Action>,
+    workers: Workers,
     followers: Vec<Sender<Reply>>,
     /// Clients that wait for a logger's answer to a failover, by group.
     waiting: HashMap<String, Vec<Sender<Reply>>>,
@@ -178,7 +212,20 @@ struct Mind {
 impl Mind {
     fn run(mut self, inbox: &Receiver<Message>) -> Result<()> {
         self.act();
-        for message in inbox {
+        loop {
+            let message = match self.core.deadline() {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => inbox.recv_timeout(Duration::from_millis(at.saturating_sub(now_ms()))),
+            };
+            let message = match message {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.core.tick(now_ms());
+                    self.act();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             match message {
                 Message::Stop => break,
                 Message::Blind(error) => {
@@ -207,8 +254,21 @@ impl Mind {
         while let Some(action) = self.core.poll() {
             match action {
                 // The receivers live as long as this thread.
-                Action::Failover { .. } => drop(self.relay.send(action)),
-                Action::Destroy(_) | Action::Restart { .. } => drop(self.chores.send(action)),
+                Action::Failover { .. }
+                | Action::Join { .. }
+                | Action::Serve { .. }
+                | Action::Change { .. }
+                | Action::Leave { .. } => drop(self.workers.relay.send(action)),
+                Action::Destroy(_) | Action::Restart { .. } => {
+                    drop(self.workers.chores.send(action));
+                }
+                Action::Make { .. } => drop(self.workers.makers.send(action)),
+                Action::Look { .. } => drop(self.workers.eyes.send(action)),
+                Action::Ask { .. } | Action::Progress { .. } => {
+                    drop(self.workers.ears.send(action));
+                }
+                Action::Check { .. } => drop(self.workers.doctor.send(action)),
+                Action::Refresh(_) => drop(self.workers.nurse.send(action)),
                 Action::Save => {
                     if let Err(error) = work::save(&self.settings.state, &self.core.saved()) {
                         eprintln!("rxld: {error}");
@@ -241,14 +301,14 @@ impl Mind {
     }
 
     fn answer_waiting(&mut self, input: &Input) {
-        let Input::Relayed { group, result } = input else {
-            return;
+        let (group, failure) = match input {
+            Input::Relayed { group, result } => (group, result.as_ref().err()),
+            Input::Unfenced { group, error } => (group, Some(error)),
+            _ => return,
         };
-        let reply = match result {
-            Ok(()) => Reply::Done,
-            Err(error) => Reply::Error {
-                error: error.clone(),
-            },
+        let reply = match failure.cloned() {
+            None => Reply::Done,
+            Some(error) => Reply::Error { error },
         };
         for client in self.waiting.remove(group).unwrap_or_default() {
             // A client that has gone away needs no answer.
@@ -274,7 +334,7 @@ impl Mind {
             },
             Question::Watch(domid, config) => self.input(Input::Watch { domid, config }),
             Question::Unwatch(domid) => self.input(Input::Unwatch(domid)),
-            Question::Protected(group) => self.input(Input::Protected(group)),
+            Question::Protected(group) => self.input(Input::Protected(*group)),
             Question::Unprotected(name) => {
                 if self.core.groups().iter().any(|group| group.name == name) {
                     self.input(Input::Unprotected(name))
@@ -284,6 +344,11 @@ impl Mind {
                     }
                 }
             }
+            Question::Apply(plan, logger, seed) => {
+                done(self.core.apply(*plan, logger, seed, now_ms()))
+            }
+            Question::Upgrade(group, order) => done(self.core.upgrade(&group, *order, now_ms())),
+            Question::Rollback(group) => done(self.core.rollback(&group, now_ms())),
             Question::Failover(group, reason) => {
                 match self.core.failover(&group, &reason, now_ms()) {
                     Ok(()) => {

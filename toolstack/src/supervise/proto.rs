@@ -9,6 +9,8 @@ use std::fmt;
 use fttcp::control::{GroupStatus, Outbound, ServiceSpec};
 use serde::{Deserialize, Serialize};
 
+use super::care::{Care, Making, Order, UpgradeOrder};
+use super::plan::GroupPlan;
 use crate::config::DomainConfig;
 use crate::error::Error;
 use crate::ids::DomId;
@@ -46,6 +48,25 @@ pub enum Request {
     FtProtect {
         /// The group.
         group: GroupConfig,
+    },
+    /// Takes care of a group as a file declares it, from now on; of one that is there already, as it says now. Reply:
+    /// [`Reply::Done`] once it is taken; what follows is told by events.
+    FtApply {
+        /// The group.
+        plan: Box<GroupPlan>,
+    },
+    /// Moves a declared group to another version of its member. Reply: [`Reply::Done`] once it has begun; what follows is
+    /// told by events.
+    FtUpgrade {
+        /// Its name.
+        group: String,
+        /// What is asked for.
+        order: Box<UpgradeOrder>,
+    },
+    /// Undoes an upgrade that is under way, or whose old member is still kept. Reply: [`Reply::Done`] once it has begun.
+    FtRollback {
+        /// Its name.
+        group: String,
     },
     /// Ends a group. Reply: [`Reply::Done`].
     FtUnprotect {
@@ -198,6 +219,15 @@ pub struct GroupState {
     pub services: Vec<ServiceSpec>,
     /// Failovers ordered so far.
     pub failovers: u32,
+    /// Failovers that the logger has not answered yet, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Order>,
+    /// The member that is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub making: Option<Making>,
+    /// What a group file says, and how far `rxld` is with it; `None` for a group that no file declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub care: Option<Box<Care>>,
 }
 
 /// A group and what its logger says about it.
@@ -248,6 +278,34 @@ pub enum EventKind {
     FailoverAcknowledged,
     /// The logger refused, or did not answer.
     FailoverFailed,
+    /// `rxld` has taken a group file.
+    GroupApplied,
+    /// A member is being made.
+    MemberOrdered,
+    /// It serves, or stands by.
+    MemberReady,
+    /// It did not become ready, and was taken away.
+    MemberFailed,
+    /// A member runs and does not answer.
+    MemberHung,
+    /// A member that failed is kept for autopsy.
+    MemberKept,
+    /// No more standbys are made; the detail says why.
+    StandbysStopped,
+    /// A declared group is as its file says.
+    GroupComplete,
+    /// An upgrade has begun.
+    UpgradeBegun,
+    /// It goes on; the detail says how far it is.
+    UpgradeProgress,
+    /// All connections are with the new member; the old one is kept for a while.
+    UpgradeMoved,
+    /// The old member is gone.
+    UpgradeDone,
+    /// The upgrade was undone; the detail says why.
+    UpgradeUndone,
+    /// A failover was not carried out because the old server could not be stopped.
+    FenceFailed,
     /// The domain in which the logger runs ended: the group is neither reachable nor protected.
     LoggerLost,
 }

@@ -11,10 +11,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use fttcp::control;
+use uuid::Uuid;
 
 use super::backend::Backend;
 use super::core::{Input, unknown_group};
 use super::daemon::{Message, Question, Settings};
+use super::plan::GroupPlan;
 use super::proto::{GroupConfig, GroupReport, GroupState, Member, Reply, Request};
 use super::work::{self, SharedBackend};
 use crate::domain;
@@ -145,6 +147,9 @@ fn answer(request: Request, backend: &dyn Backend, to_core: &Sender<Message>) ->
         }
         Request::Unwatch { domid } => ask(Question::Unwatch(domid)),
         Request::FtProtect { group } => one(protect(&group, backend, to_core)),
+        Request::FtApply { plan } => one(apply(plan, backend, to_core)),
+        Request::FtUpgrade { group, order } => ask(Question::Upgrade(group, order)),
+        Request::FtRollback { group } => ask(Question::Rollback(group)),
         Request::FtUnprotect { group } => one(unprotect(&group, backend, to_core)),
         Request::FtFailover { group, reason } => ask(Question::Failover(group, reason)),
         Request::FtStatus { group, connections } => {
@@ -267,8 +272,19 @@ fn protect(
         outbound: config.outbound,
         ..control::GroupSpec::default()
     };
+    let all = groups(to_core)?;
+    if all
+        .iter()
+        .any(|group| group.name == config.name && group.care.is_some())
+    {
+        let cause = "a group file declares a group of this name";
+        return Err(
+            Error::new(Code::Exists, "protect the group", &config.name, cause)
+                .hint("end it first: rxl ft unprotect"),
+        );
+    }
     // A group of this name that the logger has is replaced.
-    if groups(to_core)?
+    if all
         .iter()
         .any(|group| group.name == config.name && group.logger == logger)
     {
@@ -291,10 +307,20 @@ fn protect(
         standbys,
         services,
         failovers: 0,
+        making: None,
+        orders: Vec::new(),
+        care: None,
     };
-    ask_done(to_core, Question::Protected(state))?;
+    ask_done(to_core, Question::Protected(Box::new(state)))?;
     // A member may have ended while the logger was told.
     look(backend, to_core)?;
+    Ok(Reply::Done)
+}
+
+fn apply(plan: Box<GroupPlan>, backend: &dyn Backend, to_core: &Sender<Message>) -> Result<Reply> {
+    let connection = backend.open()?;
+    let (logger, _) = domain::resolve(&backend.host(&connection), &plan.logger)?;
+    ask_done(to_core, Question::Apply(plan, logger, Uuid::new_v4()))?;
     Ok(Reply::Done)
 }
 
@@ -309,7 +335,8 @@ fn unprotect(name: &str, backend: &dyn Backend, to_core: &Sender<Message>) -> Re
         group: name.to_owned(),
     };
     // A logger that is gone forwards nothing any more; the group ends all the same.
-    if connection.hv.domain(group.logger)?.is_some() {
+    let known = group.care.as_ref().is_none_or(|care| care.in_logger);
+    if known && connection.hv.domain(group.logger)?.is_some() {
         work::ask_logger(backend, &connection, group.logger, &end)?;
     }
     ask_done(to_core, Question::Unprotected(name.to_owned()))?;

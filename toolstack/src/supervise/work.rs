@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::backend::{Backend, Connection};
 use super::core::{Action, Input};
 use super::daemon::Message;
+use super::members;
 use crate::config::DomainConfig;
 use crate::domain::{self, CreateOptions};
 use crate::error::{Code, Error, Result};
@@ -50,25 +51,49 @@ pub(super) fn relay(backend: &dyn Backend, orders: &Receiver<Action>, to_core: &
     // Open beforehand: a failover must not wait for it. If this fails now, the first order tells why.
     let mut connection = backend.open().ok();
     for order in orders {
-        let Action::Failover {
-            group,
-            logger,
-            reason,
-        } = order
-        else {
-            continue;
+        let input = match order {
+            Action::Failover {
+                group,
+                logger,
+                reason,
+                to,
+                check,
+                fence,
+                wake,
+            } => {
+                // Whoever may still write or answer is stopped before another may.
+                let fenced = with_connection(backend, &mut connection, |open| {
+                    fence.map_or(Ok(()), |domid| members::stop(open, domid))
+                });
+                if let Err(error) = fenced {
+                    Input::Unfenced { group, error }
+                } else {
+                    let request = control::Request::Failover {
+                        group: group.clone(),
+                        reason,
+                    };
+                    let result = with_connection(backend, &mut connection, |open| {
+                        if check && members::serves(backend, open, logger, &group)? == Some(to) {
+                            return Ok(());
+                        }
+                        let woken = wake.map_or(Ok(()), |domid| open.hv.unpause(domid));
+                        ask_logger(backend, open, logger, &request).map(drop)?;
+                        woken
+                    });
+                    Input::Relayed { group, result }
+                }
+            }
+            other => {
+                let done = with_connection(backend, &mut connection, |open| {
+                    members::tell_logger(backend, open, &other)
+                });
+                match members::told(&other, done) {
+                    Some(input) => input,
+                    None => continue,
+                }
+            }
         };
-        let request = control::Request::Failover {
-            group: group.clone(),
-            reason,
-        };
-        let result = with_connection(backend, &mut connection, |open| {
-            ask_logger(backend, open, logger, &request).map(drop)
-        });
-        if to_core
-            .send(Message::Input(Input::Relayed { group, result }))
-            .is_err()
-        {
+        if to_core.send(Message::Input(input)).is_err() {
             return;
         }
     }
@@ -132,7 +157,7 @@ pub(super) fn recover(backend: &dyn Backend) -> Result<()> {
 }
 
 /// A domain that somebody else has destroyed is as good as destroyed.
-fn gone(result: Result<()>) -> Result<()> {
+pub(super) fn gone(result: Result<()>) -> Result<()> {
     match result {
         Err(error) if error.code == Code::NotFound => Ok(()),
         other => other,
@@ -166,7 +191,7 @@ fn restart(
 }
 
 /// Runs `work` on a connection that stays open from one order to the next; opens it, or a new one after a failure.
-fn with_connection<T>(
+pub(super) fn with_connection<T>(
     backend: &dyn Backend,
     connection: &mut Option<Connection>,
     work: impl FnOnce(&Connection) -> Result<T>,

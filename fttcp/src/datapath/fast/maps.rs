@@ -65,6 +65,9 @@ pub(super) fn state(words: &[u32; FLOW]) -> FlowState {
 /// `struct port` of a port whose frames are dropped.
 pub(super) const CLOSED: [u32; 4] = [1, 0, 0, 0];
 
+/// `struct port` of a port whose frames are all left to us.
+pub(super) const WATCHED: [u32; 4] = [2, 0, 0, 0];
+
 /// `struct port` of a port whose frames go to the interface `peer`.
 pub(super) const fn forward(peer: u32, group: u32, side: Side) -> [u32; 4] {
     let side = match side {

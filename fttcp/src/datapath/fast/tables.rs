@@ -29,6 +29,11 @@ impl FastPath {
         let _ = self.ports.insert(index, maps::CLOSED, 0);
     }
 
+    /// Tells that every frame of the interface `index` is for us, and is dropped while we are not there.
+    pub(in super::super) fn watch_port(&mut self, index: u32) {
+        let _ = self.ports.insert(index, maps::WATCHED, 0);
+    }
+
     /// Frames that come in at `index` go out at `peer`.
     pub(in super::super) fn join(&mut self, index: u32, peer: u32, group: u32, side: Side) {
         let _ = self

@@ -57,3 +57,87 @@ fn downloads_are_moved_a_few_at_a_time_and_others_at_once() {
     let sent = bench.wait(Duration::from_millis(20));
     assert_eq!(asked(&sent), 0);
 }
+
+/// Of a crowd, the first connection has been moved, and its client has 1000 new bytes. What the replacement hears of that.
+fn first_of(crowd: u16) -> (Bench, Vec<Seen>) {
+    let mut bench = Bench::new();
+    for port in 0..crowd {
+        told(&mut bench, 40_000 + port, false);
+    }
+    bench.fail_over();
+    bench.client_port = 40_000;
+    let ack = bench.c(0);
+    bench.say(STANDBY, &Say::new(5, ack, SYN_ACK).offer(7).stamp(40, 103));
+    let again = Say::new(6, bench.c(3), PUSH).stamp(41, 103);
+    bench.say(STANDBY, &again.data(&[b'x'; HEAD.len()]));
+    assert_eq!(bench.counters().recovered, 1);
+    let at = HEAD.len() as u32;
+    let say = Say::new(6 + at, bench.c(3), PUSH).stamp(42, 103);
+    let sent = bench.say(STANDBY, &say.data(&[b'x'; 1000]));
+    assert!(
+        sent.iter()
+            .any(|it| it.port == NORTH && it.data.len() == 1000)
+    );
+    let had = Say::new(bench.c(3), bench.s(at + 1000), ACK).stamp(104, 7007);
+    let sent = bench.say(NORTH, &had);
+    (bench, sent)
+}
+
+/// The one thing that the replacement hears is where the client is.
+#[track_caller]
+fn hears_all(sent: &[Seen]) {
+    let south: Vec<_> = sent
+        .iter()
+        .filter(|it| it.port == STANDBY && it.head.flags == ACK)
+        .collect();
+    assert_eq!(south.len(), 1, "{sent:?}");
+    assert_eq!(south[0].head.ack.0, 6 + HEAD.len() as u32 + 1000);
+}
+
+#[test]
+fn one_of_few_that_was_moved_goes_on_at_once() {
+    let (_, sent) = first_of(64);
+    hears_all(&sent);
+}
+
+#[test]
+fn one_of_a_crowd_that_was_moved_steps_aside_for_a_moment() {
+    let (mut bench, sent) = first_of(65);
+    assert!(sent.is_empty(), "{sent:?}");
+    // What the client asks is told at once.
+    let at = bench.s(HEAD.len() as u32 + 1000);
+    let more = Say::new(bench.c(3), at, PUSH).stamp(105, 7007);
+    let sent = bench.say(NORTH, &more.data(b"GET"));
+    assert_eq!((sent[0].port, &sent[0].data[..]), (STANDBY, &b"GET"[..]));
+    let had = Say::new(bench.c(6), at, ACK).stamp(106, 7007);
+    assert!(bench.say(NORTH, &had).is_empty());
+    let sent = bench.wait(Duration::from_millis(499));
+    assert!(
+        sent.iter()
+            .all(|it| it.ports[1] != 40_000 && it.ports[0] != 40_000)
+    );
+    let sent = bench.wait(Duration::from_millis(1));
+    let ours: Vec<_> = sent
+        .into_iter()
+        .filter(|it| it.ports[0] == 40_000)
+        .collect();
+    hears_all(&ours);
+}
+
+#[test]
+fn one_that_stepped_aside_goes_on_when_the_others_are_done() {
+    let (mut bench, _) = first_of(75);
+    // All others are given up by their clients.
+    let mut sent = Vec::new();
+    for port in 40_001..40_075 {
+        bench.client_port = port;
+        let at = bench.s(HEAD.len() as u32);
+        let reset = Say::new(bench.c(3), at, RST).stamp(104, 7005);
+        sent.extend(bench.say(NORTH, &reset));
+    }
+    let ours: Vec<_> = sent
+        .into_iter()
+        .filter(|it| it.ports[0] == 40_000)
+        .collect();
+    hears_all(&ours);
+}

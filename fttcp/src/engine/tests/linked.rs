@@ -3,19 +3,26 @@
 
 use super::*;
 
-const DATA: u16 = 5000;
-const PASSIVE: &[u8] = b"227 Passive (10,0,0,2,19,136)\r\n";
+pub(super) const DATA: u16 = 5000;
+pub(super) const PASSIVE: &[u8] = b"227 Passive (10,0,0,2,19,136)\r\n";
 
 /// A session that has asked for a file, and its data connection. Both ends of the bench are that one's.
-struct Session {
-    bench: Bench,
+pub(super) struct Session {
+    pub(super) bench: Bench,
     /// How far each end of the control connection has come.
-    said: [u32; 2],
+    pub(super) said: [u32; 2],
 }
 
 impl Session {
-    fn new() -> Self {
-        let mut bench = Bench::with(vec![ServiceSpec::new(80, "ftp")]);
+    pub(super) fn new() -> Self {
+        Self::with(ServiceSpec::new(80, "ftp"))
+    }
+
+    pub(super) fn with(service: ServiceSpec) -> Self {
+        Self::on(Bench::with(vec![service]))
+    }
+
+    pub(super) fn on(mut bench: Bench) -> Self {
         bench.open(7);
         let mut session = Self {
             bench,
@@ -28,7 +35,7 @@ impl Session {
     }
 
     /// A session whose client was told of a port by `reply`, and has begun to come there.
-    fn passive(reply: &[u8]) -> Self {
+    pub(super) fn passive(reply: &[u8]) -> Self {
         let mut session = Self::new();
         session.client(b"PASV\r\n");
         session.server(reply);
@@ -37,22 +44,22 @@ impl Session {
         session
     }
 
-    fn control(&mut self) {
+    pub(super) fn control(&mut self) {
         self.bench.server_port = 80;
         self.bench.client_port = 40_000;
     }
 
-    fn data(&mut self) {
+    pub(super) fn data(&mut self) {
         self.bench.server_port = DATA;
         self.bench.client_port = 40_001;
     }
 
-    fn open_data(&mut self) {
+    pub(super) fn open_data(&mut self) {
         self.data();
         self.bench.open(7);
     }
 
-    fn server(&mut self, bytes: &[u8]) -> Vec<Seen> {
+    pub(super) fn server(&mut self, bytes: &[u8]) -> Vec<Seen> {
         self.control();
         let [client, server] = self.said;
         let say = Say::new(self.bench.s(server), self.bench.c(client), PUSH).stamp(7001, 102);
@@ -60,7 +67,7 @@ impl Session {
         self.bench.say(ACTIVE, &say.data(bytes))
     }
 
-    fn client(&mut self, bytes: &[u8]) -> Vec<Seen> {
+    pub(super) fn client(&mut self, bytes: &[u8]) -> Vec<Seen> {
         self.control();
         let [client, server] = self.said;
         let say = Say::new(self.bench.c(client), self.bench.s(server), PUSH).stamp(102, 7001);
@@ -69,10 +76,17 @@ impl Session {
     }
 
     /// The server's end of the data connection says this, after `at` bytes, and perhaps closes.
-    fn file(&mut self, at: u32, flags: Flags, bytes: &[u8]) -> Vec<Seen> {
+    pub(super) fn file(&mut self, at: u32, flags: Flags, bytes: &[u8]) -> Vec<Seen> {
         self.data();
         let say = Say::new(self.bench.s(at), self.bench.c(0), flags).stamp(7001, 102);
         self.bench.say(ACTIVE, &say.data(bytes))
+    }
+
+    /// The client has so much of the file.
+    pub(super) fn has(&mut self, count: u32) -> Vec<Seen> {
+        self.data();
+        let had = Say::new(self.bench.c(0), self.bench.s(count), ACK).stamp(103, 7001);
+        self.bench.say(NORTH, &had)
     }
 
     fn protected(&self) -> u64 {
@@ -80,7 +94,7 @@ impl Session {
     }
 }
 
-fn closes(seen: &[Seen]) -> bool {
+pub(super) fn closes(seen: &[Seen]) -> bool {
     seen.iter()
         .any(|seen| seen.port == NORTH && seen.head.flags.has(Flags::FIN))
 }
@@ -133,6 +147,7 @@ fn close_is_held_until_the_transfer_is_told_to_be_over() {
     assert!(!closes(&session.file(0, PUSH, b"content")));
     let seen = session.file(7, FIN, b"");
     assert!(!closes(&seen), "{seen:?}");
+    session.has(7);
     let seen = session.server(b"226 done\r\n");
     assert!(closes(&seen), "{seen:?}");
     let fin = seen.iter().find(|seen| seen.head.flags.has(Flags::FIN));
@@ -142,6 +157,20 @@ fn close_is_held_until_the_transfer_is_told_to_be_over() {
         seen.last().map(|seen| &seen.data[..]),
         Some(&b"226 done\r\n"[..])
     );
+}
+
+#[test]
+fn close_that_nobody_explains_is_told_after_a_while() {
+    let mut session = Session::passive(PASSIVE);
+    session.server(b"150 coming\r\n");
+    session.file(0, PUSH, b"content");
+    session.file(7, FIN, b"");
+    session.has(7);
+    // A busy server's 226 may take longer than the news of a death usually does.
+    let seen = session.bench.wait(Duration::from_millis(1900));
+    assert!(!closes(&seen), "{seen:?}");
+    let seen = session.bench.wait(Duration::from_millis(200));
+    assert!(closes(&seen), "{seen:?}");
 }
 
 #[test]
@@ -155,8 +184,7 @@ fn close_that_is_held_is_acknowledged_when_its_client_has_everything_before_it()
     };
     let seen = session.file(7, FIN, b"");
     assert!(!acks_fin(&session.bench, &seen), "{seen:?}");
-    let had = Say::new(session.bench.c(0), session.bench.s(7), ACK).stamp(102, 7001);
-    let seen = session.bench.say(NORTH, &had);
+    let seen = session.has(7);
     assert!(acks_fin(&session.bench, &seen), "{seen:?}");
     // If that is lost, the server repeats its FIN.
     let seen = session.file(7, FIN, b"");
@@ -164,10 +192,48 @@ fn close_that_is_held_is_acknowledged_when_its_client_has_everything_before_it()
     session.server(b"226 done\r\n");
     // The server has its acknowledgement: the logger repeats it.
     assert!(closes(&session.bench.wait(Duration::from_secs(1))));
-    session.data();
-    let had = Say::new(session.bench.c(0), session.bench.s(8), ACK).stamp(103, 7001);
-    session.bench.say(NORTH, &had);
+    session.has(8);
     assert!(!closes(&session.bench.wait(Duration::from_secs(1))));
+}
+
+fn leaves(seen: &[Seen]) -> bool {
+    seen.iter()
+        .any(|seen| seen.port == ACTIVE && seen.head.flags.has(Flags::FIN))
+}
+
+#[test]
+fn server_that_waits_for_its_clients_close_hears_of_one() {
+    let mut session = Session::passive(PASSIVE);
+    session.file(0, PUSH, b"content");
+    assert!(!leaves(&session.file(7, FIN, b"")));
+    assert!(leaves(&session.has(7)));
+    // It acknowledges what the client has not said.
+    let knows = Say::new(session.bench.s(8), session.bench.c(1), ACK).stamp(7002, 103);
+    let seen = session.bench.say(ACTIVE, &knows);
+    assert!(seen.is_empty(), "{seen:?}");
+    assert_eq!(session.protected(), 2);
+    let seen = session.server(b"226 done\r\n");
+    let fin = seen.iter().find(|seen| seen.head.flags.has(Flags::FIN));
+    assert_eq!(fin.map(|it| it.head.ack.0), Some(session.bench.c(0)));
+    // Now the client does, and the server knows it already.
+    session.data();
+    let close = Say::new(session.bench.c(0), session.bench.s(8), FIN).stamp(104, 7002);
+    assert!(leaves(&session.bench.say(NORTH, &close)));
+    let seen = session.bench.say(ACTIVE, &knows);
+    assert_eq!(
+        seen.first().map(|it| (it.port, it.head.ack.0)),
+        Some((NORTH, session.bench.c(1)))
+    );
+}
+
+#[test]
+fn server_hears_of_no_close_of_a_client_that_may_have_more_to_say() {
+    let mut session = Session::passive(PASSIVE);
+    let stores = Say::new(session.bench.c(0), session.bench.s(0), PUSH).stamp(103, 7001);
+    session.bench.say(NORTH, &stores.data(b"content"));
+    assert!(!leaves(&session.file(0, FIN, b"")));
+    let had = Say::new(session.bench.c(7), session.bench.s(0), ACK).stamp(104, 7001);
+    assert!(!leaves(&session.bench.say(NORTH, &had)));
 }
 
 #[test]
@@ -181,6 +247,7 @@ fn close_after_the_transfer_was_told_to_be_over_is_not_held() {
         let mut session = Session::passive(PASSIVE);
         session.server(b"150 coming\r\n");
         session.file(0, PUSH, b"content");
+        session.has(7);
         session.server(end);
         assert!(closes(&session.file(7, FIN, b"")));
     }
@@ -275,15 +342,20 @@ fn announcement_survives_a_restart_of_the_logger() {
 
 impl Session {
     /// The engine in another process.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
+        self.restart_at(ACTIVE, &[STANDBY, SECOND]);
+    }
+
+    /// The same, with these servers.
+    pub(super) fn restart_at(&mut self, active: PortId, standbys: &[PortId]) {
         let now = self.bench.now;
         let image = Image::parse(&self.bench.engine.export(now)).expect("its own image");
         let mut engine = Engine::new(EngineConfig::default());
         let ports = |_: &mut GroupSpec| {
             Some(GroupPorts {
                 north: NORTH,
-                active: ACTIVE,
-                standbys: vec![STANDBY, SECOND],
+                active,
+                standbys: standbys.to_vec(),
             })
         };
         let imported = engine.import(now, image, ports, &mut Sent::default());
@@ -325,7 +397,7 @@ fn session_is_moved_by_the_commands_that_count() {
     let sent = bench.fail_over();
     let syn = sent.iter().find(|seen| seen.head.flags == Flags::SYN);
     let first = syn.expect("it is opened").head.seq.0.wrapping_add(1);
-    let want = b"USER x\r\nCWD in\r\n";
+    let want = b"USER x\r\nCWD in\r\nPASV\r\n";
     assert_eq!(first.wrapping_add(want.len() as u32), bench.c(client));
     let offer = Say::new(ISN, first, SYN_ACK).offer(7).stamp(40, 103);
     let asked: Vec<u8> = bench
@@ -335,7 +407,8 @@ fn session_is_moved_by_the_commands_that_count() {
         .collect();
     assert_eq!(asked, want);
 
-    let replies = b"220-another\r\n220 here\r\n230 in\r\n250 there\r\n";
+    let replies =
+        b"220-another\r\n220 here\r\n230 in\r\n250 there\r\n227 Passive (10,0,0,2,20,0)\r\n";
     let said = Say::new(ISN + 1, bench.c(client), PUSH).stamp(41, 103);
     let seen = bench.say(STANDBY, &said.data(replies));
     assert!(

@@ -6,15 +6,20 @@ mod chaos;
 mod closing;
 mod crowd;
 mod damaged;
+mod farewell;
 mod flood;
 mod forwarding;
 mod full;
 mod hold;
 mod inverse;
 mod linked;
+mod moved_links;
 mod moving;
 mod outbound;
 mod plugins;
+mod poison;
+mod probe;
+mod remembers;
 mod resume;
 mod spill;
 mod traps_handshake;
@@ -22,6 +27,8 @@ mod traps_icmp;
 mod traps_ip;
 mod traps_options;
 mod traps_streams;
+mod unheard;
+mod upgrade;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -48,6 +55,8 @@ const SYN_ACK: Flags = Flags::SYN.with(Flags::ACK);
 #[derive(Debug)]
 struct Seen {
     port: PortId,
+    /// The source's and the destination's.
+    ports: [u16; 2],
     head: Head,
     data: Vec<u8>,
 }
@@ -180,6 +189,21 @@ impl Bench {
         Self::with(vec![service()])
     }
 
+    /// Another process of the logger goes on with the one connection.
+    fn restart(&mut self, active: PortId, standbys: Vec<PortId>, config: EngineConfig) {
+        let image = Image::parse(&self.engine.export(self.now)).expect("its own image");
+        let ports = GroupPorts {
+            north: NORTH,
+            active,
+            standbys,
+        };
+        self.engine = Engine::new(config);
+        let open = |_: &mut GroupSpec| Some(ports.clone());
+        let (engine, now) = (&mut self.engine, self.now);
+        let taken = engine.import(now, image, open, &mut Sent::default());
+        assert_eq!(taken.expect("it fits").connections, 1);
+    }
+
     fn end(&self, host: u8, port: u16) -> Address {
         let ip: IpAddr = if self.v6 {
             Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(host)).into()
@@ -240,7 +264,13 @@ impl Bench {
                 let segment =
                     Segment::parse(&mut frame, layout, &offload).expect("what leaves is right");
                 let (head, data) = (*segment.head(), segment.payload().to_vec());
-                Some(Seen { port, head, data })
+                let ports = [layout.src.port(), layout.dst.port()];
+                Some(Seen {
+                    port,
+                    ports,
+                    head,
+                    data,
+                })
             })
             .collect()
     }

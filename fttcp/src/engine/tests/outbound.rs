@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Connections that the server opens, under each policy.
 
+mod announced;
 mod chaos;
 mod choice;
 
@@ -16,11 +17,15 @@ pub(super) const PEER_ISN: u32 = 700_000;
 pub(super) const ISN: u32 = 1000;
 
 pub(super) fn bench(outbound: Outbound) -> Bench {
+    bench_of(outbound, service())
+}
+
+fn bench_of(outbound: Outbound, service: ServiceSpec) -> Bench {
     let mut engine = Engine::new(EngineConfig::default());
     let spec = GroupSpec {
         name: "web".to_owned(),
         standbys: vec!["vif2".to_owned(), "vif3".to_owned()],
-        services: vec![service()],
+        services: vec![service],
         outbound,
         ..GroupSpec::default()
     };

@@ -97,17 +97,7 @@ fn acknowledge(bench: &mut Bench) {
 }
 
 fn moved_to(mut bench: Bench, version: u8) -> Bench {
-    let image = Image::parse(&bench.engine.export(bench.now)).expect("it is sound");
-    bench.engine = Engine::new(config(version));
-    let ports = GroupPorts {
-        north: NORTH,
-        active: ACTIVE,
-        standbys: vec![STANDBY, SECOND],
-    };
-    let open = |_: &mut GroupSpec| Some(ports.clone());
-    let (engine, now) = (&mut bench.engine, bench.now);
-    let imported = engine.import(now, image, open, &mut Sent::default());
-    assert_eq!(imported.expect("the kind is known").connections, 1);
+    bench.restart(ACTIVE, vec![STANDBY, SECOND], config(version));
     bench
 }
 

@@ -357,14 +357,26 @@ fn trap_26_client_that_does_not_read_is_waited_for_but_not_a_replacement_that_sa
             let ack = Say::new(bench.c(3), bench.s(2000), ACK).stamp(104, 7001);
             bench.say(NORTH, &ack);
         }
+        let moved = |bench: &Bench| {
+            let status = bench.status().failover.expect("it is told");
+            let done = status.done_us.is_some();
+            (done, status.recovered, status.lost, status.waiting)
+        };
+        bench.wait(Duration::from_millis(500));
+        assert_eq!(moved(&bench), (false, 0, 0, 0));
+        bench.wait(Duration::from_secs(1));
+        // What a client does that does not read is no reason why others should wait, or an operator.
+        assert_eq!(moved(&bench), (!reads, 0, 0, u64::from(!reads)));
         for _ in 0..5 {
             bench.wait(Duration::from_secs(31));
         }
         if reads {
             assert_eq!(bench.counters().lost, 1);
+            assert_eq!(moved(&bench), (true, 0, 1, 0));
             continue;
         }
         assert_eq!(bench.state(), "recovering");
+        assert_eq!(moved(&bench), (true, 0, 0, 1));
         let ack = Say::new(bench.c(3), bench.s(2000), ACK).stamp(105, 7001);
         let told = bench.say(NORTH, &ack);
         let south = told.iter().find(|seen| seen.port == STANDBY);
@@ -373,5 +385,6 @@ fn trap_26_client_that_does_not_read_is_waited_for_but_not_a_replacement_that_sa
         bench.say(STANDBY, &rest.data(&stream(NEW_HEAD)[2000..]));
         assert_eq!(bench.state(), "established");
         assert_eq!(bench.counters().lost, 0);
+        assert_eq!(moved(&bench), (true, 1, 0, 0));
     }
 }

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use self::definition::{CommandVerb, Definition, Reply, word};
 use self::frames::{Frames, Message};
-use super::Restart;
 use super::dialogue::{Dialogue, Lost, Protocol, Request, Talk};
+use super::{Restart, stored};
 pub use definition::DefinitionError;
 
 /// A kind of service as a text (TOML) defines it; docs/service-designers.md tells the form.
@@ -195,16 +195,10 @@ impl Protocol for DefinedProtocol {
     }
 
     fn restore(&mut self, saved: &[u8]) -> bool {
-        match postcard::from_bytes::<State>(saved) {
-            Ok(state)
-                if state.requests.is_sound(self.definition.request.frame().0)
-                    && state.answers.is_sound(self.definition.answer.frame().0) =>
-            {
-                self.state = state;
-                true
-            }
-            _ => false,
-        }
+        stored::restore(&mut self.state, saved, |state| {
+            state.requests.is_sound(self.definition.request.frame().0)
+                && state.answers.is_sound(self.definition.answer.frame().0)
+        })
     }
 }
 

@@ -9,8 +9,12 @@ pub(super) const LONGEST: usize = 4096;
 /// What a command is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Means {
-    /// Asks something, or changes something else than the session.
+    /// Asks something.
     Other,
+    /// Asks something about a file that tells whether it has changed.
+    Fact,
+    /// Changes something else than the session.
+    Act,
     /// Who the client is.
     User,
     /// The rest of that: password, account.
@@ -23,6 +27,8 @@ pub(super) enum Means {
     AskFolder,
     /// How transfers are made, and what else the session remembers of one kind of setting.
     Setting,
+    /// What the next transfer will be (PRET, of distributed servers; pure-ftpd takes it too).
+    Prepare,
     /// The next transfer begins later in its file.
     Offset,
     /// What the next command will rename.
@@ -72,6 +78,7 @@ pub(super) fn meaning(line: &[u8]) -> Option<Means> {
             Means::Setting
         }
         b"SITE" if words(rest).0 == b"UMASK" && !words(rest).1.is_empty() => Means::Setting,
+        b"PRET" => Means::Prepare,
         b"REST" => Means::Offset,
         b"RNFR" => Means::RenameFrom,
         b"EPSV" if rest.eq_ignore_ascii_case(b"ALL") => Means::Setting,
@@ -84,11 +91,11 @@ pub(super) fn meaning(line: &[u8]) -> Option<Means> {
         b"STAT" => Means::Status,
         b"AUTH" => Means::Encrypt,
         b"QUIT" => Means::Quit,
-        b"NOOP" | b"SYST" | b"FEAT" | b"HELP" | b"SITE" | b"SIZE" | b"MDTM" | b"MLST" | b"RNTO"
-        | b"DELE" | b"RMD" | b"XRMD" | b"MKD" | b"XMKD" | b"ALLO" | b"MFMT" | b"MFCT" | b"MFF"
-        | b"CSID" | b"AVBL" | b"HASH" | b"XCRC" | b"XMD5" | b"XSHA1" | b"XSHA256" | b"XSHA512" => {
-            Means::Other
-        }
+        b"SIZE" | b"MDTM" => Means::Fact,
+        b"SITE" | b"RNTO" | b"DELE" | b"RMD" | b"XRMD" | b"MKD" | b"XMKD" | b"MFMT" | b"MFCT"
+        | b"MFF" => Means::Act,
+        b"NOOP" | b"SYST" | b"FEAT" | b"HELP" | b"MLST" | b"ALLO" | b"CSID" | b"AVBL" | b"HASH"
+        | b"XCRC" | b"XMD5" | b"XSHA1" | b"XSHA256" | b"XSHA512" => Means::Other,
         _ => return None,
     })
 }
@@ -103,7 +110,7 @@ mod tests {
         assert_eq!(meaning(b"epsv all"), Some(Means::Setting));
         assert_eq!(meaning(b"EPSV 2"), Some(Means::Passive));
         assert_eq!(meaning(b"site umask 022"), Some(Means::Setting));
-        assert_eq!(meaning(b"site chmod 1 x"), Some(Means::Other));
+        assert_eq!(meaning(b"site chmod 1 x"), Some(Means::Act));
         assert_eq!(meaning(b""), None);
         assert_eq!(meaning(b"GET / HTTP/1.1"), None);
     }

@@ -44,6 +44,11 @@ impl Lines {
         self.at
     }
 
+    /// Whether no line has begun.
+    pub(super) const fn is_between(&self) -> bool {
+        self.line.is_empty() && !self.cut
+    }
+
     /// Whether this is a state that [`Lines::next`] with this bound can reach.
     pub(super) const fn is_sound(&self, longest: usize) -> bool {
         self.line.len() <= longest

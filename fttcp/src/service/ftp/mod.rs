@@ -2,37 +2,44 @@
 //! `ftp`: control connections of FTP (RFC 959 and its extensions), and the data connections that they announce.
 //!
 //! Who lives here: `lines` and `reply` read the two directions, `command` knows the commands, `session` what a server
-//! remembers of them, `resume` brings another server to the same, `data` is the plug-in of the data connections. This file pairs commands with replies, in order, and
-//! says of them:
+//! remembers of them, `unheard` what the client may not have heard; `next` where the next data connection is opened; `plan`
+//! says what another server is told to be where this one was, `resume` judges how it answers; `data` is the plug-in of the
+//! data connections. This file pairs commands with replies, in order, and says of them:
 //!
-//! * at which port of the server the client's next data connection is expected (227, 229): it is protected without being
-//!   named in the group's services;
-//! * when a transfer is over: the close of its data connection is then expected;
+//! * at which port of the server the client's next data connection is expected (227, 229), or at which end of the client the
+//!   server's (`PORT`, `EPRT`): it is protected without being named in the group's services;
+//! * when a transfer is over: the close of its data connection is then expected. The client is told so only when it has
+//!   everything: what it lacks then, could not be asked for without a second end;
 //! * whether the server has a reason to close the control connection (221, 421);
 //! * that the streams are encrypted from here on (`AUTH`, 234): nothing can be said of them, nor be replayed.
 //!
-//! * what another server must be told to be where this one was: a handful of commands, and none of the transfers.
+//! * what another server must be told to be where this one was: a handful of commands, and at most one transfer.
 //!
-//! A stream that it does not understand is replayed whole, as `opaque` does, with a line in the log.
+//! A stream that it does not understand is replayed whole, as `opaque` does, with a line in the log; unless the session
+//! was used to change something that must not be changed twice.
 
 mod command;
 mod data;
 mod lines;
+mod next;
+mod plan;
 mod reply;
 mod resume;
 mod session;
+mod unheard;
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
 use self::command::Means;
 use self::lines::Lines;
+use self::next::Next;
 use self::reply::{Replies, Reply};
 use self::resume::Answered;
 use self::session::Session;
-use super::{Heard, Link, News, Restart, Service, Verb};
+use self::unheard::Unheard;
+use super::{Heard, Link, Moves, News, Restart, Service, Stands, Verb, stored};
 
 /// Most commands that wait for their replies. With more, nothing is understood any more.
 const MAX_WAITING: usize = 64;
@@ -44,6 +51,8 @@ struct Asked {
     line: Vec<u8>,
     /// Where it ends in the client's stream.
     end: u64,
+    /// It is being done, as the server said in these words.
+    begun: Option<Vec<u8>>,
 }
 
 /// See the module's text.
@@ -60,8 +69,16 @@ pub(super) struct Ftp {
     at: Restart,
     /// Replies that it may not have heard yet.
     answered: VecDeque<Answered>,
-    /// Where the next data connection is expected.
-    expected: Option<(Option<Ipv4Addr>, u16)>,
+    unheard: Unheard,
+    /// Where the next data connection is expected, and the command that led to this, once it is answered.
+    expected: Option<Next>,
+    led: Option<Vec<u8>>,
+    /// The present server, which is another one, expects it at this port.
+    present: Option<u16>,
+    /// How the data connection stood when the last server died.
+    linked: Option<Stands>,
+    /// A replacement did not take all that it was told: it is told no more than is needed.
+    cautious: bool,
     /// The server's close is expected at this position.
     closing_at: Option<u64>,
     /// It does not understand the streams.
@@ -86,10 +103,11 @@ impl Ftp {
         }
     }
 
-    fn expect(&mut self, at: Option<(Option<Ipv4Addr>, u16)>) {
-        if self.expected != at {
-            self.expected = at;
-            self.news.push_back(News::Expects(at));
+    fn expect(&mut self, next: Option<Next>) {
+        if self.expected != next || self.present.is_some() {
+            self.expected = next;
+            self.present = None;
+            self.news.push_back(Next::news(next));
         }
     }
 
@@ -99,10 +117,16 @@ impl Ftp {
             self.give_up("too many of its commands wait for their replies");
             return;
         }
+        if means == Some(Means::Active) && self.waiting.is_empty() {
+            // There are servers that come before they answer (pyftpdlib).
+            self.led = None;
+            self.expect(Next::of_command(&line));
+        }
         self.waiting.push_back(Asked {
             means,
             line,
             end: self.commands.at(),
+            begun: None,
         });
     }
 
@@ -135,21 +159,29 @@ impl Ftp {
         };
         let means = asked.means;
         if reply.is_preliminary() {
+            if let Some(asked) = self.waiting.get_mut(at) {
+                asked.begun = Some(reply.text.clone());
+            }
             self.note_answer(None, reply);
             return;
         }
         let asked = self.waiting.remove(at);
+        let line = asked.as_ref().map(|asked| asked.line.clone());
         self.note_answer(asked, reply);
         if self.foreign {
             return;
         }
         match means {
-            Some(Means::Passive) => self.expect(match reply.code {
-                227 => reply::passive(&reply.text).map(|(address, port)| (Some(address), port)),
-                229 => reply::extended_passive(&reply.text).map(|port| (None, port)),
-                _ => None,
-            }),
-            Some(Means::Active | Means::Reinitialize) => self.expect(None),
+            Some(Means::Passive) => {
+                self.led = line;
+                self.expect(Next::of_reply(reply.code, &reply.text));
+            }
+            Some(Means::Active) => {
+                let taken = line.as_deref().filter(|_| reply.is_done());
+                self.expect(taken.and_then(Next::of_command));
+                self.led = line;
+            }
+            Some(Means::Reinitialize) => self.expect(None),
             Some(Means::Encrypt) if reply.code == 234 || reply.code == 334 => {
                 self.give_up("its streams are encrypted");
                 self.news.push_back(News::Encrypted);
@@ -162,8 +194,40 @@ impl Ftp {
         }
     }
 
+    /// Where in these bytes the reply begins that says that a download is complete, if they are nothing else.
+    fn held_end(&self, at: u64, bytes: &[u8]) -> Option<u64> {
+        let asked = self.waiting.front().filter(|_| self.waiting.len() == 1)?;
+        let fetches = asked.means == Some(Means::Retrieve) && asked.begun.is_some();
+        let mut new = self.lines.new_of(at, bytes).filter(|_| fetches)?;
+        let (mut lines, mut replies) = (self.lines.clone(), self.replies);
+        if !lines.is_between() || replies.is_open() {
+            return None;
+        }
+        loop {
+            let start = lines.at();
+            if !replies.is_open() && new.first() == Some(&b'2') {
+                return Some(start);
+            }
+            let (line, _) = lines.next(&mut new, reply::LONGEST, false)?;
+            replies.take(&line).ok()?;
+        }
+    }
+
+    /// The data connection of a transfer that has begun is over, and so is its server, which would have said so.
+    fn abort(&mut self, acknowledged: u64) {
+        const ABORTED: &[u8] = b"426 Transfer aborted.\r\n";
+        let begun = self.waiting.front().is_some_and(|it| it.begun.is_some());
+        // Half a reply has been said: which, only another server can tell.
+        let whole = self.lines.is_between() && !self.replies.is_open();
+        if begun && whole && self.expected.is_some() && self.plan(acknowledged).is_some() {
+            self.server_bytes(self.lines.at(), ABORTED);
+        }
+    }
+
     fn transfer_over(&mut self) {
         self.expected = None;
+        self.present = None;
+        self.linked = None;
         self.news.push_back(News::Over);
     }
 }
@@ -196,6 +260,7 @@ impl Service for Ftp {
             self.give_up("some of its server's bytes were not seen");
             return;
         };
+        self.unheard.push(new);
         while let Some((line, _)) = self.lines.next(&mut new, reply::LONGEST, false) {
             match self.replies.take(&line) {
                 Ok(None) => {}
@@ -215,16 +280,46 @@ impl Service for Ftp {
     }
 
     fn verb(&self, acknowledged: u64) -> Verb {
-        self.resumable(acknowledged)
-            .map_or(Verb::Replay, |at| Verb::Resume(at.client..at.client))
+        match self.plan(acknowledged) {
+            Some(plan) => Verb::Resume(plan.client..plan.client),
+            None if self.known().session.acted => {
+                Verb::End("what was done in its session must not be done twice")
+            }
+            None => Verb::Replay,
+        }
+    }
+
+    fn rests(&self, acknowledged: u64) -> bool {
+        let idle = self.waiting.is_empty() && self.closing_at.is_none();
+        idle && self.plan(acknowledged).is_some()
     }
 
     fn ask(&self, from: u64, _: &[u8]) -> Option<Vec<u8>> {
-        self.commands_for(from)
+        Some(self.plan(from)?.text())
+    }
+
+    fn said(&self, acknowledged: u64) -> (u64, Vec<u8>) {
+        let server = self.known().at.server;
+        let lacks = self.unheard.between(acknowledged, server);
+        (server, lacks.unwrap_or_default().to_vec())
+    }
+
+    fn hears(&mut self, from: u64, answer: &[u8]) {
+        self.note_port(from, answer);
     }
 
     fn judge(&self, from: u64, answer: &[u8]) -> Heard {
         self.judge_answers(from, answer)
+    }
+
+    fn refused(&mut self) -> Verb {
+        self.session.lost |= self.cautious;
+        self.cautious = true;
+        self.linked = None;
+        self.expect(None);
+        self.news.push_back(News::Lost);
+        // Nothing below is needed to tell whether there is a plan.
+        self.verb(u64::MAX)
     }
 
     fn rewind(&mut self, to: Restart) {
@@ -232,6 +327,7 @@ impl Service for Ftp {
             at: to,
             commands: Lines::from(to.client),
             lines: Lines::from(to.server),
+            unheard: Unheard::from(to.server),
             ..Self::default()
         };
     }
@@ -244,7 +340,7 @@ impl Service for Ftp {
         !self.foreign && self.closing_at == Some(at)
     }
 
-    fn owes(&self) -> bool {
+    fn owes(&self, _: u64) -> bool {
         self.foreign || !self.greeted || !self.waiting.is_empty()
     }
 
@@ -261,8 +357,34 @@ impl Service for Ftp {
     }
 
     fn link(&self) -> Option<Link> {
-        let &(address, port) = self.expected.as_ref()?;
-        Some(Link::Expects(address, port))
+        self.expected.map(Next::link)
+    }
+
+    fn linked_stands(&mut self, acknowledged: u64, stands: Option<Stands>) -> Moves {
+        self.cautious = false;
+        self.present = None;
+        self.linked = stands;
+        if stands.is_none() {
+            self.abort(acknowledged);
+        }
+        self.plan(acknowledged)
+            .map_or_else(Moves::default, |plan| plan.moves)
+    }
+
+    fn linked_is_gone(&mut self, acknowledged: u64) -> bool {
+        let awaited = self.linked.take().is_some() && !self.cautious;
+        if awaited {
+            self.abort(acknowledged);
+        }
+        awaited
+    }
+
+    fn linked_port(&self) -> Option<u16> {
+        self.present
+    }
+
+    fn withholds(&self, at: u64, bytes: &[u8]) -> Option<u64> {
+        self.held_end(at, bytes)
     }
 
     fn linked(&self) -> Option<Box<dyn Service>> {
@@ -278,19 +400,14 @@ impl Service for Ftp {
     }
 
     fn restore(&mut self, saved: &[u8]) -> bool {
-        match postcard::from_bytes::<Self>(saved) {
-            Ok(state)
-                if state.commands.is_sound(command::LONGEST)
-                    && state.lines.is_sound(reply::LONGEST)
-                    && state.waiting.len() <= MAX_WAITING
-                    && state.answered.len() <= MAX_WAITING
-                    && state.session.is_sound() =>
-            {
-                *self = state;
-                true
-            }
-            _ => false,
-        }
+        stored::restore(self, saved, |state| {
+            state.commands.is_sound(command::LONGEST)
+                && state.lines.is_sound(reply::LONGEST)
+                && state.waiting.len() <= MAX_WAITING
+                && state.answered.len() <= MAX_WAITING
+                && state.unheard.is_sound()
+                && state.session.is_sound()
+        })
     }
 }
 

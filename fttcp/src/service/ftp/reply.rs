@@ -40,6 +40,11 @@ pub(super) struct Replies {
 }
 
 impl Replies {
+    /// The last line of a reply has still to come.
+    pub(super) const fn is_open(self) -> bool {
+        self.open.is_some()
+    }
+
     /// Takes a line; `None`: the reply goes on.
     pub(super) fn take(&mut self, line: &[u8]) -> Result<Option<Reply>, Foreign> {
         let code = code(line);

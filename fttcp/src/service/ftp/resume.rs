@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Bringing another server to where this one was: it is told what the session has come to ([`super::session`]), its
-//! replies to that are swallowed, and what the client says next reaches it as if it had heard all of the session.
+//! Bringing another server to where this one was: it is told a few commands ([`super::plan`]), its replies to them are
+//! swallowed, and what the client says next reaches it as if it had heard all of the session.
 //!
-//! Only what the client has acknowledged counts as said. A command that was not answered by then is told as the client said
-//! it. A transfer under way is among these: without a data connection the server refuses it (425), and says so.
+//! What the dead server has said counts, up to the end of its last whole reply, also if the client has not acknowledged it
+//! yet: the logger repeats that ([`super::unheard`]).
 
 use serde::{Deserialize, Serialize};
 
 use super::lines::Lines;
+use super::plan::{Plan, Step, Want, told_size};
 use super::reply::{self, Replies, Reply};
-use super::{Asked, Ftp, MAX_WAITING, Restart};
+use super::{Asked, Ftp, MAX_WAITING, command};
 use crate::service::Heard;
 
 /// A reply, the command that it answers for good, and where it ends in the server's stream.
@@ -18,6 +19,14 @@ pub(super) struct Answered {
     asked: Option<Asked>,
     reply: Reply,
     end: u64,
+}
+
+/// What has come of the replies to a plan.
+#[derive(Default)]
+struct Read {
+    port: Option<u16>,
+    /// They are all there, and so long.
+    head: Option<usize>,
 }
 
 impl Ftp {
@@ -36,7 +45,12 @@ impl Ftp {
 
     /// The client has acknowledged everything below this position of the server's stream.
     pub(super) fn note_heard(&mut self, acknowledged: u64) {
-        while let Some(answered) = self.answered.pop_front_if(|it| it.end <= acknowledged) {
+        self.unheard.acknowledged(acknowledged);
+        self.take_answers(acknowledged);
+    }
+
+    fn take_answers(&mut self, below: u64) {
+        while let Some(answered) = self.answered.pop_front_if(|it| it.end <= below) {
             self.at.server = answered.end;
             if let Some(asked) = answered.asked {
                 self.at.client = asked.end;
@@ -45,59 +59,107 @@ impl Ftp {
         }
     }
 
-    /// The session as the client knows it that has acknowledged so much, if that is the end of a reply, and if a few
-    /// commands bring another server there.
-    fn known(&self, acknowledged: u64) -> Option<Self> {
+    /// The session as it is for who has heard all whole replies.
+    pub(super) fn known(&self) -> Self {
         let mut known = self.clone();
-        known.note_heard(acknowledged);
-        let whole = known.greeted && !known.foreign && !known.session.lost;
-        let at = known.at.server;
-        (whole && at > 0 && at == acknowledged).then_some(known)
+        known.take_answers(u64::MAX);
+        known
     }
 
-    /// From where in both streams a server goes on that was told the commands.
-    pub(super) fn resumable(&self, acknowledged: u64) -> Option<Restart> {
-        Some(self.known(acknowledged)?.at)
-    }
-
-    /// The commands, as they are sent.
-    pub(super) fn commands_for(&self, from: u64) -> Option<Vec<u8>> {
-        const IAC: u8 = 255;
-        let known = self.known(from)?;
-        let mut all = Vec::new();
-        for line in known.session.lines() {
-            for &byte in line {
-                all.push(byte);
-                // Telnet's way to say it (RFC 854).
-                all.extend((byte == IAC).then_some(IAC));
-            }
-            all.extend_from_slice(b"\r\n");
+    /// Shows the replies to a plan so far; its port may be among them.
+    pub(super) fn note_port(&mut self, from: u64, answer: &[u8]) {
+        let read = self.plan(from).and_then(|plan| read(&plan, answer).ok());
+        if let Some(port) = read.and_then(|read| read.port)
+            && self.present != Some(port)
+        {
+            self.present = Some(port);
+            self.news.push_back(crate::service::News::Moved(port));
         }
-        Some(all)
     }
 
     /// Whether these are the greeting and the replies to the commands, and how long they are.
     pub(super) fn judge_answers(&self, from: u64, answer: &[u8]) -> Heard {
-        let Some(known) = self.known(from) else {
+        let Some(plan) = self.plan(from) else {
             return Heard::Refused("the session has changed");
         };
-        let mut missing = 1 + known.session.lines().count();
-        let (mut lines, mut replies) = (Lines::default(), Replies::default());
-        let mut rest = answer;
-        while let Some((line, _)) = lines.next(&mut rest, reply::LONGEST, false) {
-            match replies.take(&line) {
-                Ok(None) => {}
-                Ok(Some(reply)) if reply.is_preliminary() => {}
-                Ok(Some(reply)) if reply.code >= 400 => {
-                    return Heard::Refused("it does not take a command of the session");
+        match read(&plan, answer) {
+            Ok(Read { head: None, .. }) => Heard::Partial,
+            Ok(Read {
+                head: Some(head), ..
+            }) => Heard::Head(head),
+            Err(reason) => Heard::Refused(reason),
+        }
+    }
+}
+
+/// Whether this reply asks for a part of the login (RFC 959 section 5.4: 331, 332) that does not follow: another product may
+/// ask more than the one to which the client has said these commands.
+fn asks_for_more(reply: &Reply, next: Option<&Step>) -> bool {
+    let follows = next.and_then(|step| command::meaning(&step.line));
+    matches!(reply.code, 331 | 332) && follows != Some(command::Means::Login)
+}
+
+fn read(plan: &Plan, answer: &[u8]) -> Result<Read, &'static str> {
+    let mut steps = plan.steps.iter();
+    // The greeting comes first.
+    let mut step: Option<&Step> = None;
+    let mut found = Read::default();
+    let (mut lines, mut replies) = (Lines::default(), Replies::default());
+    let (mut rest, mut start) = (answer, 0);
+    while let Some((line, _)) = lines.next(&mut rest, reply::LONGEST, false) {
+        let reply = match replies.take(&line) {
+            Ok(None) => continue,
+            Ok(Some(reply)) => reply,
+            Err(reply::Foreign) => return Err("it does not speak FTP"),
+        };
+        let end = answer.len() - rest.len();
+        let want = step.map_or(&Want::Done, |step| &step.want);
+        if reply.code >= 400 && !want.forgives(reply.code) {
+            return Err("it does not take a command of the session");
+        }
+        let mut head = end;
+        let done = match want {
+            Want::Begins(size, skipped) => {
+                let told = told_size(&reply.text);
+                if let (Some(size), Some(told)) = (*size, told)
+                    && told != size
+                    && told.checked_add(*skipped) != Some(size)
+                {
+                    return Err("the file has changed");
                 }
-                Ok(Some(_)) => missing -= 1,
-                Err(reply::Foreign) => return Heard::Refused("it does not speak FTP"),
+                if !reply.is_preliminary() {
+                    // It is over already: the client has still to hear that.
+                    head = start;
+                }
+                true
             }
-            if missing == 0 {
-                return Heard::Head(answer.len() - rest.len());
+            _ if reply.is_preliminary() => false,
+            Want::Done if asks_for_more(&reply, steps.as_slice().first()) => {
+                return Err("it asks for more than the session's login has");
+            }
+            Want::Done | Want::Asked | Want::Any | Want::Known => true,
+            Want::Fact(text) if reply.text == *text => true,
+            Want::Fact(_) => return Err("the file has changed"),
+            Want::Port => {
+                found.port = match reply.code {
+                    227 => reply::passive(&reply.text).map(|(_, port)| port),
+                    229 => reply::extended_passive(&reply.text),
+                    _ => None,
+                };
+                if found.port.is_none() {
+                    return Err("it names no port");
+                }
+                true
+            }
+        };
+        start = end;
+        if done {
+            step = steps.next();
+            if step.is_none() {
+                found.head = Some(head);
+                return Ok(found);
             }
         }
-        Heard::Partial
     }
+    Ok(found)
 }

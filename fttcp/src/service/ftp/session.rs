@@ -10,18 +10,31 @@ use super::reply::{Reply, path};
 /// Most commands in a row that lead to a folder, and most settings. With more, nothing is short.
 const MOST: usize = 64;
 
+/// Most answers about files that are kept.
+const FACTS: usize = 4;
+
 /// See the module's text. Lines are without their ends.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Session {
     /// Not all of it is known.
     pub(super) lost: bool,
+    /// Settings from before the login: for some of them (HOST, LANG) it is too late then.
+    early: Vec<Vec<u8>>,
     login: Vec<Vec<u8>>,
+    /// The login is not complete: the server has asked for more.
+    pub(super) asks: bool,
     folder: Vec<Vec<u8>>,
     settings: Vec<Vec<u8>>,
+    /// What the next transfer will be.
+    prepared: Option<Vec<u8>>,
     /// For the next command only.
     next: Option<Vec<u8>>,
     /// The last of all.
     quit: bool,
+    /// It was used to change something that must not be changed twice.
+    pub(super) acted: bool,
+    /// Questions about files, and the answers, since anything may have changed them.
+    facts: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// By what a setting is replaced: its word, and for some the next.
@@ -34,18 +47,104 @@ fn name(line: &[u8]) -> Vec<Vec<u8>> {
 }
 
 impl Session {
-    /// The commands; each is answered once.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let lines = self.login.iter().chain(&self.settings).chain(&self.folder);
+    /// The commands from before the login; each is answered once.
+    pub(super) fn early(&self) -> impl Iterator<Item = &[u8]> {
+        self.early.iter().map(Vec::as_slice)
+    }
+
+    /// The command that tells what the next transfer will be.
+    pub(super) fn prepared(&self) -> Option<&[u8]> {
+        self.prepared.as_deref()
+    }
+
+    /// The commands of the login; each is answered once.
+    pub(super) fn login(&self) -> impl Iterator<Item = &[u8]> {
+        self.login.iter().map(Vec::as_slice)
+    }
+
+    /// The commands for all else that lasts; each is answered once.
+    pub(super) fn lasting(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.settings.iter().chain(&self.folder);
+        lines.map(Vec::as_slice)
+    }
+
+    /// Whether it is of an anonymous user of whom no password was wanted.
+    pub(super) fn is_open_to_all(&self) -> bool {
+        let [line] = self.login.as_slice() else {
+            return false;
+        };
+        let name = words(line).1;
+        let anonymous = [&b"anonymous"[..], b"ftp"];
+        !self.asks && anonymous.iter().any(|it| name.eq_ignore_ascii_case(it))
+    }
+
+    /// What comes last: a command that is for the next one only, or the last of all.
+    pub(super) fn last(&self) -> impl Iterator<Item = &[u8]> {
         let quit = self.quit.then_some(&b"QUIT"[..]);
-        lines.chain(&self.next).map(Vec::as_slice).chain(quit)
+        self.next.iter().map(Vec::as_slice).chain(quit)
+    }
+
+    /// Where the next transfer begins in its file. `None`: that is no number.
+    pub(super) fn offset(&self) -> Option<u64> {
+        let Some(line) = &self.next else {
+            return Some(0);
+        };
+        let (word, rest) = words(line);
+        let number = std::str::from_utf8(rest).ok().filter(|_| word == b"REST");
+        number?.trim().parse().ok()
+    }
+
+    /// Whether files are transferred byte by byte, as they are.
+    pub(super) fn is_plain(&self) -> bool {
+        let setting = |name: &[u8]| {
+            let found = self.settings.iter().rev().find(|it| words(it).0 == name);
+            found.map(|line| words(line).1.to_ascii_uppercase())
+        };
+        let image = setting(b"TYPE").is_some_and(|it| it == b"I" || it == b"L 8");
+        image
+            && setting(b"MODE").is_none_or(|it| it == b"S")
+            && setting(b"STRU").is_none_or(|it| it == b"F")
+    }
+
+    /// What was asked about this file, and the answers.
+    pub(super) fn facts_of<'a>(
+        &'a self,
+        path: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let of_it = move |(line, _): &&(Vec<u8>, Vec<u8>)| words(line).1 == path;
+        let facts = self.facts.iter().filter(of_it);
+        facts.map(|(line, text)| (line.as_slice(), text.as_slice()))
+    }
+
+    fn note_fact(&mut self, line: &[u8], reply: &Reply) {
+        self.facts.retain(|(old, _)| old != line);
+        if reply.code == 213 {
+            if self.facts.len() == FACTS {
+                self.facts.remove(0);
+            }
+            self.facts.push((line.to_vec(), reply.text.clone()));
+        }
     }
 
     /// A command was answered for good.
     pub(super) fn note(&mut self, means: Option<Means>, line: &[u8], reply: &Reply) {
         let positive = reply.code < 400;
         self.next = None;
+        if !matches!(
+            means,
+            Some(Means::Fact | Means::Other | Means::Retrieve | Means::Passive | Means::Prepare)
+        ) {
+            self.facts.clear();
+        }
+        if matches!(means, Some(Means::User | Means::Login)) {
+            self.asks = matches!(reply.code, 331 | 332);
+        }
         match means {
+            Some(means) if means.is_transfer() => {
+                self.prepared = None;
+                self.acted |= positive && means != Means::Retrieve;
+            }
+            Some(Means::Prepare) => self.prepared = positive.then(|| line.to_vec()),
             Some(Means::User) => {
                 self.login.clear();
                 if positive {
@@ -56,7 +155,12 @@ impl Session {
                 self.login.push(line.to_vec());
             }
             Some(Means::Login) => self.login.clear(),
-            Some(Means::Reinitialize) if reply.is_done() => *self = Self::default(),
+            Some(Means::Reinitialize) if reply.is_done() => {
+                *self = Self {
+                    acted: self.acted,
+                    ..Self::default()
+                };
+            }
             Some(Means::Folder) if reply.is_done() => {
                 if words(line).1.starts_with(b"/") {
                     self.folder.clear();
@@ -72,24 +176,36 @@ impl Session {
             }
             Some(Means::Setting) if reply.is_done() => {
                 let new = name(line);
-                self.settings.retain(|old| name(old) != new);
-                self.lost |= self.settings.len() == MOST;
-                self.settings.push(line.to_vec());
+                for list in [&mut self.early, &mut self.settings] {
+                    list.retain(|old| name(old) != new);
+                }
+                let list = if self.login.is_empty() {
+                    &mut self.early
+                } else {
+                    &mut self.settings
+                };
+                self.lost |= list.len() == MOST;
+                list.push(line.to_vec());
             }
             Some(Means::Offset | Means::RenameFrom) => {
                 self.next = positive.then(|| line.to_vec());
             }
             Some(Means::Quit) => self.quit = reply.is_done(),
+            Some(Means::Act) => self.acted |= positive,
+            Some(Means::Fact) => self.note_fact(line, reply),
             // What it does to the session is not known.
-            None => self.lost |= positive,
+            None => {
+                self.lost |= positive;
+                self.acted |= positive;
+            }
             Some(_) => {}
         }
     }
 
     /// Whether it is one that [`Session::note`] makes.
     pub(super) fn is_sound(&self) -> bool {
-        let lists = [&self.login, &self.folder, &self.settings];
-        lists.iter().all(|list| list.len() <= MOST + 1)
+        let lists = [&self.early, &self.login, &self.folder, &self.settings];
+        lists.iter().all(|list| list.len() <= MOST + 1) && self.facts.len() <= FACTS
     }
 }
 
@@ -110,7 +226,9 @@ mod tests {
 
     fn lines(session: &Session) -> Vec<String> {
         let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-        session.lines().map(text).collect()
+        let all = session.early().chain(session.login());
+        let all = all.chain(session.lasting());
+        all.chain(session.last()).map(text).collect()
     }
 
     #[test]

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Sessions as clients and servers hold them.
 
+mod aborted;
+mod active;
+mod logins;
+
+use std::net::Ipv4Addr;
+
 use super::*;
+use crate::service::Goes;
 
 /// Both streams so far.
 #[derive(Default)]
@@ -67,7 +74,8 @@ fn passive_ports_are_expected_until_their_transfer_is_over() {
     talk.more(&["C: EPSV", "S: 229 Extended (|||5001|)"]);
     assert_eq!(talk.heard(), [News::Expects(Some((None, 5001)))]);
     talk.more(&["C: PORT 10,0,0,1,4,4", "S: 200 ok"]);
-    assert_eq!(talk.heard(), [News::Expects(None)]);
+    let at = "10.0.0.1:1028".parse().expect("an end");
+    assert_eq!(talk.heard(), [News::Opens(at)]);
 }
 
 #[test]
@@ -200,25 +208,239 @@ fn another_server_is_told_the_session_and_no_transfer() {
 }
 
 #[test]
-fn what_the_client_may_not_have_heard_does_not_count() {
+fn what_the_client_may_not_have_heard_is_repeated_to_it() {
     let mut talk = Talk::new(&LOGIN);
-    let [client, heard] = talk.said;
+    let heard = talk.said[1];
     talk.more(&["C: CWD in", "S: 250 ok"]);
-    let want = "USER bob\r\nPASS x\r\n".to_owned();
-    assert_eq!(told(&talk, heard), Some((want, client)));
-    assert_eq!(told(&talk, heard + 1), None, "half a reply");
-    let all = talk.said[1];
-    assert!(told(&talk, all).is_some_and(|(told, _)| told.ends_with("CWD in\r\n")));
+    let [client, all] = talk.said;
+    for acknowledged in heard..=all {
+        let (told, from) = told(&talk, acknowledged).expect("it is short");
+        assert!(told.ends_with("CWD in\r\n"), "{told}");
+        assert_eq!(from, client);
+        let lacks = &b"250 ok\r\n"[(acknowledged - heard) as usize..];
+        assert_eq!(talk.ftp.said(acknowledged), (all, lacks.to_vec()));
+    }
+    // Half a reply is none: it is asked for again.
+    talk.more(&["C: CWD out"]);
+    talk.say(true, b"250 o");
+    assert_eq!(talk.ftp.said(talk.said[1]), (all, Vec::new()));
+    assert_eq!(told(&talk, talk.said[1]).map(|it| it.1), Some(client));
+    // Nor is it known what a client lacks that has not acknowledged the login.
+    talk.ftp.restart(heard);
+    assert_eq!(told(&talk, heard - 1), None);
+}
+
+const STANDS: Stands = Stands {
+    from: 5,
+    said: 9,
+    heard: 0,
+};
+
+/// The commands after the login, and how the data connection goes on.
+fn moves(talk: &mut Talk, stands: Option<Stands>) -> (String, Moves) {
+    let at = talk.said[1];
+    let moves = talk.ftp.linked_stands(at, stands);
+    let (told, _) = told(talk, at).expect("it is short");
+    let rest = told.strip_prefix("USER bob\r\nPASS x\r\n");
+    (rest.expect("the login comes first").to_owned(), moves)
 }
 
 #[test]
-fn transfer_under_way_is_asked_for_again_and_will_be_refused() {
+fn download_under_way_is_asked_for_from_where_the_client_has_it() {
+    let begun = ["C: EPSV", "S: 229 (|||5001|)", "C: RETR x", "S: 150 x"];
+    let asks = |linked| Moves {
+        asks: true,
+        linked: Some(linked),
+    };
+    for (before, want, goes) in [
+        (
+            &["C: TYPE I", "S: 200 x"][..],
+            "TYPE I\r\nEPSV\r\nREST 5\r\nRETR x\r\n",
+            Goes::From(5),
+        ),
+        (
+            &["C: TYPE I", "S: 200 x", "C: REST 10", "S: 350 x"],
+            "TYPE I\r\nEPSV\r\nREST 15\r\nRETR x\r\n",
+            Goes::From(5),
+        ),
+        (&[], "EPSV\r\nRETR x\r\n", Goes::Again),
+        (
+            &["C: REST 10", "S: 350 x"],
+            "EPSV\r\nREST 10\r\nRETR x\r\n",
+            Goes::Again,
+        ),
+        (
+            &[
+                "C: TYPE I",
+                "S: 200 x",
+                "C: SIZE x",
+                "S: 213 9",
+                "C: SIZE y",
+                "S: 213 8",
+            ],
+            "TYPE I\r\nSIZE x\r\nEPSV\r\nREST 5\r\nRETR x\r\n",
+            Goes::From(5),
+        ),
+    ] {
+        let mut talk = Talk::new(&LOGIN);
+        talk.more(before);
+        if before.iter().any(|it| it.contains("REST")) {
+            // The port first: what is for the next command only comes last.
+            let mut other = Talk::new(&LOGIN);
+            other.more(&before[..before.len() - 2]);
+            other.more(&begun[..2]);
+            other.more(&before[before.len() - 2..]);
+            other.more(&begun[2..]);
+            talk = other;
+        } else {
+            talk.more(&begun);
+        }
+        assert_eq!(
+            moves(&mut talk, Some(STANDS)),
+            (want.to_owned(), asks(goes)),
+            "{before:?}"
+        );
+        let end = talk.said[0];
+        assert_eq!(told(&talk, talk.said[1]).map(|it| it.1), Some(end));
+    }
+}
+
+#[test]
+fn upload_under_way_is_said_again_and_what_is_appended_never() {
+    for (command, again) in [("STOR x", true), ("APPE x", false), ("STOU", false)] {
+        let mut talk = Talk::new(&LOGIN);
+        talk.more(&["C: PASV", "S: 227 Passive (10,0,0,2,19,136)."]);
+        talk.more(&[&format!("C: {command}"), "S: 125 go"]);
+        let stands = Stands {
+            from: 0,
+            said: 0,
+            heard: 70,
+        };
+        let (told, goes) = moves(&mut talk, Some(stands));
+        let want = if again {
+            format!("PASV\r\n{command}\r\n")
+        } else {
+            String::new()
+        };
+        assert_eq!(told, want);
+        assert_eq!(goes.linked, again.then_some(Goes::Again));
+    }
+}
+
+#[test]
+fn port_that_was_announced_and_not_used_is_asked_for_again() {
+    let asks = |linked| Moves { asks: true, linked };
     let mut talk = Talk::new(&LOGIN);
     talk.more(&["C: EPSV", "S: 229 (|||5001|)"]);
-    let before = talk.said[0];
-    talk.more(&["C: RETR x", "S: 150 x"]);
-    let (_, from) = told(&talk, talk.said[1]).expect("it is the end of a reply");
-    assert_eq!(from, before);
+    let none = Some(Stands::default());
+    let again = asks(Some(Goes::Again));
+    assert_eq!(moves(&mut talk, none), ("EPSV\r\n".to_owned(), again));
+    // It has come, and is over.
+    assert_eq!(moves(&mut talk, None), (String::new(), Moves::default()));
+    talk.more(&["C: LIST"]);
+    let (told, goes) = moves(
+        &mut talk,
+        Some(Stands {
+            from: 0,
+            said: 0,
+            heard: 0,
+        }),
+    );
+    assert_eq!((told.as_str(), goes), ("EPSV\r\n", asks(Some(Goes::Again))));
+    let mut other = Talk::new(&LOGIN);
+    other.more(&["C: EPSV", "S: 229 (|||5001|)", "C: APPE x"]);
+    let heard = Stands {
+        from: 0,
+        said: 0,
+        heard: 1,
+    };
+    assert_eq!(
+        moves(&mut other, Some(heard)),
+        (String::new(), Moves::default())
+    );
+}
+
+#[test]
+fn new_port_is_told_as_soon_as_it_is_known() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: TYPE I", "S: 200 x", "C: EPSV", "S: 229 (|||5001|)"]);
+    talk.more(&["C: RETR x", "S: 150 x (9 bytes)"]);
+    talk.heard();
+    let at = talk.said[1];
+    talk.ftp.linked_stands(at, Some(STANDS));
+    let mut answer = b"220 a\r\n331 b\r\n230 c\r\n200 d\r\n229 (|||6001".to_vec();
+    talk.ftp.hears(at, &answer);
+    assert_eq!(talk.heard(), []);
+    talk.say(false, b"");
+    answer.extend(b"|)\r\n");
+    talk.ftp.hears(at, &answer);
+    talk.ftp.hears(at, &answer);
+    talk.say(false, b"");
+    assert_eq!(talk.heard(), [News::Moved(6001)]);
+    assert_eq!(talk.ftp.linked_port(), Some(6001));
+    assert_eq!(talk.ftp.judge(at, &answer), Heard::Partial);
+    answer.extend(b"350 f\r\n");
+    let judge = |last: &str| talk.ftp.judge(at, &[&answer, last.as_bytes()].concat());
+    // It may tell the size of the file, or of the rest.
+    for (last, whole) in [
+        ("150 x (9 bytes)\r\n", true),
+        ("150 x (4 bytes)\r\n", true),
+        ("226 x\r\n", false),
+    ] {
+        let length = answer.len() + if whole { last.len() } else { 0 };
+        assert_eq!(judge(last), Heard::Head(length), "{last}");
+    }
+    assert_eq!(
+        judge("150 x (8 bytes)\r\n"),
+        Heard::Refused("the file has changed")
+    );
+    assert!(matches!(judge("550 none\r\n"), Heard::Refused(_)));
+    // Then it is asked without the transfer; if that is refused too, all is said again.
+    assert!(matches!(talk.ftp.refused(), Verb::Resume(_)));
+    talk.say(false, b"");
+    assert!(talk.heard().contains(&News::Lost));
+    let (told, _) = told(&talk, at).expect("it is short");
+    assert_eq!(told, "USER bob\r\nPASS x\r\nTYPE I\r\n");
+    assert_eq!(talk.ftp.refused(), Verb::Replay);
+}
+
+#[test]
+fn greeting_of_another_server_is_swallowed_before_the_login() {
+    let talk = Talk::new(&["S: 220 here", "C: USER bob"]);
+    let at = talk.said[1];
+    assert_eq!(told(&talk, at), Some((String::new(), 0)));
+    assert_eq!(talk.ftp.judge(at, b""), Heard::Partial);
+    assert_eq!(talk.ftp.judge(at, b"220 there\r\n331"), Heard::Head(11));
+}
+
+#[test]
+fn session_that_changed_something_is_never_replayed_whole() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: DELE x", "S: 250 gone", "C: XYZZ", "S: 200 done"]);
+    assert!(matches!(talk.ftp.verb(talk.said[1]), Verb::End(_)));
+}
+
+#[test]
+fn end_of_a_download_can_be_withheld_and_nothing_else() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: EPSV", "S: 229 (|||5001|)", "C: RETR x"]);
+    let at = talk.said[1];
+    let from = |talk: &Talk, bytes: &[u8]| talk.ftp.withholds(talk.said[1], bytes);
+    assert_eq!(from(&talk, b"150 x\r\n"), None);
+    talk.more(&["S: 150 x"]);
+    assert_eq!(from(&talk, b"226 x\r\n"), Some(at + 7));
+    assert_eq!(from(&talk, b"2"), Some(at + 7));
+    assert_eq!(from(&talk, b"426 x\r\n"), None);
+    assert_eq!(talk.ftp.withholds(at, b"150 x\r\n226 x\r\n"), Some(at + 7));
+    assert_eq!(
+        from(&talk, b"150-x\r\n2\r\n150 x\r\n226"),
+        Some(at + 7 + 17)
+    );
+    talk.more(&["C: ABOR"]);
+    assert_eq!(from(&talk, b"226 x\r\n"), None);
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: EPSV", "S: 229 (|||5001|)", "C: STOR x", "S: 150 x"]);
+    assert_eq!(from(&talk, b"226 x\r\n"), None);
 }
 
 #[test]

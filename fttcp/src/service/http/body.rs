@@ -48,6 +48,9 @@ pub(super) trait Reader {
 
     /// The message ends at this position.
     fn end(&mut self, at: u64);
+
+    /// What comes is not understood; `head`: what is known of a message's head, if it was one.
+    fn lost(&mut self, head: &[u8]);
 }
 
 impl Messages {
@@ -71,6 +74,28 @@ impl Messages {
 
     pub(super) const fn is_foreign(&self) -> bool {
         matches!(self.state, State::Foreign)
+    }
+
+    /// Where a message begins of whose head something is known, and not all.
+    pub(super) fn begun(&self) -> Option<u64> {
+        match &self.state {
+            State::Head(head) if !head.is_empty() => Some(self.at),
+            _ => None,
+        }
+    }
+
+    /// Whether no message is open at this position. Of the last one, bytes may have been left out.
+    pub(super) fn is_between(&self, at: u64) -> bool {
+        match &self.state {
+            State::Head(head) => head.is_empty() && self.at == at,
+            State::Until(end) => *end == at,
+            State::Chunks(_) | State::Gap | State::Foreign => false,
+        }
+    }
+
+    /// Whether a body of known length is open.
+    pub(super) const fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Until(_))
     }
 
     /// Whether what it remembers is within its bounds.
@@ -104,7 +129,10 @@ impl Messages {
                     match judge(self.at, head, before, reader) {
                         Meaning::Partial if head.len() < MAX_HEAD => return,
                         Meaning::Message(len, framing) => self.begin_body(len, framing, reader),
-                        Meaning::Partial | Meaning::Foreign => self.state = State::Foreign,
+                        Meaning::Partial | Meaning::Foreign => {
+                            reader.lost(head);
+                            self.state = State::Foreign;
+                        }
                     }
                 }
                 State::Until(body) if end < *body => return,
@@ -129,7 +157,10 @@ impl Messages {
                             let body = self.at;
                             self.end_at(body, reader);
                         }
-                        Step::Foreign => self.state = State::Foreign,
+                        Step::Foreign => {
+                            reader.lost(&[]);
+                            self.state = State::Foreign;
+                        }
                     }
                 }
                 State::Gap | State::Foreign => return,

@@ -103,6 +103,21 @@ impl Fields {
     }
 }
 
+/// Issued twice, such requests do the same as once (RFC 9110 section 9.2.2).
+const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+
+/// Whether a server may take these bytes, which are not understood, for a request that must not be made twice.
+pub(super) fn may_be_once(bytes: &[u8]) -> bool {
+    // Empty lines before a request are to be ignored (RFC 9112 section 2.2).
+    let bytes = bytes.trim_ascii_start();
+    let end = bytes.iter().position(|&byte| byte == b' ' || byte == b'\t');
+    let Some(method) = end.and_then(|end| std::str::from_utf8(&bytes[..end]).ok()) else {
+        return false;
+    };
+    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_method && !IDEMPOTENT.contains(&method)
+}
+
 /// Reads a request's head.
 pub(super) fn request(bytes: &[u8]) -> Found<Request> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
@@ -124,14 +139,13 @@ pub(super) fn request(bytes: &[u8]) -> Found<Request> {
         (false, true) => return Found::Foreign,
         (false, false) => Framing::Length(fields.length.unwrap_or(0)),
     };
-    let safe = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
     Found::Head(
         len,
         Request {
             framing,
             is_head: method == "HEAD",
             is_connect: method == "CONNECT",
-            idempotent: safe.contains(&method),
+            idempotent: IDEMPOTENT.contains(&method),
             closes: fields.closes(minor),
         },
     )

@@ -2,35 +2,46 @@
 //! `http`: HTTP/1.0 and 1.1 (RFC 9110, RFC 9112), of servers and of proxies.
 //!
 //! Who lives here: `head` reads heads, `chunks` finds the end of chunked bodies, `body` follows one direction, `resume`
-//! asks for the rest of a response. This file pairs requests with responses, and says four things of them:
+//! asks for the rest of a response, `reply` says that there will be none. This file pairs requests with responses, and says
+//! five things of them:
 //!
 //! * where a replay may begin: behind the last response that the client has whole. A kept-alive connection on which a
 //!   thousand requests were made replays the last;
 //! * whether the server has a reason to close;
 //! * that a request which does something else when it is done twice (RFC 9110 section 9.2.2: POST, PATCH) must not be
 //!   done twice: a connection on which one is under way ends with its server;
-//! * that of a long response, which can be told from another version, only the rest need be asked for.
+//! * that of a long response, which can be told from another version, only the rest need be asked for;
+//! * how a client is told that its request will not be answered (502).
 //!
 //! A stream that it does not understand, or that two readers could understand differently, is replayed whole, as
-//! `opaque` does; so is a connection that became a tunnel (CONNECT, an upgrade).
+//! `opaque` does, unless it may have a request that must not be made twice; so is a connection that became a tunnel
+//! (CONNECT, an upgrade).
 
 mod body;
 mod chunks;
 mod date;
 mod head;
+mod reply;
 mod resume;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use self::body::{Meaning, Messages, Reader};
 use self::head::{Asked, Found, Framing};
 use self::resume::{Rest, Wanted};
-use super::{Heard, Restart, Service, Verb};
+use super::{Heard, Once, Restart, Service, Verb, stored};
 
 /// How much of each answer is looked at: heads are shorter.
 const CAPTURE: u32 = 4096;
+
+/// Why a connection is not understood any more. What it says from here on is replayed whole, or not at all.
+const UNCLEAR_REQUEST: &str =
+    "a request is no HTTP/1, too long, or could be understood in two ways";
+const UNCLEAR_RESPONSE: &str =
+    "a response is no HTTP/1, too long, could be understood in two ways, or answers nothing";
 
 /// Most requests that wait for their responses. With more, nothing is understood any more.
 const MAX_WAITING: usize = 1024;
@@ -78,9 +89,17 @@ pub(super) struct Http {
     exchanges: VecDeque<Exchange>,
     /// The server's close is expected at this position.
     closing_at: Option<u64>,
+    /// Where the newest of the responses ended that the client has.
+    #[serde(skip)]
+    had: Option<u64>,
     /// The newest request that must not be made twice ends here, and would be replayed though the client has the response:
     /// the streams could not be cut behind it yet.
     had_once: Option<u64>,
+    /// What is not understood any more may have a request that must not be made twice.
+    unclear: bool,
+    /// Why it is not understood, until that was told.
+    #[serde(skip)]
+    complaint: Option<&'static str>,
 }
 
 impl Default for Http {
@@ -90,15 +109,19 @@ impl Default for Http {
 }
 
 /// The client's side.
-struct Requests<'a>(&'a mut VecDeque<Exchange>);
+struct Requests<'a> {
+    exchanges: &'a mut VecDeque<Exchange>,
+    /// A request that is not understood must perhaps not be made twice.
+    unclear: bool,
+}
 
 impl Reader for Requests<'_> {
     fn head(&mut self, at: u64, bytes: &[u8]) -> Meaning {
         match head::request(bytes) {
             Found::Partial => Meaning::Partial,
-            Found::Head(len, request) if self.0.len() < MAX_WAITING => {
+            Found::Head(len, request) if self.exchanges.len() < MAX_WAITING => {
                 let empty = request.framing == Framing::Length(0);
-                self.0.push_back(Exchange {
+                self.exchanges.push_back(Exchange {
                     request: at,
                     wanted: resume::wanted(&bytes[..len]).filter(|_| empty),
                     is_head: request.is_head,
@@ -114,9 +137,13 @@ impl Reader for Requests<'_> {
     }
 
     fn end(&mut self, at: u64) {
-        if let Some(exchange) = self.0.back_mut() {
+        if let Some(exchange) = self.exchanges.back_mut() {
             exchange.request_end = Some(at);
         }
+    }
+
+    fn lost(&mut self, head: &[u8]) {
+        self.unclear |= head::may_be_once(head);
     }
 }
 
@@ -126,6 +153,7 @@ struct Responses<'a> {
     closing_at: &'a mut Option<u64>,
     is_interim: bool,
     is_tunnel: bool,
+    is_lost: bool,
 }
 
 impl Responses<'_> {
@@ -174,6 +202,10 @@ impl Reader for Responses<'_> {
             *self.closing_at = Some(at);
         }
     }
+
+    fn lost(&mut self, _: &[u8]) {
+        self.is_lost = true;
+    }
 }
 
 impl Http {
@@ -183,7 +215,10 @@ impl Http {
             responses: Messages::from(at.server),
             exchanges: VecDeque::new(),
             closing_at: None,
+            had: None,
             had_once: None,
+            unclear: false,
+            complaint: None,
         }
     }
 
@@ -205,6 +240,8 @@ impl Http {
     }
 
     fn give_up(&mut self) {
+        let once = self.exchanges.iter().any(Exchange::must_not_repeat);
+        self.unclear |= once || self.had_once.is_some();
         self.requests.forget();
         self.responses.forget();
         self.exchanges = VecDeque::new();
@@ -224,9 +261,19 @@ impl Http {
 
 impl Service for Http {
     fn client_bytes(&mut self, at: u64, bytes: &[u8]) {
-        self.requests
-            .take(at, bytes, &mut Requests(&mut self.exchanges));
         if self.requests.is_foreign() {
+            return;
+        }
+        let mut reader = Requests {
+            exchanges: &mut self.exchanges,
+            unclear: false,
+        };
+        self.requests.take(at, bytes, &mut reader);
+        self.unclear |= reader.unclear;
+        if self.requests.is_foreign() {
+            // What follows the request for a tunnel is the tunnel's, if that is granted.
+            let tunnel = self.exchanges.back().is_some_and(|last| last.is_connect);
+            self.complaint = Some(UNCLEAR_REQUEST).filter(|_| !tunnel);
             self.give_up();
         }
     }
@@ -238,9 +285,14 @@ impl Service for Http {
             closing_at: &mut self.closing_at,
             is_interim: false,
             is_tunnel: false,
+            is_lost: false,
         };
         self.responses.take(at, bytes, &mut reader);
-        if reader.is_tunnel {
+        let (is_tunnel, is_lost) = (reader.is_tunnel, reader.is_lost);
+        if is_lost {
+            self.complaint = Some(UNCLEAR_RESPONSE);
+        }
+        if is_tunnel {
             self.give_up();
         }
     }
@@ -255,6 +307,7 @@ impl Service for Http {
                 self.had_once = Some(client);
             }
             self.exchanges.pop_front();
+            self.had = Some(server);
             newest = Some(Restart { client, server });
         }
         newest
@@ -264,9 +317,16 @@ impl Service for Http {
         self.had_once = self.had_once.filter(|end| *end > at.client);
     }
 
+    fn complaint(&mut self) -> Option<&'static str> {
+        self.complaint.take()
+    }
+
     fn verb(&self, acknowledged: u64) -> Verb {
         // Also if its response is there: as long as it lies in the log, it would be replayed.
-        if self.had_once.is_some() || self.exchanges.iter().any(Exchange::must_not_repeat) {
+        if self.unclear
+            || self.had_once.is_some()
+            || self.exchanges.iter().any(Exchange::must_not_repeat)
+        {
             return Verb::End("a request that must not be made twice was under way");
         }
         match self.open(acknowledged) {
@@ -280,6 +340,17 @@ impl Service for Http {
         }
     }
 
+    fn once(&self, end: u64) -> Once {
+        let once = || self.exchanges.iter().filter(|it| it.must_not_repeat());
+        let answered = once().filter(|exchange| exchange.is_had(end));
+        Once {
+            answered: answered.filter_map(|exchange| exchange.response_end).max(),
+            open: self.unclear
+                || self.had_once.is_some()
+                || once().any(|exchange| !exchange.is_had(end)),
+        }
+    }
+
     fn ask(&self, from: u64, said: &[u8]) -> Option<Vec<u8>> {
         self.open(from)?.rest.as_ref()?.ask(said, from)
     }
@@ -288,6 +359,23 @@ impl Service for Http {
         let open = self.open(from).and_then(|open| open.rest.as_ref());
         let unknown = Heard::Refused("nothing was asked for");
         open.map_or(unknown, |rest| rest.judge(answer, from))
+    }
+
+    fn under_way(&self, end: u64) -> Option<Range<u64>> {
+        let open = self.open(end).filter(|_| self.understands());
+        let whole = open.map(|open| open.request..open.request_end.unwrap_or(u64::MAX));
+        whole.or_else(|| Some(self.requests.begun()?..u64::MAX))
+    }
+
+    fn error_reply(&self, end: u64) -> Option<Vec<u8>> {
+        if !self.understands() || !self.responses.is_between(end) {
+            return None;
+        }
+        let ended = |exchange: &&Exchange| !exchange.is_had(end);
+        let mut open = self.exchanges.iter().filter(ended);
+        // Whose response ends here, of which bytes were left out, is the first that is open.
+        let open = open.nth(usize::from(self.responses.is_in_body()))?;
+        Some(reply::bad_gateway(open.is_head))
     }
 
     fn rewind(&mut self, to: Restart) {
@@ -300,6 +388,19 @@ impl Service for Http {
 
     fn close_expected(&self, at: u64) -> bool {
         self.understands() && self.closing_at == Some(at)
+    }
+
+    fn owes(&self, end: u64) -> bool {
+        let open = self.exchanges.iter().filter(|it| !it.is_had(end));
+        // Whose response ends here, of which bytes were left out, is the first that is open.
+        let ends_here = self.responses.is_in_body() && self.responses.is_between(end);
+        let unanswered = open.count() > usize::from(ends_here);
+        !self.understands() || unanswered || self.requests.begun().is_some()
+    }
+
+    fn answered(&self, at: u64) -> bool {
+        let mut ends = self.exchanges.iter().filter_map(|it| it.response_end);
+        self.understands() && ends.next_back().or(self.had) == Some(at)
     }
 
     fn truncates(&self) -> bool {
@@ -315,18 +416,12 @@ impl Service for Http {
     }
 
     fn restore(&mut self, saved: &[u8]) -> bool {
-        match postcard::from_bytes::<Self>(saved) {
-            Ok(state)
-                if state.requests.is_sound()
-                    && state.responses.is_sound()
-                    && state.exchanges.len() <= MAX_WAITING
-                    && state.exchanges.iter().all(Exchange::is_sound) =>
-            {
-                *self = state;
-                true
-            }
-            _ => false,
-        }
+        stored::restore(self, saved, |state| {
+            state.requests.is_sound()
+                && state.responses.is_sound()
+                && state.exchanges.len() <= MAX_WAITING
+                && state.exchanges.iter().all(Exchange::is_sound)
+        })
     }
 }
 

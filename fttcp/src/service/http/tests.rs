@@ -95,6 +95,86 @@ fn request_that_must_not_be_made_twice_ends_the_connection_until_it_is_answered(
     assert_eq!(http.verb(had), Verb::Replay);
 }
 
+#[test]
+fn something_is_owed_until_every_request_is_answered_to_the_last_byte() {
+    let end = SHORT.len() as u64;
+    for step in [1, 7, 1000] {
+        assert!(!told(b"", b"", step).owes(0));
+        assert!(
+            told(&GET[..5], b"", step).owes(0),
+            "the server may complain"
+        );
+        assert!(told(GET, b"", step).owes(0));
+        // Where it will end is known with its head.
+        let http = told(GET, &SHORT[..SHORT.len() - 1], step);
+        assert!(http.owes(end - 1) && !http.owes(end));
+        assert!(told(&GET.repeat(2), SHORT, step).owes(end));
+        let mut http = told(&GET.repeat(2), &SHORT.repeat(2), step);
+        assert!(http.owes(end) && !http.owes(2 * end));
+        assert!(http.restart(2 * end).is_some());
+        assert!(!http.owes(2 * end));
+    }
+    assert!(told(b"\x16\x03\x01\n\n", b"", 1000).owes(0));
+}
+
+#[test]
+fn error_reply_stands_only_where_a_response_is_due() {
+    for step in [1, 7, 1000] {
+        let end = SHORT.len() as u64;
+        let http = told(&[GET, POST].concat(), SHORT, step);
+        let reply = http.error_reply(end).expect("the second is not answered");
+        let text = String::from_utf8(reply.clone()).expect("it is text");
+        assert!(text.starts_with("HTTP/1.1 502 "), "{text}");
+        // It is understood as what it is meant for.
+        let mut http = http;
+        http.server_bytes(end, &reply);
+        assert!(http.close_expected(end + reply.len() as u64));
+        assert_eq!(http.error_reply(end + reply.len() as u64), None);
+        // Not within a response, nor where it has ended and nothing else is due, nor elsewhere.
+        let http = told(&[GET, POST].concat(), &SHORT[..SHORT.len() - 1], step);
+        assert_eq!(http.error_reply(end - 1), None);
+        let http = told(GET, SHORT, step);
+        assert_eq!(http.error_reply(end), None);
+        let http = told(GET, b"", step);
+        assert!(http.error_reply(0).is_some());
+        assert_eq!(http.error_reply(1), None);
+        let http = told(b"GET / HTTP/1.1\r\nHo", b"", step);
+        assert_eq!(http.error_reply(0), None);
+    }
+}
+
+#[test]
+fn error_reply_follows_a_body_that_was_left_out_and_an_interim_response() {
+    let end = SHORT.len() as u64;
+    let http = told(&[GET, POST].concat(), &SHORT[..SHORT.len() - 5], 1000);
+    assert!(http.error_reply(end).is_some());
+    let http = told(GET, &SHORT[..SHORT.len() - 5], 1000);
+    assert_eq!(http.error_reply(end), None);
+    let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let http = told(POST, go_on, 3);
+    assert!(http.error_reply(go_on.len() as u64).is_some());
+    let head = told(b"HEAD / HTTP/1.1\r\n\r\n", b"", 1000).error_reply(0);
+    assert!(head.expect("it is due").ends_with(b"\r\n\r\n"));
+}
+
+#[test]
+fn request_under_way_is_the_first_whose_response_is_not_whole() {
+    let requests = [GET, POST].concat();
+    let (get, post) = (GET.len() as u64, requests.len() as u64);
+    let first = SHORT.len() as u64;
+    let http = told(&requests, SHORT, 7);
+    assert_eq!(http.under_way(first - 1), Some(0..get));
+    assert_eq!(http.under_way(first), Some(get..post));
+    let http = told(&requests[..requests.len() - 1], SHORT, 7);
+    assert_eq!(http.under_way(first), Some(get..u64::MAX));
+    // One whose head is not whole.
+    let http = told(&requests[..GET.len() + 9], SHORT, 7);
+    assert_eq!(http.under_way(first), Some(get..u64::MAX));
+    let http = told(GET, SHORT, 7);
+    assert_eq!(http.under_way(first), None);
+    assert_eq!(told(b"\x16\x03", b"", 7).under_way(0), None);
+}
+
 /// A long response, of which some bytes are known.
 fn long(length: u64) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: {length}\r\n\r\n");
@@ -170,6 +250,44 @@ fn foreign_streams_and_tunnels_are_replayed_whole() {
     let mut http = told(&requests, &[refused, SHORT].concat(), 1);
     let all = Some(point(requests.len(), refused.len() + SHORT.len()));
     assert_eq!(http.restart(u64::MAX), all);
+}
+
+#[test]
+fn what_is_not_understood_is_told_once_and_not_made_twice() {
+    let smuggled = "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    for (method, once) in [
+        ("GET", false),
+        ("POST", true),
+        ("PRI", true),
+        ("put", false),
+    ] {
+        let text = format!("{method} / HTTP/1.1\r\n{smuggled}");
+        for step in [1, 9, 1000] {
+            let mut http = told(&[GET, text.as_bytes()].concat(), SHORT, step);
+            assert_eq!(http.complaint(), Some(UNCLEAR_REQUEST), "{method}");
+            http.client_bytes((GET.len() + text.len()) as u64, POST);
+            assert_eq!(http.complaint(), None);
+            let end = matches!(http.verb(0), Verb::End(_));
+            assert_eq!(end, once, "{method}");
+            let mut other = Http::default();
+            assert!(other.restore(&http.save()));
+            assert_eq!(other.verb(0), http.verb(0));
+            assert_eq!(http.error_reply(SHORT.len() as u64), None);
+        }
+    }
+    // What was under way before is not forgotten.
+    let http = told(&[POST, b"\x00\x01\x02\x03"].concat(), b"", 1000);
+    assert!(matches!(http.verb(0), Verb::End(_)));
+    // A head that never ends.
+    let long = [&b"POST / HTTP/1.1\r\nX: "[..], &[b'a'; 20_000]].concat();
+    assert!(matches!(told(&long, b"", 700).verb(0), Verb::End(_)));
+    // Tunnels and bodies without a length are nothing to complain of.
+    let mut http = told(b"CONNECT x:1 HTTP/1.1\r\n\r\n\x16\x03", b"", 1000);
+    assert_eq!((http.complaint(), http.verb(0)), (None, Verb::Replay));
+    let mut http = told(GET, b"HTTP/1.0 200 OK\r\n\r\nabc", 1000);
+    assert_eq!(http.complaint(), None);
+    let mut http = told(GET, b"SSH-2.0-x\r\n", 1000);
+    assert_eq!(http.complaint(), Some(UNCLEAR_RESPONSE));
 }
 
 #[test]

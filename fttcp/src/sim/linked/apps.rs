@@ -26,14 +26,14 @@ pub(super) trait App {
     fn done(&self, host: &mut Host) -> Option<Vec<String>>;
 }
 
-fn take(socket: &mut tcp::Socket<'_>, into: &mut Vec<u8>) {
+pub(super) fn take(socket: &mut tcp::Socket<'_>, into: &mut Vec<u8>) {
     while socket.can_recv() {
         let took = socket.recv(|bytes| (bytes.len(), bytes.to_vec()));
         into.extend(took.unwrap_or_default());
     }
 }
 
-fn give(socket: &mut tcp::Socket<'_>, from: &mut Vec<u8>) {
+pub(super) fn give(socket: &mut tcp::Socket<'_>, from: &mut Vec<u8>) {
     while !from.is_empty() && socket.can_send() {
         let sent = socket.send_slice(from).unwrap_or(0);
         from.drain(..sent);
@@ -41,24 +41,24 @@ fn give(socket: &mut tcp::Socket<'_>, from: &mut Vec<u8>) {
 }
 
 /// The first line, if it is whole.
-fn line(bytes: &mut Vec<u8>) -> Option<String> {
+pub(super) fn line(bytes: &mut Vec<u8>) -> Option<String> {
     let end = bytes.windows(2).position(|at| at == b"\r\n")?;
     let line = String::from_utf8_lossy(&bytes[..end]).into_owned();
     bytes.drain(..end + 2);
     Some(line)
 }
 
-fn number(line: &str, field: usize) -> usize {
+pub(super) fn number(line: &str, field: usize) -> usize {
     let word = line.split(' ').nth(field);
     word.and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-fn content(id: usize, len: usize) -> Vec<u8> {
+pub(super) fn content(id: usize, len: usize) -> Vec<u8> {
     let byte = |at: usize| (at.wrapping_mul(31) ^ (at >> 8) ^ id.wrapping_mul(77)) as u8;
     (0..len).map(byte).collect()
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     format!(
         "{} bytes {:016x}",
         bytes.len(),
@@ -66,7 +66,7 @@ fn digest(bytes: &[u8]) -> String {
     )
 }
 
-fn ended(socket: &tcp::Socket<'_>) -> bool {
+pub(super) fn ended(socket: &tcp::Socket<'_>) -> bool {
     matches!(socket.state(), tcp::State::TimeWait | tcp::State::Closed)
 }
 
@@ -153,7 +153,7 @@ impl Proxy {
     }
 }
 
-fn listening(host: &mut Host, port: u16) -> SocketHandle {
+pub(super) fn listening(host: &mut Host, port: u16) -> SocketHandle {
     let handle = host.add_socket();
     let listens = host.socket(handle).listen(port);
     assert_eq!(listens, Ok(()), "a fresh socket can listen");

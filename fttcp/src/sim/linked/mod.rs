@@ -3,6 +3,7 @@
 //! servers in the south, links that lose nothing. A server can be crashed at any event.
 
 mod apps;
+mod ftp;
 mod tests;
 
 use std::cmp::Reverse;
@@ -29,6 +30,8 @@ struct Scenario {
     /// Crashes before these events, in order.
     crashes: Vec<(u64, Death)>,
     outbound: Outbound,
+    /// The plug-in of control connections.
+    control: &'static str,
     /// Puts the applications on client, origin and, with its number, each server.
     client: fn(&mut Host) -> Vec<Box<dyn App>>,
     server: fn(&mut Host, usize) -> Vec<Box<dyn App>>,
@@ -206,11 +209,13 @@ impl World {
 fn engine(scenario: &Scenario) -> Engine {
     let count = scenario.crashes.len() as u32;
     let mut engine = Engine::new(EngineConfig::default());
-    let service = |port| ServiceSpec::new(port, "opaque");
     let spec = GroupSpec {
         name: "g".to_owned(),
         standbys: (1..=count).map(|n| format!("server{n}")).collect(),
-        services: vec![service(apps::PROXY_PORT), service(apps::CONTROL_PORT)],
+        services: vec![
+            ServiceSpec::new(apps::PROXY_PORT, "opaque"),
+            ServiceSpec::new(apps::CONTROL_PORT, scenario.control),
+        ],
         outbound: scenario.outbound,
         ..GroupSpec::default()
     };

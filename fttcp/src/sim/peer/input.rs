@@ -28,8 +28,12 @@ impl Tcb {
                 // Nothing ends TIME-WAIT early (RFC 1337).
                 if !self.is_over() {
                     self.phase = Phase::Gone;
-                    // A replacement may be asked to begin again.
-                    if self.caller {
+                    // A replacement may be asked to begin again. Who has closed and has the other end's FIN, which waits for one
+                    // acknowledgement more, is done and is told nothing (RFC 9293 section 3.10.7.4, CLOSING and LAST-ACK).
+                    let done = self.sender.closed
+                        && self.fin_received()
+                        && self.sender.una >= self.data_end();
+                    if self.caller && !done {
                         host.object(self.local.socket, "the connection was reset");
                     }
                 }

@@ -88,7 +88,8 @@ impl Host {
     }
 
     fn isn(&mut self) -> SeqNumber {
-        let before = self.spec.habits.isn_before_wrap;
+        // Each incarnation of a connection has another (RFC 6528), that of each end's first may be chosen.
+        let before = self.spec.habits.isn_before_wrap.take();
         SeqNumber(before.map_or_else(
             || self.rng.bits() as u32,
             |before| 0u32.wrapping_sub(before),

@@ -226,7 +226,7 @@ impl Tcb {
         self.sender.closed && self.sender.una > self.data_end()
     }
 
-    fn fin_received(&self) -> bool {
+    pub(super) fn fin_received(&self) -> bool {
         self.receiver
             .fin
             .is_some_and(|fin| self.receiver.next > fin)

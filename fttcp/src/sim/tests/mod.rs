@@ -5,6 +5,7 @@
 //! * `seeds`: scenarios in which everything depends on a seed.
 //! * `journal`: the logger goes on from its journal.
 //! * `many`: many connections, many failovers.
+//! * `once`: requests that must not be made twice.
 //! * `resume`: responses that are taken up in the middle.
 //! * `spill`: logs that leave memory for a store, which may fail.
 //! * `control`: what the simulation itself must show.
@@ -13,9 +14,11 @@ mod control;
 mod every_event;
 mod journal;
 mod many;
+mod once;
 mod resume;
 mod seeds;
 mod spill;
+mod upgrade;
 
 use super::*;
 
@@ -25,12 +28,31 @@ use super::*;
 /// What is wrong, and all that is known of the run.
 fn judged(scenario: &Scenario) -> Result<bool, String> {
     let got = run(scenario);
-    got.judge(scenario).map_err(|wrong| {
+    got.judge(scenario).or_else(|wrong| {
+        let unfinished = |text: &String| text.ends_with("clients done") || text.starts_with("stream has ");
+        if wrong.iter().all(unfinished) && !comes_to_an_end(scenario) {
+            return Ok(false);
+        }
         let (log, status, events, us) = (&got.log, &got.status, got.events, got.took_us);
-        format!(
+        Err(format!(
             "{wrong:?}\nlog: {log:#?}\nstatus: {status:?}\nafter {events} events and {us} us of sim::run(&{scenario:?})"
-        )
+        ))
     })
+}
+
+/// Whether the same ends come to an end over the same links with a bare wire in the middle, and without crashes. Those
+/// that do not tell nothing of the logger: to a client with a tiny window that keeps asking whether it is still there,
+/// smoltcp says a segment every ten seconds.
+fn comes_to_an_end(scenario: &Scenario) -> bool {
+    let bare = Scenario {
+        protect: false,
+        crashes: Vec::new(),
+        restarts: Vec::new(),
+        shortcut: None,
+        trace: false,
+        ..scenario.clone()
+    };
+    run(&bare).complete == bare.connections
 }
 
 /// As `judged`, for runs of which none may be wrong.

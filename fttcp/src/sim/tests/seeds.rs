@@ -79,6 +79,7 @@ fn script(rng: &mut Rng) -> Script {
         reads: slow(rng),
         server_reads: slow(rng),
         ranges: Ranges::Unknown,
+        method: "GET",
     }
 }
 
@@ -232,9 +233,8 @@ pub(super) fn chance(family: Family, seed: u64) -> Scenario {
         narrow_ways(&mut scenario);
     }
     let killed = Rng::new(seed ^ 0x6a6f_7572).permille(500);
-    // Not with a fast path: a kill between the ring's release and the journal's write loses bytes (docs/decisions.md, seed
-    // 23952 of `lossy_mixed`).
-    scenario.journal = killed && !scenario.restarts.is_empty() && scenario.shortcut.is_none();
+    scenario.journal = killed && !scenario.restarts.is_empty();
+    scenario.trace = from_environment("FTTCP_TRACE").is_some();
     scenario
 }
 

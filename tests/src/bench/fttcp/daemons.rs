@@ -9,7 +9,7 @@ use crate::netns::service::listens;
 use crate::netns::topology::{PROXY, SERVER, Topology};
 
 /// HAProxy in `mode tcp`, from the proxy's address to the server's. It may splice, which costs it the least.
-pub(super) fn haproxy(topology: &Topology, ports: &[u16]) -> Result<Running, String> {
+pub(in crate::bench) fn haproxy(topology: &Topology, ports: &[u16]) -> Result<Running, String> {
     let mut config = "global
     maxconn 4000
 defaults
@@ -35,7 +35,7 @@ defaults
 }
 
 /// tinyproxy on the active server.
-pub(super) fn web_proxy(topology: &Topology, port: u16) -> Result<Running, String> {
+pub(in crate::bench) fn web_proxy(topology: &Topology, port: u16) -> Result<Running, String> {
     let config = format!(
         "Port {port}\nListen {SERVER}\nTimeout 60\nMaxClients 100\nLogLevel Critical\nViaProxyName \"bench\"\n"
     );
@@ -48,7 +48,11 @@ pub(super) fn web_proxy(topology: &Topology, port: u16) -> Result<Running, Strin
 
 /// vsftpd on the active server: anonymous, the files below `files`, passive connections at `passive` and the next
 /// few ports.
-pub(super) fn ftp(topology: &Topology, port: u16, passive: [u16; 2]) -> Result<Running, String> {
+pub(in crate::bench) fn ftp(
+    topology: &Topology,
+    port: u16,
+    passive: [u16; 2],
+) -> Result<Running, String> {
     let root = topology.folder().join("files");
     let config = format!(
         "listen=YES

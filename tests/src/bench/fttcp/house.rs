@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who stands in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(in crate::bench) enum Peer {
     /// A bridge of the Linux kernel.
     Bridge,
     /// The logger, whose kernel program forwards what needs no attention.
@@ -50,7 +50,7 @@ impl Peer {
     }
 
     /// What `ftlogger` is told to use.
-    pub(super) fn options(self, memory: &str) -> Vec<String> {
+    pub(in crate::bench) fn options(self, memory: &str) -> Vec<String> {
         let kind = match self {
             Self::Fast => "bpf",
             _ => "packet",
@@ -62,7 +62,7 @@ impl Peer {
 }
 
 /// A service with the defaults of the protocol.
-pub(super) fn service(port: u16) -> ServiceSpec {
+pub(in crate::bench) fn service(port: u16) -> ServiceSpec {
     ServiceSpec {
         mask: vec!["Date".to_owned()],
         ..ServiceSpec::new(port, "opaque")
@@ -181,7 +181,6 @@ impl House {
             if start.elapsed() > PATIENCE {
                 return Err("the log of a closed connection was not given back".to_owned());
             }
-            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(rate)
     }
@@ -196,7 +195,7 @@ pub(super) fn houses(peers: &[Peer], upload: u64) -> Result<Vec<House>, String> 
 }
 
 /// Gives client and server a line of 1 Gbit/s each, for what they send.
-pub(super) fn shape(topology: &Topology) -> Result<(), String> {
+pub(in crate::bench) fn shape(topology: &Topology) -> Result<(), String> {
     let [server, _] = topology.servers();
     for space in [topology.client(), server] {
         // No frame is dropped: the queue holds a whole receive window.

@@ -27,7 +27,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Connections of the second figure.
 const FEW: usize = 100;
 /// The paper's bound for the logger, in KB.
-const PAPER: f64 = 750.0;
+pub(in crate::bench) const PAPER: f64 = 750.0;
 
 /// What the server says when it listens.
 const HOLDING: &str = "holding";
@@ -110,7 +110,7 @@ fn once(peer: Peer, idle: usize) -> Result<Vec<Row>, String> {
 }
 
 /// Bytes that the process has alone.
-fn own_bytes(process: u32) -> Result<f64, String> {
+pub(in crate::bench) fn own_bytes(process: u32) -> Result<f64, String> {
     let path = format!("/proc/{process}/smaps_rollup");
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
     let field = |name: &str| field(&text, name).ok_or_else(|| format!("{path} has no {name}"));

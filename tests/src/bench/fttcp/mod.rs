@@ -6,20 +6,20 @@
 //! `gap`, `crowd`: failovers; `paper`: what the authors of FT-TCP measured; `daemons`: other people's programs.
 
 mod crowd;
-mod daemons;
-mod gap;
-mod house;
+pub(super) mod daemons;
+pub(super) mod gap;
+pub(super) mod house;
 mod load;
-mod memory;
-mod paper;
+pub(super) mod memory;
+pub(super) mod paper;
 mod paths;
-mod plan;
+pub(super) mod plan;
 mod web;
 
 use clap::ValueEnum;
 pub use memory::hold;
 
-use super::Row;
+use super::{Options, Row, sections};
 use plan::Plan;
 
 /// What can be measured alone.
@@ -43,65 +43,12 @@ pub enum Section {
     Paper,
 }
 
-/// What to measure.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// Only whether everything works: short runs, without verdicts.
-    pub quick: bool,
-    /// One section only.
-    pub only: Option<Section>,
-}
-
-impl Options {
-    /// What the results are called: only those of a whole run have the bench's own name.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let mut name = "fttcp".to_owned();
-        if let Some(section) = self.only {
-            name += &format!("-{section:?}").to_lowercase();
-        }
-        if self.quick {
-            name += "-quick";
-        }
-        name
-    }
-}
-
 /// Measures. A section that fails becomes a row that says so, and the others are measured all the same.
 #[must_use]
-pub fn run(options: Options, say: &dyn Fn(&str)) -> Vec<Row> {
-    warn_if_busy(say);
-    let plan = if options.quick {
-        Plan::QUICK
-    } else {
-        Plan::FULL
-    };
-    let sections = Section::value_variants().iter();
-    let sections = sections.filter(|section| options.only.is_none_or(|only| only == **section));
-    let mut rows = Vec::new();
-    for section in sections {
-        let name = format!("{section:?}").to_lowercase();
-        say(&name);
-        match measure(*section, &plan) {
-            Ok(measured) => rows.extend(measured),
-            Err(why) => {
-                say(&format!("{name} failed: {why}"));
-                let line = why.lines().next().unwrap_or_default();
-                rows.push(Row::failed(&name, line));
-            }
-        }
-    }
-    if options.quick {
-        for row in &mut rows {
-            let failed = row.runs.ours.is_empty();
-            (row.target, row.met) = if failed {
-                (row.target.take(), row.met)
-            } else {
-                (None, None)
-            };
-        }
-    }
-    rows
+pub fn run(options: Options<Section>, say: &dyn Fn(&str)) -> Vec<Row> {
+    let plan = options.plan();
+    let measure = |section| measure(section, &plan);
+    sections::run(options, say, &measure)
 }
 
 fn measure(section: Section, plan: &Plan) -> Result<Vec<Row>, String> {
@@ -114,19 +61,5 @@ fn measure(section: Section, plan: &Plan) -> Result<Vec<Row>, String> {
         Section::Gap => gap::measure(plan),
         Section::Crowd => crowd::measure(plan),
         Section::Paper => paper::measure(plan),
-    }
-}
-
-/// Says so if other programs run: then every time is too long, for both sides.
-fn warn_if_busy(say: &dyn Fn(&str)) {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = text
-        .split(' ')
-        .next()
-        .and_then(|word| word.parse::<f64>().ok());
-    if let Some(load) = load.filter(|load| *load > 0.5) {
-        say(&format!(
-            "the machine is busy (load {load}); times are upper bounds, ratios are blurred"
-        ));
     }
 }

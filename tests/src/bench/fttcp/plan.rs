@@ -5,31 +5,31 @@ use std::time::Duration;
 
 /// See the module's text.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(in crate::bench) struct Plan {
     /// Rounds; in each, every peer is measured once.
-    pub(super) rounds: usize,
+    pub(in crate::bench) rounds: usize,
     /// How long one run transfers, connects or exchanges.
-    pub(super) run: Duration,
+    pub(in crate::bench) run: Duration,
     /// How long one run of wrk lasts, in seconds.
-    pub(super) web: u32,
+    pub(in crate::bench) web: u32,
     /// Bytes of one upload over an unshaped path.
-    pub(super) upload: u64,
+    pub(in crate::bench) upload: u64,
     /// Bytes of one upload over a line of 1 Gbit/s.
-    pub(super) shaped_upload: u64,
+    pub(in crate::bench) shaped_upload: u64,
     /// Idle connections.
-    pub(super) idle: usize,
+    pub(in crate::bench) idle: usize,
     /// Failovers with one download.
-    pub(super) failovers: usize,
+    pub(in crate::bench) failovers: usize,
     /// Downloads at the same time, and failovers with them.
-    pub(super) crowd: usize,
-    pub(super) crowd_failovers: usize,
+    pub(in crate::bench) crowd: usize,
+    pub(in crate::bench) crowd_failovers: usize,
     /// Bytes of a file that goes through a proxy or comes by FTP.
-    pub(super) file: usize,
+    pub(in crate::bench) file: usize,
 }
 
 impl Plan {
     /// For numbers: about ten minutes.
-    pub(super) const FULL: Self = Self {
+    pub(in crate::bench) const FULL: Self = Self {
         rounds: 7,
         run: Duration::from_millis(1000),
         web: 2,
@@ -42,7 +42,7 @@ impl Plan {
         file: 100_000_000,
     };
     /// Shows that everything works: about a minute.
-    pub(super) const QUICK: Self = Self {
+    pub(in crate::bench) const QUICK: Self = Self {
         rounds: 2,
         run: Duration::from_millis(200),
         web: 1,

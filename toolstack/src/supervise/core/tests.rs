@@ -15,7 +15,7 @@ const WEB: DomId = DomId(2);
 const STANDBY: DomId = DomId(3);
 const SPARE: DomId = DomId(4);
 
-fn config(name: &str, on_end: OnEnd) -> Box<DomainConfig> {
+pub(super) fn config(name: &str, on_end: OnEnd) -> Box<DomainConfig> {
     Box::new(DomainConfig {
         name: name.to_owned(),
         uuid: Uuid::nil(),
@@ -37,7 +37,7 @@ fn config(name: &str, on_end: OnEnd) -> Box<DomainConfig> {
     })
 }
 
-fn info(id: DomId, shutdown: Option<ShutdownReason>) -> DomainInfo {
+pub(super) fn info(id: DomId, shutdown: Option<ShutdownReason>) -> DomainInfo {
     DomainInfo {
         id,
         uuid: Uuid::nil(),
@@ -61,7 +61,7 @@ fn running(ids: &[DomId]) -> Input {
     Input::Domains(ids.iter().map(|id| info(*id, None)).collect())
 }
 
-fn member(domid: DomId, name: &str) -> Member {
+pub(super) fn member(domid: DomId, name: &str) -> Member {
     Member {
         domid,
         name: name.to_owned(),
@@ -81,6 +81,9 @@ fn group(standbys: &[DomId]) -> GroupState {
             .collect(),
         services: Vec::new(),
         failovers: 0,
+        making: None,
+        orders: Vec::new(),
+        care: None,
     }
 }
 
@@ -108,11 +111,15 @@ fn kinds(core: &Core, since: u64) -> Vec<EventKind> {
         .collect()
 }
 
-fn failover(reason: &str) -> Action {
+fn failover(to: DomId, reason: &str, check: bool) -> Action {
     Action::Failover {
         group: "web".into(),
         logger: LOGGER,
         reason: reason.into(),
+        to: member(to, "").interface,
+        check,
+        fence: None,
+        wake: None,
     }
 }
 
@@ -137,7 +144,10 @@ fn active_crash_orders_failover_first_and_then_destroys_the_corpse() {
         ]),
         9,
     );
-    assert_eq!(core.poll(), Some(failover("domain 2 (web) crashed")));
+    assert_eq!(
+        core.poll(),
+        Some(failover(STANDBY, "domain 2 (web) crashed", false))
+    );
     assert_eq!(drain(&mut core), [Action::Destroy(WEB)]);
     core.handle(
         Input::Relayed {
@@ -184,7 +194,10 @@ fn active_that_vanishes_or_is_dying_fails_over_once() {
     core.handle(Input::Domains(list), 3);
     core.handle(running(&[LOGGER, STANDBY, SPARE]), 4);
     core.handle(running(&[LOGGER, STANDBY, SPARE]), 5);
-    assert_eq!(drain(&mut core), [failover("domain 2 (web) is gone")]);
+    assert_eq!(
+        drain(&mut core),
+        [failover(STANDBY, "domain 2 (web) is gone", false)]
+    );
     assert_eq!(core.groups()[0].failovers, 1);
 }
 
@@ -197,14 +210,25 @@ fn number_that_belongs_to_another_domain_now_counts_as_gone() {
         Input::Domains(vec![info(LOGGER, None), other, info(STANDBY, None)]),
         3,
     );
-    assert_eq!(drain(&mut core), [failover("domain 2 (web) is gone")]);
+    assert_eq!(
+        drain(&mut core),
+        [failover(STANDBY, "domain 2 (web) is gone", false)]
+    );
 }
 
 #[test]
 fn standby_that_dies_with_the_active_is_not_chosen() {
     let mut core = protecting(&[STANDBY, SPARE]);
     core.handle(running(&[LOGGER, SPARE]), 3);
-    assert_eq!(drain(&mut core), [failover("domain 2 (web) is gone")]);
+    let leave = Action::Leave {
+        group: "web".into(),
+        logger: LOGGER,
+        interface: "vif3.0".into(),
+    };
+    assert_eq!(
+        drain(&mut core),
+        [leave, failover(SPARE, "domain 2 (web) is gone", false)]
+    );
     assert_eq!(
         core.groups()[0].active.as_ref().map(|member| member.domid),
         Some(SPARE)
@@ -225,9 +249,15 @@ fn last_domain_of_a_group_leaves_nothing_to_order() {
 fn second_failure_moves_on_to_the_second_standby() {
     let mut core = protecting(&[STANDBY, SPARE]);
     core.handle(running(&[LOGGER, STANDBY, SPARE]), 3);
-    assert_eq!(drain(&mut core), [failover("domain 2 (web) is gone")]);
+    assert_eq!(
+        drain(&mut core),
+        [failover(STANDBY, "domain 2 (web) is gone", false)]
+    );
     core.handle(running(&[LOGGER, SPARE]), 4);
-    assert_eq!(drain(&mut core), [failover("domain 3 (standby) is gone")]);
+    assert_eq!(
+        drain(&mut core),
+        [failover(SPARE, "domain 3 (standby) is gone", false)]
+    );
     assert_eq!(
         core.groups()[0].active.as_ref().map(|member| member.domid),
         Some(SPARE)
@@ -250,7 +280,11 @@ fn failover_by_hand_needs_a_group_and_a_standby() {
         Code::NotFound
     );
     core.failover("web", "drill", 3).unwrap();
-    assert_eq!(drain(&mut core), [failover("drill")]);
+    // The old server lives: it is stopped before the logger is asked.
+    let Action::Failover { fence, reason, .. } = &drain(&mut core)[0] else {
+        panic!("no failover");
+    };
+    assert_eq!((*fence, reason.as_str()), (Some(WEB), "drill"));
     assert_eq!(
         core.failover("web", "drill", 4).unwrap_err().code,
         Code::State
@@ -376,6 +410,81 @@ fn restarted_supervisor_acts_on_what_ended_meanwhile() {
         1_000_000,
     );
     let actions = drain(&mut core);
-    assert_eq!(actions[0], failover("domain 2 (web) crashed"));
+    // Whether the order was given before is not known.
+    assert_eq!(
+        actions[0],
+        failover(STANDBY, "domain 2 (web) crashed", true)
+    );
     assert!(matches!(actions[1], Action::Restart { .. }));
+}
+
+#[test]
+fn member_that_restarts_stands_by_again() {
+    let mut core = protecting(&[STANDBY]);
+    let web = config("web", OnEnd::Restart);
+    core.handle(
+        Input::Watch {
+            domid: WEB,
+            config: web.clone(),
+        },
+        3,
+    );
+    drain(&mut core);
+    let reboot = info(WEB, Some(ShutdownReason::Reboot));
+    let infos = vec![info(LOGGER, None), reboot, info(STANDBY, None)];
+    core.handle(Input::Domains(infos), 4);
+    let actions = drain(&mut core);
+    assert_eq!(
+        actions[0],
+        failover(STANDBY, "domain 2 (web) rebooted", false)
+    );
+    assert!(matches!(actions[1], Action::Restart { .. }));
+    let result = Ok((SPARE, web));
+    core.handle(Input::Restarted { old: WEB, result }, 5);
+    let target = Target {
+        domid: SPARE,
+        devid: 0,
+        find: Some(LOGGER),
+    };
+    let look = Action::Look {
+        group: "web".into(),
+        targets: vec![target],
+    };
+    assert_eq!(drain(&mut core), [look]);
+    let sights = vec![Sight {
+        domid: SPARE,
+        beat: None,
+        progress: None,
+        connected: true,
+        interface: Some("vif4.0".into()),
+    }];
+    let group = || "web".to_owned();
+    core.handle(
+        Input::Seen {
+            group: group(),
+            sights,
+        },
+        6,
+    );
+    assert_eq!(drain(&mut core), []);
+    // Its services get time to start.
+    let due = core.deadline().unwrap();
+    core.tick(due);
+    let member = member(SPARE, "web");
+    let join = Action::Join {
+        group: group(),
+        logger: LOGGER,
+        member: member.clone(),
+        pause: false,
+    };
+    assert_eq!(drain(&mut core), [join]);
+    core.handle(
+        Input::Joined {
+            group: group(),
+            domid: SPARE,
+            result: Ok(()),
+        },
+        due,
+    );
+    assert_eq!(core.groups()[0].standbys, [member]);
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What goes into the supervisor's mind, and what comes out.
 
+use fttcp::control::{GroupSpec, Silence};
 use serde::{Deserialize, Serialize};
 
 use crate::config::DomainConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hypervisor::{DomainInfo, ShutdownReason};
 use crate::ids::DomId;
-use crate::supervise::proto::{Event, EventKind, GroupState, WatchedDomain};
+use crate::supervise::proto::{Event, EventKind, GroupState, Member, WatchedDomain};
 
 /// What the supervisor learns.
 #[derive(Clone, Debug)]
@@ -27,6 +28,68 @@ pub enum Input {
     Protected(GroupState),
     /// The logger has ended a group.
     Unprotected(String),
+    /// [`Action::Make`] is done, or not.
+    Made {
+        /// The group.
+        group: String,
+        /// The member's name.
+        name: String,
+        /// Its domain and the logger's interface towards it.
+        result: Result<(DomId, String)>,
+    },
+    /// [`Action::Join`] or [`Action::Serve`] is done, or not.
+    Joined {
+        /// The group.
+        group: String,
+        /// The member.
+        domid: DomId,
+        /// What the logger said.
+        result: Result<()>,
+    },
+    /// Answer to [`Action::Look`].
+    Seen {
+        /// The group.
+        group: String,
+        /// What was seen.
+        sights: Vec<Sight>,
+    },
+    /// Answer to [`Action::Ask`].
+    Heard {
+        /// The group.
+        group: String,
+        /// What the logger knows of the active server.
+        result: Result<Silence>,
+    },
+    /// [`Action::Check`] is done.
+    Checked {
+        /// The group.
+        group: String,
+        /// The new member is healthy, or why not.
+        result: Result<()>,
+    },
+    /// The logger has answered [`Action::Change`].
+    Changed {
+        /// The group.
+        group: String,
+        /// What it was told.
+        change: Change,
+        /// What it said.
+        result: Result<()>,
+    },
+    /// Answer to [`Action::Progress`].
+    Progressed {
+        /// The group.
+        group: String,
+        /// How far the logger is; `None`: it knows of no upgrade.
+        result: Result<Option<Moves>>,
+    },
+    /// The old server of [`Action::Failover`] could not be stopped; the logger was not asked.
+    Unfenced {
+        /// The group.
+        group: String,
+        /// Why.
+        error: Error,
+    },
     /// The logger has answered [`Action::Failover`].
     Relayed {
         /// The group.
@@ -61,6 +124,94 @@ pub enum Action {
         logger: DomId,
         /// Why.
         reason: String,
+        /// The logger's interface towards the new server.
+        to: String,
+        /// Ask first whether the logger has moved already.
+        check: bool,
+        /// Stop this domain before anything else: it may live.
+        fence: Option<DomId>,
+        /// Then let this one go on.
+        wake: Option<DomId>,
+    },
+    /// Create a member of a group, or find it if it is there. Answer: [`Input::Made`].
+    Make {
+        /// The group.
+        group: String,
+        /// The logger's domain.
+        logger: DomId,
+        /// The member.
+        config: Box<DomainConfig>,
+    },
+    /// Give a group its first member. Answer: [`Input::Joined`].
+    Serve {
+        /// The logger's domain.
+        logger: DomId,
+        /// The member.
+        domid: DomId,
+        /// The group.
+        spec: Box<GroupSpec>,
+    },
+    /// Give a group a standby. Answer: [`Input::Joined`].
+    Join {
+        /// The group.
+        group: String,
+        /// The logger's domain.
+        logger: DomId,
+        /// The member.
+        member: Member,
+        /// Pause it first.
+        pause: bool,
+    },
+    /// Take a standby out of a group.
+    Leave {
+        /// The group.
+        group: String,
+        /// The logger's domain.
+        logger: DomId,
+        /// The logger's interface towards it.
+        interface: String,
+    },
+    /// Look whether members live. Answer: [`Input::Seen`].
+    Look {
+        /// The group.
+        group: String,
+        /// Where to look.
+        targets: Vec<Target>,
+    },
+    /// Ask the logger whether the active server is silent. Answer: [`Input::Heard`].
+    Ask {
+        /// The group.
+        group: String,
+        /// The logger's domain.
+        logger: DomId,
+    },
+    /// Have the agent of a member that has just begun to serve set its clock and take fresh randomness: it may have slept, or
+    /// be a copy of another. No answer: a guest without an agent does without.
+    Refresh(DomId),
+    /// Look whether the new member of an upgrade is healthy. Answer: [`Input::Checked`].
+    Check {
+        /// The group.
+        group: String,
+        /// The new member.
+        member: Member,
+        /// The command.
+        command: String,
+    },
+    /// Tell the logger of an upgrade. Answer: [`Input::Changed`].
+    Change {
+        /// The group.
+        group: String,
+        /// The logger's domain.
+        logger: DomId,
+        /// What it is told.
+        change: Change,
+    },
+    /// Ask the logger how far an upgrade is. Answer: [`Input::Progressed`].
+    Progress {
+        /// The group.
+        group: String,
+        /// The logger's domain.
+        logger: DomId,
     },
     /// Free what an ended domain holds. Answer: [`Input::Destroyed`].
     Destroy(DomId),
@@ -77,6 +228,64 @@ pub enum Action {
     Save,
     /// Tell those who follow.
     Tell(Event),
+}
+
+/// How far a logger is with an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moves {
+    /// Connections go back to the old member.
+    pub back: bool,
+    /// Connections that have not moved yet.
+    pub waiting: u64,
+}
+
+/// What a logger is told of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Move to the new member.
+    Begin {
+        /// The logger's interface towards it.
+        interface: String,
+        /// After this time, in ms, move also in the middle of something.
+        drain_ms: u32,
+    },
+    /// Move back.
+    Back,
+    /// The member that was left is not needed any more.
+    Finish,
+    /// The member that was left is dead.
+    Died {
+        /// The logger's interface towards it.
+        interface: String,
+        /// How.
+        reason: String,
+    },
+}
+
+/// What is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The member.
+    pub domid: DomId,
+    /// Which of its network interfaces.
+    pub devid: usize,
+    /// Find out what this logger calls it.
+    pub find: Option<DomId>,
+}
+
+/// What was seen of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// The member.
+    pub domid: DomId,
+    /// The counter of its agent.
+    pub beat: Option<u64>,
+    /// How often the agent has found its service answering; `None`: nothing is said of it, as while something is frozen.
+    pub progress: Option<u64>,
+    /// Its network interface is connected.
+    pub connected: bool,
+    /// The logger's interface towards it, if that was to be found.
+    pub interface: Option<String>,
 }
 
 /// What outlives the process.

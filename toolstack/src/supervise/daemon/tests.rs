@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The daemon from its socket to a simulated host and a simulated logger.
 
+mod groups;
+
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
@@ -18,8 +20,8 @@ use crate::hypervisor::{
     Trigger, VcpuInfo,
 };
 use crate::ids::{KiB, Port};
-use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::store::{Store, StoreExt};
 use crate::supervise::backend::Connection;
 use crate::supervise::client::{Replies, call_at, stream_at};
 use crate::supervise::proto::{EventKind, GroupConfig, Request};
@@ -79,8 +81,12 @@ impl HotPlug for NoPlug {
     fn check(&self, _config: &DomainConfig) -> Result<()> {
         Ok(())
     }
-    fn plug(&self, _store: &dyn Store, _devices: &[Device], _cancel: &AtomicBool) -> Result<()> {
-        Ok(())
+    /// The guests' drivers connect at once.
+    fn plug(&self, store: &dyn Store, devices: &[Device], _cancel: &AtomicBool) -> Result<()> {
+        let states = devices
+            .iter()
+            .map(|device| (device.frontend_path().join("state"), "4".to_owned()));
+        store.write_all(&states.collect::<Vec<_>>())
     }
     fn unplug(&self, _store: &dyn Store, _devices: &[Device]) -> Result<()> {
         Ok(())

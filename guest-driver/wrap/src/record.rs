@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The record stream: a tag, numbers as LEB128 (signed ones zigzag), bytes with their length before them.
+//!
+//! The file begins with [`HEADER`] bytes of little-endian words of 8 bytes, of which [`word`] tells the meaning. Who reads along
+//! sees only complete records below the word [`word::BYTES`]. The logger's side of this is `fttcp::daemon::wrap`, which has the
+//! same words.
+
+/// First word of the file: `rxlwrap2`.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"rxlwrap2");
+/// Where the records begin.
+pub const HEADER: usize = 128;
+
+/// The words of the header.
+pub mod word {
+    /// [`super::MAGIC`]; written last, when the others are valid.
+    pub const MAGIC: usize = 0;
+    /// Bytes of records that are complete.
+    pub const BYTES: usize = 1;
+    /// How many records these are.
+    pub const RECORDS: usize = 2;
+    /// System calls that recording has cost.
+    pub const CALLS: usize = 3;
+    /// 1: the recording has ended before the program.
+    pub const ENDED: usize = 4;
+    /// The logger's: what a program that waits is to do; see [`super::order`].
+    pub const ORDER: usize = 5;
+    /// The logger's: how often it has told which connections come again.
+    pub const TOLD: usize = 6;
+    /// See [`super::state`].
+    pub const STATE: usize = 7;
+    /// Another number for each program that began this file.
+    pub const GENERATION: usize = 8;
+}
+
+/// What the logger orders ([`word::ORDER`]).
+pub mod order {
+    /// Nothing yet.
+    pub const NONE: u64 = 0;
+    /// Live, and record from the beginning.
+    pub const LIVE: u64 = 1;
+    /// Replay the records that are here, then live on and record behind them.
+    pub const REPLAY: u64 = 2;
+}
+
+/// What the program does ([`word::STATE`]).
+pub mod state {
+    /// It records; [`super::word::ORDER`] is not looked at.
+    pub const RECORDS: u64 = 0;
+    /// It waits for an order.
+    pub const WAITS: u64 = 1;
+    /// It replays.
+    pub const REPLAYS: u64 = 2;
+}
+
+/// One thing that the program could not compute. Results are those of the call, or the negative errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A clock was read: ns more than the last time that this clock was read (the first time: than 0).
+    Clock {
+        /// Which (`clockid_t`; 16: `gettimeofday`, 17: `time`).
+        clock: u64,
+        /// The difference.
+        delta: i64,
+    },
+    /// Bytes were read from a stream whose content is known elsewhere.
+    Read {
+        /// From which descriptor.
+        fd: i64,
+        /// How many.
+        result: i64,
+    },
+    /// Bytes were read from a connection, and are kept: it may be over when a replacement needs them.
+    Heard {
+        /// From which descriptor.
+        fd: i64,
+        /// How many.
+        result: i64,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+    /// Bytes were read from a device, a timer or the like, whose content nobody else knows.
+    Data {
+        /// From which descriptor.
+        fd: i64,
+        /// How many.
+        result: i64,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+    /// Bytes were written to a stream.
+    Write {
+        /// To which descriptor.
+        fd: i64,
+        /// How many.
+        result: i64,
+    },
+    /// A connection was accepted.
+    Accept {
+        /// The listening descriptor.
+        listener: i64,
+        /// The new descriptor.
+        result: i64,
+        /// The peer's address (`struct sockaddr`): which connection it was.
+        peer: &'a [u8],
+    },
+    /// Random bytes were given.
+    Random {
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+    /// The process's number.
+    Pid {
+        /// The number.
+        pid: i64,
+    },
+    /// What was ready, after `epoll_wait`, `poll` or `select`.
+    Ready {
+        /// The call's result.
+        result: i64,
+        /// Pairs of numbers: which, and its events; [`pairs`] reads them.
+        list: &'a [u8],
+    },
+    /// The recording ends here, before the program: it did what cannot be recorded.
+    Stop {
+        /// What it was.
+        why: &'a [u8],
+    },
+}
+
+impl Record<'_> {
+    /// What it is about, for messages.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Clock { .. } => "a look at a clock",
+            Self::Read { .. } | Self::Heard { .. } => "a read",
+            Self::Data { .. } => "a read of a device",
+            Self::Write { .. } => "a write",
+            Self::Accept { .. } => "an accept",
+            Self::Random { .. } => "random bytes",
+            Self::Pid { .. } => "a look at its pid",
+            Self::Ready { .. } => "a wait for events",
+            Self::Stop { .. } => "the end of the record",
+        }
+    }
+
+    /// Most bytes that the record takes.
+    #[must_use]
+    #[inline]
+    pub const fn room(&self) -> usize {
+        let blob = match self {
+            Self::Data { bytes, .. } | Self::Heard { bytes, .. } | Self::Random { bytes } => {
+                bytes.len()
+            }
+            Self::Accept { peer, .. } => peer.len(),
+            Self::Ready { list, .. } => list.len(),
+            Self::Stop { why } => why.len(),
+            Self::Clock { .. } | Self::Read { .. } | Self::Write { .. } | Self::Pid { .. } => 0,
+        };
+        1 + 3 * NUMBER_MAX + blob
+    }
+
+    /// Writes the record to the beginning of `out`, which has [`Self::room`] for it, and returns its length.
+    #[inline]
+    pub fn encode(&self, out: &mut [u8]) -> usize {
+        let mut out = Out { out, at: 0 };
+        match *self {
+            Self::Clock { clock, delta } => {
+                out.byte(1);
+                out.put(clock);
+                out.put(zigzag(delta));
+            }
+            Self::Read { fd, result } => out.numbers(2, fd, result),
+            Self::Data { fd, result, bytes } => {
+                out.numbers(3, fd, result);
+                out.blob(bytes);
+            }
+            Self::Write { fd, result } => out.numbers(4, fd, result),
+            Self::Accept {
+                listener,
+                result,
+                peer,
+            } => {
+                out.numbers(5, listener, result);
+                out.blob(peer);
+            }
+            Self::Random { bytes } => {
+                out.byte(6);
+                out.blob(bytes);
+            }
+            Self::Pid { pid } => {
+                out.byte(7);
+                out.put(zigzag(pid));
+            }
+            Self::Ready { result, list } => {
+                out.byte(8);
+                out.put(zigzag(result));
+                out.blob(list);
+            }
+            Self::Stop { why } => {
+                out.byte(9);
+                out.blob(why);
+            }
+            Self::Heard { fd, result, bytes } => {
+                out.numbers(10, fd, result);
+                out.blob(bytes);
+            }
+        }
+        out.at
+    }
+}
+
+/// Longest number in bytes.
+pub const NUMBER_MAX: usize = 10;
+
+struct Out<'a> {
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl Out<'_> {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.out[self.at] = byte;
+        self.at += 1;
+    }
+
+    #[inline]
+    fn put(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.byte(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.byte(number.to_le_bytes()[0]);
+    }
+
+    #[inline]
+    fn numbers(&mut self, tag: u8, fd: i64, result: i64) {
+        self.byte(tag);
+        self.put(zigzag(fd));
+        self.put(zigzag(result));
+    }
+
+    #[inline]
+    fn blob(&mut self, bytes: &[u8]) {
+        self.put(bytes.len() as u64);
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+}
+
+/// Appends a pair of a list of what was ready; [`pairs`] reads it.
+#[inline]
+pub fn put_pair(list: &mut Vec<u8>, which: u64, events: u64) {
+    let mut pair = [0; 2 * NUMBER_MAX];
+    let mut out = Out {
+        out: &mut pair,
+        at: 0,
+    };
+    out.put(which);
+    out.put(events);
+    let length = out.at;
+    list.extend_from_slice(&pair[..length]);
+}
+
+/// Signed to unsigned, small stays small.
+#[must_use]
+pub const fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
+const fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+/// The first record of `bytes` and its length; `None` if there is no whole, valid one.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    let mut rest = bytes;
+    let (&tag, after) = rest.split_first()?;
+    rest = after;
+    let record = match tag {
+        1 => Record::Clock {
+            clock: take(&mut rest)?,
+            delta: signed(&mut rest)?,
+        },
+        2 => Record::Read {
+            fd: signed(&mut rest)?,
+            result: signed(&mut rest)?,
+        },
+        3 => Record::Data {
+            fd: signed(&mut rest)?,
+            result: signed(&mut rest)?,
+            bytes: slice(&mut rest)?,
+        },
+        4 => Record::Write {
+            fd: signed(&mut rest)?,
+            result: signed(&mut rest)?,
+        },
+        5 => Record::Accept {
+            listener: signed(&mut rest)?,
+            result: signed(&mut rest)?,
+            peer: slice(&mut rest)?,
+        },
+        6 => Record::Random {
+            bytes: slice(&mut rest)?,
+        },
+        7 => Record::Pid {
+            pid: signed(&mut rest)?,
+        },
+        8 => Record::Ready {
+            result: signed(&mut rest)?,
+            list: slice(&mut rest)?,
+        },
+        9 => Record::Stop {
+            why: slice(&mut rest)?,
+        },
+        10 => Record::Heard {
+            fd: signed(&mut rest)?,
+            result: signed(&mut rest)?,
+            bytes: slice(&mut rest)?,
+        },
+        _ => return None,
+    };
+    Some((record, bytes.len() - rest.len()))
+}
+
+fn signed(rest: &mut &[u8]) -> Option<i64> {
+    take(rest).map(unzigzag)
+}
+
+fn take(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn slice<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take(rest)?).ok()?;
+    let (bytes, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(bytes)
+}
+
+/// The pairs of a list of what was ready.
+pub fn pairs(mut list: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+    std::iter::from_fn(move || Some((take(&mut list)?, take(&mut list)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(record: &Record<'_>) -> Vec<u8> {
+        let mut out = vec![0; record.room()];
+        let length = record.encode(&mut out);
+        out.truncate(length);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_read_as_they_are_written(
+            kind in 0..10, a: i64, b: i64, bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let bytes = &bytes[..];
+            let record = match kind {
+                0 => Record::Clock { clock: a.unsigned_abs(), delta: b },
+                1 => Record::Read { fd: a, result: b },
+                2 => Record::Data { fd: a, result: b, bytes },
+                3 => Record::Write { fd: a, result: b },
+                4 => Record::Accept { listener: a, result: b, peer: bytes },
+                5 => Record::Random { bytes },
+                6 => Record::Pid { pid: a },
+                7 => Record::Ready { result: a, list: bytes },
+                8 => Record::Heard { fd: a, result: b, bytes },
+                _ => Record::Stop { why: bytes },
+            };
+            let mut stream = encoded(&record);
+            let length = stream.len();
+            for cut in 0..length {
+                prop_assert_eq!(decode(&stream[..cut]), None);
+            }
+            stream.extend_from_slice(b"rest");
+            prop_assert_eq!(decode(&stream), Some((record, length)));
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some((_, length)) = decode(&bytes) {
+                prop_assert!(length <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_common_record_has_a_few_bytes() {
+        let read = Record::Read { fd: 7, result: 40 };
+        let clock = Record::Clock {
+            clock: 1,
+            delta: 150_000,
+        };
+        assert_eq!((encoded(&read).len(), encoded(&clock).len()), (3, 5));
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Stock clients, none of which tries again by itself: what breaks, they say.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::origin::PORT;
+use crate::netns::space::Space;
+use crate::netns::topology::{CLIENT, SERVER};
+
+/// A stock client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// curl: all files over one connection.
+    Curl,
+    /// wget: likewise.
+    Wget,
+    /// aria2c: large files in parts, over several connections.
+    Aria,
+    /// Python's requests: all files over one session, with something posted before each if there is an origin.
+    Requests,
+    /// `ab`: one file again and again, over connections that are kept alive. It keeps nothing.
+    Ab,
+    /// apt: a package from a repository.
+    Apt,
+}
+
+/// The way to the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The server has them, or says that it has.
+    Server,
+    /// The server is before an origin, to which can be posted.
+    Reverse,
+    /// The server is a proxy that the client knows of.
+    Proxy,
+    /// Likewise, one that closes after each response and does not say so: its close is held back, as that of a dying server
+    /// would be, and a client that makes its next request at once makes it in vain, as it may without a logger. So each
+    /// makes one request on each connection.
+    ClosingProxy,
+}
+
+/// How long a client may take; one that takes longer hangs.
+const PATIENCE: &str = "60";
+
+/// Fetches the files, and posts. A proxy is the first word, or nothing.
+const REQUESTS: &str = r#"
+import sys, requests
+once, proxy, posts, base, out = sys.argv[1:6]
+def connect():
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies = {"http": proxy} if proxy else {}
+    return session
+kept = connect()
+for name in sys.argv[6:]:
+    if posts:
+        session = connect() if once else kept
+        try:
+            answer = session.post(f"{base}/post/{posts}-{name}", data=b"x" * 20000, timeout=30)
+            print("posted", f"/post/{posts}-{name}", answer.status_code, flush=True)
+        except requests.RequestException:
+            print("posted", f"/post/{posts}-{name}", "broken", flush=True)
+    session = connect() if once else kept
+    answer = session.get(f"{base}/{name}", timeout=30)
+    answer.raise_for_status()
+    open(f"{out}/{name}", "wb").write(answer.content)
+"#;
+
+impl Client {
+    /// The command that fetches `files` into the folder `out`, in which it may keep more. `round`: a word for what it
+    /// posts.
+    ///
+    /// # Errors
+    /// What it needs cannot be written.
+    pub fn command(
+        self,
+        space: &Space,
+        way: Way,
+        (out, round): (&Path, &str),
+        files: &[String],
+    ) -> Result<Command, String> {
+        let proxy = format!("http://{SERVER}:80");
+        let is_proxy = matches!(way, Way::Proxy | Way::ClosingProxy);
+        let once = way == Way::ClosingProxy;
+        let base = if is_proxy {
+            format!("http://{CLIENT}:{PORT}")
+        } else {
+            format!("http://{SERVER}")
+        };
+        let urls = files.iter().map(|file| format!("{base}/{file}"));
+        let mut command = space.command("timeout");
+        command.arg(PATIENCE);
+        match self {
+            Self::Curl => {
+                command.args(["curl", "-sS", "--fail"]);
+                if is_proxy {
+                    command.args(["--noproxy", "", "--proxy", &proxy]);
+                }
+                if once {
+                    command.args(["-H", "Connection: close"]);
+                }
+                for (url, file) in urls.zip(files) {
+                    command.arg("-o").arg(out.join(file)).arg(url);
+                }
+            }
+            Self::Wget => {
+                command.args(["wget", "-nv", "--tries=1", "--read-timeout=30", "-P"]);
+                command.arg(out).args(urls);
+                if once {
+                    command.arg("--no-http-keep-alive");
+                }
+                if is_proxy {
+                    command.env("http_proxy", &proxy).env("no_proxy", "");
+                }
+            }
+            Self::Aria => {
+                command.args(["aria2c", "--no-conf", "-q", "-x4", "-s4", "-k1M", "-Z"]);
+                // It goes on using connections to a proxy though it is told not to, as a capture shows: the close that was on
+                // its way answers the next request, which it is for the client to make anew (RFC 9112 section 9.3.1). What
+                // the logger loses is counted.
+                let tries = if once {
+                    "--max-tries=3"
+                } else {
+                    "--max-tries=1"
+                };
+                command.args([tries, "--file-allocation=none", "-d"]);
+                command.arg(out).args(urls);
+                if once {
+                    command.arg("--enable-http-keep-alive=false");
+                }
+                if is_proxy {
+                    command.args(["--no-proxy=", &format!("--all-proxy={proxy}")]);
+                }
+            }
+            Self::Requests => {
+                let posts = if way == Way::Server { "" } else { round };
+                let proxy = if is_proxy { &proxy } else { "" };
+                let once = if once { "once" } else { "" };
+                command.args([
+                    "/usr/bin/python3",
+                    "-c",
+                    REQUESTS,
+                    once,
+                    proxy,
+                    posts,
+                    &base,
+                ]);
+                command.arg(out).args(files);
+            }
+            Self::Ab => {
+                command.args(["ab", "-q", "-n", "600", "-c", "8", "-s", "30"]);
+                if !once {
+                    command.arg("-k");
+                }
+                if is_proxy {
+                    command.args(["-X", &format!("{SERVER}:80")]);
+                }
+                command.args(urls.take(1));
+            }
+            Self::Apt => {
+                let depth = if once { 0 } else { 10 };
+                apt(&mut command, (&proxy, &base, depth), out)?;
+            }
+        }
+        Ok(command)
+    }
+}
+
+/// What `ab` says if every request was answered, and rightly.
+#[must_use]
+pub fn ab_is_content(said: &str) -> bool {
+    let field = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse::<u64>().ok()
+    };
+    field("Complete requests:") == Some(600)
+        && field("Failed requests:") == Some(0)
+        && !said.contains("Non-2xx")
+}
+
+/// With folders of its own and no source but the repository.
+fn apt(
+    command: &mut Command,
+    (proxy, base, depth): (&str, &str, u32),
+    out: &Path,
+) -> Result<(), String> {
+    let failed = |error| format!("cannot write below {}: {error}", out.display());
+    for folder in ["state/lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(out.join(folder)).map_err(failed)?;
+    }
+    let list = out.join("sources.list");
+    fs::write(&list, format!("deb [trusted=yes] {base}/repo ./\n")).map_err(failed)?;
+    fs::write(out.join("status"), "").map_err(failed)?;
+    let out = out.display();
+    let config = format!(
+        "Dir::State \"{out}/state\";
+Dir::State::status \"{out}/status\";
+Dir::Cache \"{out}/cache\";
+Dir::Etc::SourceList \"{out}/sources.list\";
+Dir::Etc::SourceParts \"/dev/null\";
+Dir::Etc::Parts \"/dev/null\";
+Dir::Log \"{out}\";
+APT::Sandbox::User \"root\";
+Acquire::Retries \"0\";
+Acquire::Languages \"none\";
+Acquire::http::Proxy \"{proxy}\";
+Acquire::http::Pipeline-Depth \"{depth}\";
+"
+    );
+    fs::write(format!("{out}/apt.conf"), config).map_err(failed)?;
+    let get = format!("cd {out} && apt-get -qq update && apt-get -qq download big");
+    command.args(["sh", "-c", &get]);
+    command.env("APT_CONFIG", format!("{out}/apt.conf"));
+    Ok(())
+}

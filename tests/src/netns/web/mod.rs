@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Web servers and proxies besides nginx and tinyproxy, the origin behind proxies (`origin`), and stock clients
+//! (`client`). Each server is one process, so that killing it kills all of it.
+
+pub mod client;
+pub mod origin;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::process::Running;
+use super::service::listens;
+use super::space::Space;
+use super::topology::CLIENT;
+
+/// A server on port 80.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebServer {
+    /// apache2, which serves the files.
+    Apache,
+    /// squid, a proxy that keeps nothing.
+    Squid,
+    /// haproxy in its HTTP mode, before the origin.
+    Haproxy,
+}
+
+/// nginx before the origin: lines for its server block.
+pub const REVERSE: &str = "location / { proxy_pass http://10.77.0.1:8080; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_read_timeout 600; }";
+
+impl WebServer {
+    /// Starts it in `space` and waits until it listens. `prefix` is its own folder, which is there.
+    ///
+    /// # Errors
+    /// It is not installed, or did not start: what it said.
+    pub fn start(self, space: &Space, files: &Path, prefix: &Path) -> Result<Running, String> {
+        let failed = |error| format!("cannot write below {}: {error}", prefix.display());
+        // It writes there after it has become another user.
+        fs::set_permissions(prefix, fs::Permissions::from_mode(0o777)).map_err(failed)?;
+        let path = prefix.join("conf");
+        let (program, words, config): (_, &[&str], _) = match self {
+            Self::Apache => ("apache2", &["-X", "-f"], apache(files, prefix)),
+            Self::Squid => ("squid", &["-N", "-f"], squid(prefix)),
+            Self::Haproxy => ("haproxy", &["-db", "-f"], haproxy()),
+        };
+        fs::write(&path, config).map_err(failed)?;
+        let mut command = space.command(program);
+        command.args(words).arg(&path);
+        Running::probe(program, command, || listens(space, 80))
+    }
+}
+
+/// Without a limit of requests its responses count down (`Keep-Alive: max=99`): a replacement, which is told only the
+/// last requests, would say another number. With fewer threads than clients it closes connections that could be used again
+/// now and then.
+fn apache(files: &Path, prefix: &Path) -> String {
+    let (files, prefix) = (files.display(), prefix.display());
+    format!(
+        "ServerRoot /usr/lib/apache2
+ServerName web
+LoadModule mpm_event_module modules/mod_mpm_event.so
+LoadModule authz_core_module modules/mod_authz_core.so
+Listen 80
+PidFile {prefix}/pid
+DefaultRuntimeDir {prefix}
+Mutex pthread
+ErrorLog {prefix}/error.log
+User www-data
+Group www-data
+ServerLimit 1
+ThreadLimit 256
+ThreadsPerChild 256
+MaxRequestWorkers 256
+DocumentRoot {files}
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 600
+Timeout 600
+"
+    )
+}
+
+/// What it says of itself in its responses depends on what it has seen before.
+fn squid(prefix: &Path) -> String {
+    let prefix = prefix.display();
+    format!(
+        "http_port 80
+visible_hostname web
+http_access allow all
+cache deny all
+pinger_enable off
+pid_filename none
+access_log none
+cache_log {prefix}/cache.log
+cache_store_log none
+coredump_dir {prefix}
+netdb_filename none
+shutdown_lifetime 0 seconds
+via off
+forwarded_for delete
+reply_header_access X-Cache deny all
+reply_header_access X-Cache-Lookup deny all
+max_filedescriptors 4096
+"
+    )
+}
+
+fn haproxy() -> String {
+    let port = origin::PORT;
+    format!(
+        "global
+    maxconn 1000
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 600s
+    timeout server 600s
+frontend web
+    bind :80
+    default_backend origin
+backend origin
+    server origin {CLIENT}:{port}
+"
+    )
+}

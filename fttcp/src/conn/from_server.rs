@@ -51,6 +51,9 @@ impl Connection {
         if expected {
             return Verdict::Forward;
         }
+        if !self.believes_reset(segment.head(), cx) {
+            return Verdict::Drop;
+        }
         let at = self.server.end;
         let fin = self.hold.and_then(|hold| hold.fin());
         // A server that closes though more was asked resets (RFC 9293 section 3.6.1).
@@ -69,6 +72,30 @@ impl Connection {
         };
         self.hold_close(reset, pause, cx);
         Verdict::Drop
+    }
+
+    /// Whether a reset says that this connection is over. A server also answers with resets what belongs to an earlier
+    /// connection of the same name, or to none: those end nothing at the client either (RFC 9293 section 3.10.7).
+    fn believes_reset(&self, head: &Head, cx: &mut Context<'_>) -> bool {
+        if self.state == State::Opening {
+            let acked = u64::try_from(head.ack.position(self.client.isn, 0));
+            let answers_syn =
+                head.flags.has(Flags::ACK) && acked.is_ok_and(|it| it <= self.client.next);
+            return answers_syn || self.outbound.is_some();
+        }
+        let at = head.seq.position(self.present_isn(), self.server.end);
+        let Some(at) = u64::try_from(at).ok().filter(|&at| at >= self.server.una) else {
+            return false;
+        };
+        let withheld = self.hold.and_then(|hold| hold.fin()).map(|fin| fin + 1);
+        let next = self.server.next().max(withheld.unwrap_or_default());
+        if at > next && at <= self.client.right.max(next) + SLACK {
+            // A client that does not wait for this byte asks the server for the number of which it is sure (RFC 5961
+            // section 3.2). What came before it may have been lost on the way here.
+            let ack = self.server.una;
+            cx.send_south(&self.for_server(Flags::default(), self.stable(), ack, &[]));
+        }
+        at <= next
     }
 
     /// Tracks, hashes, rewrites and passes on a segment of a server that is up to date.

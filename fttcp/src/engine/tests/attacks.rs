@@ -310,3 +310,55 @@ fn attack_clock_of_a_forged_reset_or_of_data_before_its_turn_is_not_learnt() {
     let syn = seen.iter().find(|it| it.head.flags == Flags::SYN);
     assert_eq!(syn.expect("it is moved").stamps().value, 102);
 }
+
+#[test]
+fn attack_resets_that_answer_another_incarnation_end_nothing() {
+    // A forged SYN and what follows it meet a server that has closed; its resets are under way when the client opens a
+    // connection of the same name.
+    let mut bench = Bench::new();
+    bench.say(NORTH, &Say::new(1000, 0, Flags::SYN).offer(7));
+    for reset in [
+        Say::new(bench.s(0) - 20_000, 0, Flags::RST),
+        Say::new(0, bench.c(0) - 9, RST),
+    ] {
+        assert!(bench.say(ACTIVE, &reset).is_empty());
+    }
+    bench.open(7);
+    let request = Say::new(bench.c(0), bench.s(0), PUSH).stamp(102, 7000);
+    bench.say(NORTH, &request.data(b"request"));
+    for before in [1, 20_000, 1 << 30] {
+        let reset = Say::new(bench.s(0).wrapping_sub(before), 0, Flags::RST);
+        assert!(bench.say(ACTIVE, &reset).is_empty());
+    }
+    assert!(bench.wait(Duration::from_secs(1)).is_empty());
+    assert_unharmed(&mut bench);
+}
+
+#[test]
+fn attack_reset_beside_the_clients_next_byte_is_asked_about_and_then_believed() {
+    let mut bench = small();
+    let ahead = Say::new(bench.s(1000), 0, Flags::RST);
+    let asked = bench.say(ACTIVE, &ahead);
+    let ask = asked.first().expect("the server is asked");
+    assert_eq!((asked.len(), ask.port, ask.head.flags), (1, ACTIVE, ACK));
+    assert_eq!((ask.head.seq.0, ask.head.ack.0), (bench.c(7), bench.s(0)));
+    assert!(bench.wait(Duration::from_secs(1)).is_empty());
+    assert_unharmed(&mut bench);
+
+    // It answers so if it does not know the connection.
+    let exact = Say::new(ask.head.ack.0, 0, Flags::RST);
+    assert!(bench.say(ACTIVE, &exact).is_empty());
+    let told = bench.wait(Duration::from_secs(1));
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].port, told[0].head.flags), (NORTH, Flags::RST));
+}
+
+#[test]
+fn reset_that_answers_the_syn_is_passed_on() {
+    let mut bench = Bench::new();
+    bench.say(NORTH, &Say::new(1000, 0, Flags::SYN).offer(7));
+    assert!(bench.say(ACTIVE, &Say::new(0, bench.c(0), RST)).is_empty());
+    let told = bench.wait(Duration::from_secs(1));
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].port, told[0].head.flags), (NORTH, RST));
+}

@@ -112,7 +112,13 @@ impl Tally {
     /// Whether every client got what it asked for, from connections that were all moved.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.troubles.is_empty() && self.diverged + self.lost + self.stalls == 0
+        self.is_whole() && self.stalls == 0
+    }
+
+    /// Whether no client was harmed, however long it waited: on a bad line TCP's timers double.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.troubles.is_empty() && self.diverged + self.lost == 0
     }
 
     /// Counts the troubles of a kind.

@@ -25,11 +25,9 @@ usage() {
 fetch_unpack() {
     local dir=$1 debs=$images/debs package deb
     shift
-    need_package_lists || exit 3
     mkdir -p "$debs" "$dir"
     for package in "$@"; do
-        (cd "$debs" && apt-get -q -o APT::Sandbox::User=root download "$package" >/dev/null) ||
-            die "cannot download the Debian package $package; try: apt-get update"
+        (cd "$debs" && download_package "$package") || die "$package is needed"
         # The newest file of that name: an older version may lie beside it from an earlier build.
         deb=$(ls -t "$debs/${package}"_*.deb | head -n 1)
         dpkg-deb -x "$deb" "$dir" || die "cannot unpack $deb"

@@ -61,6 +61,24 @@ need_packages() {
     fi
 }
 
+# download_package PACKAGE: brings the newest version of a Debian package that the lists know into the current folder. That is
+# not always apt's candidate: of an installed version that has left the archive apt says only that it has no source.
+download_package() {
+    local package=$1 version
+    need_package_lists || return
+    for _ in 1 2; do
+        version=$(apt-cache madison "$package" | sed -n 's/^[^|]*| *\([^ |]*\) *|.* Packages$/\1/p' | head -n 1)
+        if [ -n "$version" ] &&
+            apt-get -q -o APT::Sandbox::User=root download "$package=$version" >/dev/null; then
+            return 0
+        fi
+        # As when packages are installed: old lists name files that the mirror no longer has.
+        apt-get -q update >&2
+    done
+    echo "error: cannot download the Debian package $package (apt's messages are above)" >&2
+    return 3
+}
+
 # unpack_packages DIR PACKAGE...: unpacks Debian packages into DIR that conflict with installed ones, and installs the libraries
 # that they depend on.
 unpack_packages() {
@@ -70,9 +88,7 @@ unpack_packages() {
     for package in "$@"; do
         deb=$dir/$package.deb
         if [ ! -e "$deb" ]; then
-            need_package_lists || return
-            (cd "$dir" && apt-get -q -o APT::Sandbox::User=root download "$package" >/dev/null) ||
-                { echo "error: cannot download the Debian package $package; try: apt-get update" >&2; return 3; }
+            (cd "$dir" && download_package "$package") || return
             dpkg-deb -x "$dir/${package}"_*.deb "$dir" && mv "$dir/${package}"_*.deb "$deb" ||
                 { echo "error: cannot unpack $package below $dir" >&2; return 3; }
         fi

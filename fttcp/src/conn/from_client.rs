@@ -240,6 +240,7 @@ impl Connection {
 
     fn log_data(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>, brought: &mut FromClient) {
         let data = segment.payload();
+        self.hush.note(data.len());
         let stable = self.log.stable();
         let at = segment.head().seq.position(self.client.isn, stable);
         let fin = segment.head().flags.has(Flags::FIN);

@@ -152,6 +152,9 @@ impl Connection {
             self.note_held(self.server.right > self.window_limit, cx);
         }
         self.rewrite_for_client(segment, cx.now);
+        if self.withhold_ack(segment, self.client.acked > acked_before, cx) {
+            return Verdict::Drop;
+        }
         if fin_withheld {
             if data_len == 0 && self.client.acked == acked_before {
                 return Verdict::Drop;

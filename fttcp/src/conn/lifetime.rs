@@ -92,6 +92,9 @@ impl Connection {
         if let Some(farewell) = &self.farewell {
             due = due.min(farewell.due());
         }
+        if let Some(hushed) = self.hush.due() {
+            due = due.min(hushed);
+        }
         if let Some(recovery) = &self.recovery {
             due = due.min(recovery.deadline());
         }
@@ -107,6 +110,9 @@ impl Connection {
             self.recovery_timeout(cx);
         }
         self.kick_again(cx);
+        if self.hush.due().is_some_and(|due| due <= cx.now) {
+            self.unhush(cx);
+        }
         if self.farewell.as_ref().is_some_and(|it| it.due() <= cx.now) {
             self.repeat_farewell(cx);
         }

@@ -38,6 +38,7 @@ mod farewell;
 mod from_client;
 mod from_server;
 mod full;
+mod hush;
 mod icmp;
 mod image;
 mod journaled;
@@ -293,6 +294,9 @@ pub(crate) struct Connection {
     pub(crate) calm: u8,
     /// How many segments the fast path had forwarded when it was last asked.
     pub(crate) packets: u32,
+    /// Whether its client is made to be quiet until the fast path has it.
+    #[serde(skip)]
+    hush: hush::Hush,
     /// When the table will look at this connection next; kept by the table.
     #[serde(skip)]
     pub(crate) wake: Option<Time>,
@@ -380,6 +384,7 @@ impl Connection {
             generation: 0,
             offloaded: false,
             calm: offload::AT_FIRST,
+            hush: hush::Hush::default(),
             packets: 0,
             wake: None,
         }

@@ -157,9 +157,10 @@ impl Forwarder {
     /// ever: what the kernel forwards makes the load less, and an overtaken segment is put in order by TCP.
     pub(super) fn settle(&mut self) {
         self.rounds = self.rounds.wrapping_add(1);
-        if !std::mem::take(&mut self.more) || self.rounds.is_multiple_of(AT_LAST) {
+        let waiting = std::mem::take(&mut self.more);
+        if !waiting || self.rounds.is_multiple_of(AT_LAST) {
             let now = self.clock.now();
-            self.engine.settle(now, self.datapath.ports());
+            self.engine.settle(now, waiting, self.datapath.ports());
         }
     }
 

@@ -34,7 +34,7 @@ use packet_socket::{Batch, PacketSocket};
 pub use choice::{Capabilities, Choice, Settings, capabilities};
 pub use fast::{FastError, FastSettings};
 pub use interface::OpenError;
-pub(crate) use packet_socket::trim_memory;
+pub(crate) use packet_socket::{prefer_huge_pages, trim_memory};
 
 /// The open interfaces and the memory that frames are received into.
 #[derive(Debug)]

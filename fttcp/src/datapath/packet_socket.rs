@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A packet socket bound to one interface: whole frames in and out, super-segments kept whole (packet(7)); and memory
-//! that is shared with the kernel ([`Mapping`]), or given back to it ([`trim_memory`]).
+//! that is shared with the kernel ([`Mapping`]), given back to it ([`trim_memory`]), or wanted in large pieces
+//! ([`prefer_huge_pages`]).
 //!
 //! The one file of this crate with `unsafe`: `recvmmsg`, `sendmsg`, socket options and interface flags have no safe
-//! wrapper that knows `virtio_net_hdr` and `tpacket_auxdata`, and a mapping and `malloc_trim` have none at all.
+//! wrapper that knows `virtio_net_hdr` and `tpacket_auxdata`, and a mapping, `malloc_trim` and `madvise` have none at all.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -14,8 +15,9 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use libc::{c_int, c_void, iovec, mmsghdr, msghdr};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
+use rustix::param::page_size;
 
 use super::vnet;
 use crate::frame::{Frames, Offload};
@@ -37,6 +39,19 @@ const CONTROL: usize = 64;
 pub(crate) fn trim_memory() {
     // SAFETY: it takes a number, and touches only what is free.
     unsafe { libc::malloc_trim(0) };
+}
+
+/// Wishes for huge pages below a long vector (madvise(2)): 512 page faults less for each. Whether the kernel has any
+/// changes nothing else. All of its pages must get the same advice, the one with malloc's header included: realloc(3) moves
+/// pages rather than bytes only where one mapping has all of them (mremap(2)).
+pub(crate) fn prefer_huge_pages(long: &mut Vec<u8>) {
+    let page = page_size();
+    let before = long.as_ptr().addr() % page;
+    let pages = long.as_mut_ptr().wrapping_sub(before).cast();
+    let length = (before + long.capacity()).next_multiple_of(page);
+    // SAFETY: of these pages all are mapped, since a byte of each is the vector's or malloc's; the advice changes
+    // nothing that they hold.
+    let _ = unsafe { madvise(pages, length, Advice::LinuxHugepage) };
 }
 
 /// A packet socket that sees frames that arrive at its interface, and none that leaves it.

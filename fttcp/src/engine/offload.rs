@@ -187,36 +187,53 @@ impl Engine {
     }
 
     /// Gives connections to the fast path. To be called when all frames are handled that have come: what comes later may
-    /// overtake those that still wait.
-    pub fn settle(&mut self, now: Time, out: &mut dyn Output) {
+    /// overtake those that still wait. `waiting`: there are such; then only those are given that cannot be made to wait.
+    pub fn settle(&mut self, now: Time, waiting: bool, out: &mut dyn Output) {
         let mut ready = std::mem::take(&mut self.ready);
+        let mut hushed = Vec::new();
         for slot in ready.drain(..) {
-            self.try_offload(now, slot, out);
+            if !self.give(now, slot, waiting, out) && !hushed.contains(&slot) {
+                hushed.push(slot);
+            }
         }
+        ready.append(&mut hushed);
         self.ready = ready;
     }
 
     /// Gives a connection to the fast path, if it may have it.
     pub(super) fn try_offload(&mut self, now: Time, slot: usize, out: &mut dyn Output) {
+        self.give(now, slot, false, out);
+    }
+
+    /// The same; `waiting`: not if its client can be made to be quiet. False: it is, and the connection is to be given
+    /// later.
+    fn give(&mut self, now: Time, slot: usize, waiting: bool, out: &mut dyn Output) -> bool {
         if !self.config.shortcut {
-            return;
+            return true;
         }
         let Some(connection) = self.table.get(slot).filter(|it| !it.offloaded) else {
-            return;
+            return true;
         };
         let Some(group) = self.groups[connection.group]
             .as_mut()
             .filter(|it| it.shortcut)
         else {
-            return;
+            return true;
         };
         let (service, number) = (connection.service, connection.server_number);
-        let cx = group.context(service, number, now, out, &mut self.desk);
-        if connection.may_offload(&cx) {
+        let mut cx = group.context(service, number, now, out, &mut self.desk);
+        let may = connection.may_offload(&cx);
+        if may && waiting && connection.hush(&cx) {
+            self.table.schedule(slot);
+            return false;
+        }
+        connection.unhush(&mut cx);
+        if may {
             let state = connection.flow_state(slot);
             connection.packets = 0;
             connection.offloaded = out.offload(&flow_key(connection), &state);
         }
+        true
     }
 
     /// Brings what the engine knows of the connections that the fast path has up to date, for a status.

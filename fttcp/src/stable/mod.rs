@@ -22,11 +22,14 @@ use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::conn::FAR;
+use crate::datapath::prefer_huge_pages;
 use spill::Spilled;
 
 /// A prefix up to this long has no room to spare: most connections say little and live long. A longer one grows by a
 /// quarter.
 const EXACT: usize = 4096;
+/// A longer one is a bulk upload's, which costs more page faults than anything else.
+const LARGE: usize = 4 << 20;
 
 /// The log of one connection.
 #[derive(Debug, Default, Deserialize)]
@@ -208,6 +211,9 @@ impl StableBuffer {
             let room = if needed > EXACT { needed / 4 } else { 0 };
             let room = room.min(bound.saturating_sub(needed));
             self.prefix.reserve_exact(data.len() + room);
+            if needed > LARGE {
+                prefer_huge_pages(&mut self.prefix);
+            }
         }
         self.prefix.extend_from_slice(data);
     }

@@ -11,6 +11,7 @@ mod flood;
 mod forwarding;
 mod full;
 mod hold;
+mod hush;
 mod inverse;
 mod linked;
 mod moved_links;

@@ -15,6 +15,8 @@ use crate::wire::{Flags, Segment};
 
 /// How long acknowledgements wait at most: a full window is handled in less, and no client's timer is as short.
 const LIMIT: Duration = Duration::from_millis(20);
+/// If that was not enough, there is too much to do for others: so long it is not tried again.
+const REST: Duration = Duration::from_secs(1);
 /// A client that sends so much in one segment is in the middle of something.
 const BULK: usize = 1000;
 
@@ -27,6 +29,8 @@ pub(crate) struct Hush {
     until: Option<Time>,
     /// One waits.
     withheld: bool,
+    /// It is not tried before.
+    rests: Option<Time>,
 }
 
 impl Hush {
@@ -46,18 +50,25 @@ impl Hush {
 impl Connection {
     /// The fast path is to have it as soon as no frames wait. Says whether its client is made to be quiet for that.
     pub(crate) fn hush(&mut self, cx: &Context<'_>) -> bool {
-        let hushes = self.protected && self.hush.bulk;
-        if hushes && self.hush.until.is_none() {
-            self.hush.until = Some(cx.now.after(LIMIT));
+        let rests = self.hush.rests.is_some_and(|until| cx.now < until);
+        if !self.protected || !self.hush.bulk || rests {
+            return false;
         }
-        hushes && self.hush.until.is_some_and(|until| cx.now < until)
+        let until = *self.hush.until.get_or_insert(cx.now.after(LIMIT));
+        cx.now < until
     }
 
-    /// No frames wait any more, or it takes too long: the client is told what it was not told meanwhile.
+    /// No frames wait any more, or it has taken too long.
     pub(crate) fn unhush(&mut self, cx: &mut Context<'_>) {
-        let withheld = self.hush.withheld;
-        (self.hush.until, self.hush.withheld) = (None, false);
-        if withheld && self.state == State::Established {
+        self.say_withheld(cx);
+        if self.hush.until.take().is_some_and(|until| until <= cx.now) {
+            self.hush.rests = Some(cx.now.after(REST));
+        }
+    }
+
+    /// The client is told what it was not told meanwhile.
+    pub(super) fn say_withheld(&mut self, cx: &mut Context<'_>) {
+        if std::mem::take(&mut self.hush.withheld) && self.state != State::Closed {
             self.ack_client(cx);
         }
     }

@@ -111,7 +111,7 @@ impl Connection {
         }
         self.kick_again(cx);
         if self.hush.due().is_some_and(|due| due <= cx.now) {
-            self.unhush(cx);
+            self.say_withheld(cx);
         }
         if self.farewell.as_ref().is_some_and(|it| it.due() <= cx.now) {
             self.repeat_farewell(cx);

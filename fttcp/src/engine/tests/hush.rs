@@ -78,7 +78,12 @@ fn acknowledgements_wait_for_a_moment_only() {
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].port, told[0].head.ack.0), (NORTH, bench.c(sent)));
     // From then on they pass, and the connection is given though frames wait.
-    assert_eq!(acknowledge(&mut bench, sent, 7002).len(), 1);
+    let more = vec![7; PIECE as usize];
+    let say = Say::new(bench.c(sent), bench.s(0), ACK).stamp(103, 7001);
+    bench.say(NORTH, &say.data(&more));
+    assert_eq!(acknowledge(&mut bench, sent + PIECE, 7002).len(), 1);
+    let (told, given) = settle(&mut bench, true);
+    assert!(told.is_empty() && given == 1);
 }
 
 #[test]

@@ -49,6 +49,31 @@ impl Connection {
         }
     }
 
+    /// Stops logging and hashing; the connection goes on, but cannot be moved any more.
+    pub(crate) fn unprotect(&mut self, reason: &'static str, cx: &mut Context<'_>) {
+        if !self.protected {
+            return;
+        }
+        self.withdraw(cx);
+        cx.events.push(crate::engine::Event::Unprotected {
+            ends: self.ends(),
+            reason,
+        });
+    }
+
+    /// The same, without a word.
+    pub(super) fn withdraw(&mut self, cx: &mut Context<'_>) {
+        self.protected = false;
+        self.window_limit = u64::MAX;
+        self.log.clear();
+        self.causes = VecDeque::new();
+        self.urgent.clear();
+        self.sent = self.sent.cleared();
+        self.replay_from = 0;
+        self.plugin = None;
+        cx.counters.unprotected += 1;
+    }
+
     pub(crate) fn forget_streams(&mut self) {
         let stable = self.stable();
         self.client.acked = self.client.acked.max(stable);

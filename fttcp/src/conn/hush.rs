@@ -13,7 +13,8 @@ use super::{Connection, Context, State};
 use crate::frame::Time;
 use crate::wire::{Flags, Segment};
 
-/// How long acknowledgements wait at most: a full window is handled in less, and no client's timer is as short.
+/// How long acknowledgements wait at most: a tenth of the least retransmission time-out of Linux. A client's loss probe may
+/// come sooner (RFC 8985 section 7), and is one segment.
 const LIMIT: Duration = Duration::from_millis(20);
 /// If that was not enough, there is too much to do for others: so long it is not tried again.
 const REST: Duration = Duration::from_secs(1);

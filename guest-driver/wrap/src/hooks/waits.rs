@@ -161,6 +161,12 @@ unsafe fn left<T: Copy>(timeout: *const T) -> Option<T> {
     (!timeout.is_null()).then(|| unsafe { *timeout })
 }
 
+/// As the kernel takes it.
+fn pointer<T>(left: &mut Option<T>) -> *mut T {
+    left.as_mut()
+        .map_or(std::ptr::null_mut(), std::ptr::from_mut)
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ppoll(
     fds: *mut libc::pollfd,
@@ -171,9 +177,7 @@ unsafe extern "C" fn ppoll(
     // SAFETY: as libc's. The kernel changes its time-out, libc does not.
     let live = || unsafe {
         let mut left = left(timeout);
-        let left = left
-            .as_mut()
-            .map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        let left = pointer(&mut left);
         libc::syscall(libc::SYS_ppoll, fds, count, left, mask, 8) as c_int
     };
     // SAFETY: as libc's: there are so many entries.
@@ -282,9 +286,7 @@ unsafe extern "C" fn select(
     // SAFETY: as libc's. The time that is left is not told: it would have to be recorded.
     let live = || unsafe {
         let mut left = left(timeout);
-        let left = left
-            .as_mut()
-            .map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        let left = pointer(&mut left);
         libc::syscall(libc::SYS_select, count, reading, writing, other, left) as c_int
     };
     // SAFETY: as libc's.
@@ -303,9 +305,7 @@ unsafe extern "C" fn pselect(
     // SAFETY: as libc's. The kernel takes the mask as a pointer and a length, and changes its time-out; libc does not.
     let live = || unsafe {
         let mut left = left(timeout);
-        let left = left
-            .as_mut()
-            .map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        let left = pointer(&mut left);
         let signals = [mask as usize, 8];
         let signals = if mask.is_null() {
             std::ptr::null()

@@ -257,7 +257,8 @@ impl Connection {
         }
         if fin && self.client.fin.is_none() {
             self.client.fin = Some(end);
-            self.note_cause(end, self.server.una, cx);
+            // Without room for it, the FIN is said again without waiting.
+            let _ = self.note_cause(end, self.server.una, cx);
         }
         // A keep-alive repeats the byte before the stream's first, or its last; it need not be the true one.
         let skip = at.min(0).unsigned_abs() as usize;
@@ -296,8 +297,10 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> (bool, bool) {
         let stable = self.log.stable();
-        if at <= stable {
-            self.note_cause(stable, seen, cx);
+        if at <= stable
+            && let Err(lack) = self.note_cause(stable, seen, cx)
+        {
+            return (true, self.on_full(lack, cx));
         }
         if let Some(plugin) = &self.plugin {
             self.sent.capture(plugin.capture());
@@ -333,17 +336,6 @@ impl Connection {
             segment.set_payload((start - at) as usize + skip, &bytes);
         }
         Ok(())
-    }
-
-    /// What the client sends from `at` on, it sends knowing the server's stream up to what it has acknowledged.
-    fn note_cause(&mut self, at: u64, seen: u64, cx: &Context<'_>) {
-        let known = self
-            .causes
-            .back()
-            .map_or(self.replay_from, |&(_, seen)| seen);
-        if seen > known && self.may_note_cause(cx) {
-            self.causes.push_back((at, seen));
-        }
     }
 
     fn client_reset(&mut self, segment: &mut Segment<'_>, cx: &mut Context<'_>) -> Verdict {

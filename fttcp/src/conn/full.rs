@@ -35,6 +35,8 @@ impl Lack {
 pub(super) const BOOKKEEPING: u64 = 8;
 /// What one entry of `causes` costs.
 const CAUSE: usize = size_of::<(u64, u64)>();
+/// Their list grows by this part of itself.
+const CAUSES_GROW: usize = 8;
 /// Most bytes of a log in memory, and the part of its buffer, if the rest can be spilled.
 const IN_MEMORY: usize = 256 << 10;
 const IN_BUFFER: usize = 2;
@@ -49,6 +51,18 @@ impl Connection {
             + recovery.map_or(0, |recovery| recovery.cost())
     }
 
+    /// Gives up room to spare, which was made without knowing the bounds.
+    pub(crate) fn tighten(&mut self) {
+        self.log.tighten();
+        self.causes.shrink_to_fit();
+    }
+
+    /// Memory used for its log alone.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn log_memory(&self) -> usize {
+        self.log.cost()
+    }
+
     /// Logs a client's bytes within both bounds.
     pub(super) fn log_bytes(
         &mut self,
@@ -60,7 +74,9 @@ impl Connection {
         let buffer = match cx.service.spec.on_full {
             // What was promised must fit.
             OnFull::Hold => buffer,
-            OnFull::Unprotect | OnFull::Reset => buffer.saturating_sub(self.causes.len() * CAUSE),
+            OnFull::Unprotect | OnFull::Reset => {
+                buffer.saturating_sub(self.causes.capacity() * CAUSE)
+            }
         };
         let memory = self.log.cost() + self.account.room as usize;
         self.spill(data.len(), cx);
@@ -105,8 +121,32 @@ impl Connection {
     /// up instead: a replay then goes on without waiting.
     pub(super) fn may_note_cause(&self, cx: &Context<'_>) -> bool {
         let part = u64::from(cx.service.spec.buffer_bytes) / BOOKKEEPING;
-        let used = (self.causes.len() * CAUSE) as u64;
+        let used = (self.causes.capacity() * CAUSE) as u64;
         cx.service.spec.on_full != OnFull::Hold || used < part
+    }
+
+    /// What the client sends from `at` on, it sends knowing the server's stream up to what it has acknowledged.
+    pub(super) fn note_cause(&mut self, at: u64, seen: u64, cx: &Context<'_>) -> Result<(), Lack> {
+        let known = self
+            .causes
+            .back()
+            .map_or(self.replay_from, |&(_, seen)| seen);
+        if seen <= known || !self.may_note_cause(cx) {
+            return Ok(());
+        }
+        if self.causes.len() == self.causes.capacity() {
+            let more = 1 + self.causes.len() / CAUSES_GROW;
+            let Some(rest) = self.account.room.checked_sub((more * CAUSE) as u32) else {
+                return match cx.service.spec.on_full {
+                    OnFull::Hold => Ok(()),
+                    OnFull::Unprotect | OnFull::Reset => Err(Lack::Memory),
+                };
+            };
+            self.account.room = rest;
+            self.causes.reserve_exact(more);
+        }
+        self.causes.push_back((at, seen));
+        Ok(())
     }
 
     /// A client's bytes could not be logged. Says whether they must not reach the server.

@@ -114,8 +114,13 @@ impl Dormant {
     }
 
     /// Memory that its image takes.
-    pub(super) const fn memory(&self) -> usize {
+    pub(super) const fn image_len(&self) -> usize {
         self.image.len()
+    }
+
+    /// Of it, what counts towards the bound of all connections.
+    pub(super) const fn memory(&self) -> usize {
+        self.account.charged()
     }
 
     /// Client bytes logged.

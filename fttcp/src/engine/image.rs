@@ -252,6 +252,7 @@ impl Engine {
         };
         let mut cx = group.context(service, number, now, out, &mut self.desk);
         self.table.rename(slot, |connection| {
+            connection.tighten();
             connection.spill(0, &mut cx);
             let known = connection.revive(&cx.service.make);
             if recovering {

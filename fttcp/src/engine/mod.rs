@@ -400,6 +400,12 @@ impl Engine {
         self.table.memory()
     }
 
+    /// Memory of the longest log of a connection that is awake: at most its service's `buffer_bytes`.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn longest_log(&self) -> usize {
+        self.table.longest_log()
+    }
+
     /// The next event, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.desk.events.pop()

@@ -104,7 +104,7 @@ impl Engine {
                 stale.push(slot);
             }
             table.hurry(true);
-            table.touch(slot);
+            table.settle(slot);
         });
         // What is not protected any more need not be copied out.
         for slot in stale {

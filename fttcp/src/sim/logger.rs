@@ -44,6 +44,7 @@ pub(super) struct Settings {
     pub(super) doze: Duration,
     pub(super) journal: bool,
     pub(super) spill: Option<SpillPlan>,
+    pub(super) memory_bytes: u64,
 }
 
 /// The journal, and the one that it continues.
@@ -285,8 +286,9 @@ impl Logger {
     }
 
     /// Memory that the engine uses for the bytes that it keeps, and its bound.
-    pub(super) fn memory(&self) -> (u64, u64) {
-        (self.engine.memory(), EngineConfig::default().memory_bytes)
+    /// Memory of all connections, and of the longest log of one.
+    pub(super) fn memory(&self) -> (u64, usize) {
+        (self.engine.memory(), self.engine.longest_log())
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
@@ -314,6 +316,7 @@ fn engine(settings: &Settings) -> Engine {
         doze_after: settings.doze,
         journal_slack: JOURNAL_SLACK,
         kinds: settings.kinds.clone(),
+        memory_bytes: settings.memory_bytes,
         ..EngineConfig::default()
     });
     if let Some(plan) = settings.spill {

@@ -153,6 +153,8 @@ pub struct Scenario {
     pub kind: &'static str,
     /// Most client bytes logged for one connection.
     pub buffer_bytes: u32,
+    /// Most memory for the bytes that all connections keep.
+    pub memory_bytes: u64,
     /// Where more of it goes.
     pub spill: Option<SpillPlan>,
     /// After so long a silence the logger puts a connection to sleep, in microseconds.
@@ -196,6 +198,7 @@ impl Default for Scenario {
             protect: true,
             kind: "opaque",
             buffer_bytes: 1 << 20,
+            memory_bytes: 256 << 20,
             spill: None,
             doze_us: 5_000_000,
             on_full: OnFull::Unprotect,

@@ -364,9 +364,12 @@ impl<'a> World<'a> {
     }
 
     fn check_memory(&mut self, logger: &Logger) {
-        let (used, bound) = logger.memory();
-        if used > bound && self.violations.is_empty() {
-            let what = format!("{used} bytes of memory are used, the bound is {bound}");
+        let (used, longest) = logger.memory();
+        let (all, each) = (self.scenario.memory_bytes, self.scenario.buffer_bytes);
+        if self.violations.is_empty() && (used > all || longest > each as usize) {
+            let what = format!(
+                "{used} bytes of memory are used, the bound is {all}; {longest} by one log, the bound is {each}"
+            );
             self.violations.push(what);
         }
     }
@@ -454,6 +457,7 @@ pub fn run_with(scenario: &Scenario, kinds: &Kinds) -> Outcome {
         doze: Duration::from_micros(scenario.doze_us),
         journal: scenario.journal,
         spill: scenario.spill,
+        memory_bytes: scenario.memory_bytes,
     };
     let mut logger = Logger::new(world.now, spec, ports, settings, &mut sent);
     let mut restarts = scenario.restarts.iter().peekable();

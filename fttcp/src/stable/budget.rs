@@ -3,7 +3,7 @@
 //! bytes of a server that are ahead, and what a recovery holds.
 //!
 //! A connection is told how much room there is before each of its turns ([`Account::room`]), and what it holds is
-//! settled after it. It takes at most one segment in a turn, so that the bound is exceeded by less than that.
+//! settled after it. It never takes more than that.
 
 /// The total of all accounts.
 #[derive(Debug)]
@@ -18,6 +18,13 @@ pub(crate) struct Account {
     charged: u32,
     /// How many bytes the connection may add in this turn.
     pub(crate) room: u32,
+}
+
+impl Account {
+    /// What the connection held when its account was last settled.
+    pub(crate) const fn charged(&self) -> usize {
+        self.charged as usize
+    }
 }
 
 impl Budget {

@@ -121,6 +121,11 @@ impl StableBuffer {
         self.prefix.capacity() + self.beyond.as_ref().map_or(0, |beyond| beyond.cost())
     }
 
+    /// Gives up room to spare.
+    pub(crate) fn tighten(&mut self) {
+        self.prefix.shrink_to_fit();
+    }
+
     /// Gives up the ranges beyond a gap.
     pub(crate) fn forget_beyond(&mut self) {
         self.beyond = None;
@@ -164,6 +169,8 @@ impl StableBuffer {
             self.extend(data, bound - beyond);
             return Ok(());
         }
+        // Room to spare gives way to bytes.
+        self.prefix.shrink_to(bound - beyond - more);
         // First come, first kept: fill only what no earlier range holds.
         let mut pieces = self.beyond.take().unwrap_or_default();
         pieces.insert(at, data);
@@ -178,7 +185,7 @@ impl StableBuffer {
             return;
         };
         while let Some(bytes) = pieces.next(self.stable()) {
-            self.extend(&bytes, bound);
+            self.extend(&bytes, bound.saturating_sub(pieces.cost()));
         }
         if !pieces.is_empty() {
             self.beyond = Some(pieces);

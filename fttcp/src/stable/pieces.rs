@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Bytes of a stream that came before their turn: kept by position, without overlap, until the gap before them closes.
 //!
-//! Where pieces overlap, what came first stays. A piece that goes on where another ends becomes part of it, so that
-//! a stream in small segments behind one gap is one piece.
+//! Where pieces overlap, what came first stays. A small piece that goes on where another ends becomes part of it, so
+//! that a stream in small segments behind one gap is few pieces.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,9 @@ use crate::conn::FAR;
 
 /// What a piece costs beside its bytes: its share of the tree, and its allocation.
 const PIECE: usize = 96;
+
+/// A piece grows up to here. It is as large as its bytes at any time, and so is copied when it grows.
+const GROWS: usize = 32 << 10;
 
 /// See the module's text.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -93,7 +96,9 @@ impl Pieces {
         }
         if let Some((&start, bytes)) = self.pieces.range_mut(..at).next_back()
             && start + bytes.len() as u64 == at
+            && bytes.len() + data.len() <= GROWS
         {
+            bytes.reserve_exact(data.len());
             bytes.extend_from_slice(data);
             return;
         }
@@ -140,6 +145,7 @@ impl Pieces {
             self.bytes -= gone;
             if gone < bytes.len() {
                 bytes.drain(..gone);
+                bytes.shrink_to_fit();
                 self.pieces.insert(end, bytes);
             }
         }

@@ -45,6 +45,27 @@ fn memory_stays_within_the_bound_whatever_the_sizes() {
 }
 
 #[test]
+fn room_to_spare_gives_way_to_what_lies_beyond_a_gap() {
+    const BOUND: usize = 20_000;
+    let mut log = StableBuffer::default();
+    for at in (0..9000).step_by(100) {
+        log.insert(at, &[1; 100], BOUND).unwrap();
+    }
+    let spare = log.cost() - log.len();
+    let mut at = 10_000;
+    while log.len() + 2000 < BOUND {
+        log.insert(at, &[2; 500], BOUND).unwrap();
+        at += 500;
+        assert!(log.cost() <= BOUND, "{}, {spare} to spare", log.cost());
+    }
+    assert!(spare > 500);
+    // Pieces follow the prefix one by one, and others are still beyond.
+    log.insert(at + 100, &[3; 10], BOUND).unwrap();
+    log.insert(9000, &[4; 1000], BOUND).unwrap();
+    assert!(log.has_gap() && log.cost() <= BOUND, "{}", log.cost());
+}
+
+#[test]
 fn truncate_keeps_positions_and_frees_memory() {
     let mut log = StableBuffer::default();
     log.insert(0, &[1; 20_000], 1 << 20).unwrap();

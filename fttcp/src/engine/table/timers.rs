@@ -9,13 +9,20 @@ use crate::conn::{Connection, State};
 use crate::frame::Time;
 
 impl Table {
-    /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,
-    /// never late.
-    pub(in super::super) fn schedule(&mut self, slot: usize) {
+    /// Settles what the connection holds: others may take what is left.
+    pub(in super::super) fn settle(&mut self, slot: usize) {
         self.touch(slot);
         if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
             let holds = connection.memory();
             self.budget.settle(&mut connection.account, holds);
+        }
+    }
+
+    /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,
+    /// never late.
+    pub(in super::super) fn schedule(&mut self, slot: usize) {
+        self.settle(slot);
+        if let Some(Slot::Awake(connection)) = self.slots.get_mut(slot) {
             let due = connection.deadline();
             let due = due.min(connection.active.after(self.doze));
             if connection.wake.is_none_or(|wake| due < wake) {
@@ -99,8 +106,9 @@ impl Table {
         let Some(mut dormant) = dormant else {
             return false;
         };
-        let memory = dormant.memory();
-        self.budget.settle(&mut dormant.account, memory);
+        // What counts is what it keeps for its peers, as when it is awake; asleep, it takes no more than its image.
+        let holds = dormant.image_len().min(connection.memory());
+        self.budget.settle(&mut dormant.account, holds);
         self.slots[slot] = Slot::Dormant(dormant);
         self.dozed += 1;
         self.wakes.push(Reverse((wake, slot as u32)));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Runs with faults, compared with what a run without faults gives.
 //!
+//! * `bounds`: bounds of memory that are reached.
 //! * `every_event`: one base scenario, a fault at each of its events.
 //! * `seeds`: scenarios in which everything depends on a seed.
 //! * `journal`: the logger goes on from its journal.
@@ -10,6 +11,7 @@
 //! * `spill`: logs that leave memory for a store, which may fail.
 //! * `control`: what the simulation itself must show.
 
+mod bounds;
 mod control;
 mod every_event;
 mod journal;

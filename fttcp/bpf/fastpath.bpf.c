@@ -273,8 +273,11 @@ static __noinline enum action pass(struct __sk_buff *skb, struct segment *segmen
 	if (action != FORWARD)
 		return action;
 	if (record.len && !keep(skb, &record, segment->l4 + segment->header_len)) {
-		/* User space makes room before it takes the segment, and the sender feels that it waits. */
-		if (!attended(settings()))
+		struct control *control = settings();
+
+		/* User space makes room before it takes the segment, and the sender feels that it waits. Without it there
+		 * will be none: the sender waits, or, as the operator has chosen, goes on without protection. */
+		if (!attended(control) && !(control && control->fail_open))
 			return DROP;
 		bpf_spin_lock(&flow->lock);
 		flow->flags |= FLAG_PUNTED;

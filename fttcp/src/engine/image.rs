@@ -252,8 +252,8 @@ impl Engine {
         };
         let mut cx = group.context(service, number, now, out, &mut self.desk);
         self.table.rename(slot, |connection| {
-            connection.tighten();
             connection.spill(0, &mut cx);
+            connection.tighten();
             let known = connection.revive(&cx.service.make);
             if recovering {
                 connection.resume_recovery(&mut cx);

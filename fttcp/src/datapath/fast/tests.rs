@@ -367,12 +367,22 @@ fn program_does_what_the_model_does() {
 
 #[test]
 fn segment_is_handed_over_when_the_ring_is_full_and_dropped_without_a_logger() {
-    fill_ring(true);
-    fill_ring(false);
+    fill_ring(true, false);
+    fill_ring(false, false);
 }
 
-fn fill_ring(attended: bool) {
-    let mut bench = Bench::new(if attended { "full" } else { "full-alone" });
+#[test]
+fn without_a_logger_a_full_ring_ends_protection_if_it_may_fail_open() {
+    fill_ring(false, true);
+}
+
+fn fill_ring(attended: bool, fail_open: bool) {
+    let mut bench = Bench::new(match (attended, fail_open) {
+        (true, _) => "full",
+        (false, false) => "full-alone",
+        (false, true) => "full-open",
+    });
+    bench.path.settings.fail_open = fail_open;
     let mut rng = Rng::new(7);
     let key = &keys()[0];
     let mut state = FlowState {
@@ -400,12 +410,24 @@ fn fill_ring(attended: bool) {
             bench.path.attended = Some(Instant::now());
         }
         let (did, _) = bench.pass(Side::North, &frame);
-        let room = did == Verdict::Forward;
+        // Handed over to nobody, who passes it on.
+        let open = !attended && fail_open;
+        let unlogged = open
+            && bench
+                .path
+                .peek(key)
+                .is_some_and(|it| it.flags & flag::PUNTED != 0);
+        let room = did == Verdict::Forward && !unlogged;
         if did == Verdict::Drop {
-            assert!(!attended);
+            assert!(!attended && !fail_open);
         } else {
             let (action, ..) = expected(Side::North, &mut state, &frame, true, room);
-            assert_eq!(did, action.into());
+            let handed_over = if open {
+                Verdict::Forward
+            } else {
+                action.into()
+            };
+            assert_eq!(did, if room { action.into() } else { handed_over });
         }
         assert_eq!(bench.path.peek(key), Some(state.clone()));
         (room, payload)
@@ -421,8 +443,10 @@ fn fill_ring(attended: bool) {
     // What was forwarded is in the ring, and nothing else.
     assert!(kept.len() > 50);
     assert_eq!(kept, sent);
-    let dropped = if attended { 0 } else { 3 };
+    let dropped = if attended || fail_open { 0 } else { 3 };
     assert_eq!(bench.path.totals().ring_full, dropped);
+    let open = if fail_open { 3 } else { 0 };
+    assert_eq!(bench.path.totals().unprotected, open);
 }
 
 mod release;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! FIN and RST: held, released, swallowed.
 
+use super::moving::{HEAD, moved};
 use super::*;
 
 const HOLD: Duration = Duration::from_millis(250);
@@ -156,6 +157,31 @@ fn trap_18_mapping_of_a_closed_connection_is_kept_for_two_msl() {
     bench.wait(Duration::from_secs(59));
     assert_eq!(bench.status().connections.len(), 1);
     bench.wait(Duration::from_secs(2));
+    assert_eq!(bench.status().connections, []);
+}
+
+#[test]
+fn trap_18_numbers_of_a_moved_connection_are_mapped_for_two_msl() {
+    let mut bench = Bench::new();
+    moved(&mut bench, 5, 40, 7);
+    let end = HEAD.len() as u32;
+    let close = Say::new(bench.c(3), bench.s(end), FIN).stamp(110, 7005);
+    assert_eq!(bench.say(NORTH, &close).len(), 1);
+    let fin = Say::new(6 + end, bench.c(4), FIN).stamp(50, 110);
+    bench.say(STANDBY, &fin);
+    bench.wait(HOLD);
+    let last = Say::new(bench.c(4), bench.s(end + 1), ACK).stamp(111, 7015);
+    bench.say(NORTH, &last);
+    assert_eq!(bench.state(), "closed");
+    bench.wait(Duration::from_secs(50));
+    // The last acknowledgement was lost on its way, and the server repeats its FIN; so does the client, later.
+    let again = bench.say(STANDBY, &fin.stamp(5050, 110));
+    let seen: Vec<_> = again.iter().map(|it| (it.port, it.head.seq.0)).collect();
+    assert_eq!(seen, [(NORTH, bench.s(end))]);
+    let again = bench.say(NORTH, &last.stamp(5111, 12_015));
+    let seen: Vec<_> = again.iter().map(|it| (it.port, it.head.ack.0)).collect();
+    assert_eq!(seen, [(STANDBY, 7 + end)]);
+    bench.wait(Duration::from_secs(61));
     assert_eq!(bench.status().connections, []);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What passes, what is dark, what is not protected.
 
+use super::traps_options::with_options;
 use super::*;
 use crate::frame::PartialChecksum;
 
@@ -157,7 +158,38 @@ fn trap_10_super_segment_is_logged_whole_and_keeps_its_offload() {
 }
 
 #[test]
-fn trap_14_signed_and_unknown_flows_pass_and_are_counted_once() {
+fn trap_14_signed_flows_pass_untouched_and_are_counted_once() {
+    for (kind, length) in [(19, 18), (29, 16)] {
+        let mut bench = Bench::new();
+        let mut signature = vec![kind, length];
+        signature.resize(usize::from(length).next_multiple_of(4), 1);
+        let mut segments = vec![(true, Say::new(bench.client_isn, 0, Flags::SYN))];
+        segments.push((false, Say::new(bench.server_isn, bench.c(0), SYN_ACK)));
+        segments.push((true, Say::new(bench.c(0), bench.s(0), PUSH).data(b"hello")));
+        segments.push((false, Say::new(bench.s(0), bench.c(5), PUSH).data(b"there")));
+        segments.push((true, Say::new(bench.c(5), bench.s(5), RST)));
+        for (from_client, say) in segments {
+            // Whatever is changed in it makes its signature wrong.
+            let frame = with_options(&bench, from_client, &say, &signature);
+            let mut copy = frame.clone();
+            let (port, to) = if from_client {
+                (NORTH, ACTIVE)
+            } else {
+                (ACTIVE, NORTH)
+            };
+            let (now, mut sent) = (bench.now, Sent::default());
+            let engine = &mut bench.engine;
+            engine.handle_frame(now, port, &mut copy, Offload::default(), &mut sent);
+            assert_eq!(sent.0, [(to, frame, Offload::default())]);
+        }
+        assert_eq!(bench.counters().unprotected, 1);
+        let event = bench.engine.poll_event().unwrap().to_string();
+        assert!(event.contains("signed"), "{event}");
+    }
+}
+
+#[test]
+fn trap_14_unknown_flows_pass_and_are_counted_once() {
     let mut bench = Bench::new();
     for at in 0..3 {
         let passed = bench.say(NORTH, &Say::new(5000 + at, 1, PUSH).data(b"x"));

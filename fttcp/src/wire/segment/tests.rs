@@ -4,6 +4,8 @@
 use pnet_packet::Packet as _;
 use proptest::prelude::*;
 
+mod inverse;
+
 use super::*;
 use crate::frame::PartialChecksum;
 use crate::wire::{Address, MacAddr, SegmentRepr, Timestamps};
@@ -43,15 +45,19 @@ fn frame(v6: bool, tags: &[u8], payload: &[u8]) -> Vec<u8> {
 
 /// The frame with these raw option bytes instead, checksum recomputed.
 fn with_options(options: &[u8], payload: &[u8]) -> Vec<u8> {
+    framed(false, &[], options, payload)
+}
+
+fn framed(v6: bool, tags: &[u8], options: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut raw = options.to_vec();
     raw.resize(options.len().next_multiple_of(4), kind::NOP);
     let mut data = raw.clone();
     data.extend_from_slice(payload);
     SegmentRepr {
-        src: address(false, 1, 40_000),
-        dst: address(false, 2, 80),
-        tags: &[],
+        src: address(v6, 1, 40_000),
+        dst: address(v6, 2, 80),
+        tags,
         seq: SeqNumber(1),
         ack: SeqNumber(2),
         flags: Flags::ACK,
@@ -62,7 +68,8 @@ fn with_options(options: &[u8], payload: &[u8]) -> Vec<u8> {
     }
     .emit(&mut out);
     // The options were built as data; now the header claims them.
-    out[34 + field::OFFSET] = ((20 + raw.len()) as u8 / 4) << 4;
+    let l4 = locate(&out).unwrap().l4;
+    out[l4 + field::OFFSET] = ((20 + raw.len()) as u8 / 4) << 4;
     refresh(&mut out);
     out
 }
@@ -223,22 +230,6 @@ proptest! {
         prop_assert_eq!(segment.head().seq, SeqNumber(seq));
         prop_assert_eq!(segment.head().window, window);
         prop_assert_eq!(segment.head().options.timestamps.unwrap().value, 9u32.wrapping_add(shift));
-    }
-
-    #[test]
-    fn rewriting_and_its_inverse_are_the_identity(delta in any::<u32>(), payload in any::<[u8; 9]>()) {
-        let before = frame(false, &[], &payload);
-        let mut bytes = before.clone();
-        let mut segment = parse(&mut bytes);
-        let seq = segment.head().seq;
-        segment.set_seq(seq + delta);
-        segment.shift_sack(delta);
-        segment.map_timestamps(|value| value.wrapping_add(delta), |echo| echo);
-        let mut segment = parse(&mut bytes);
-        segment.set_seq(seq);
-        segment.shift_sack(delta.wrapping_neg());
-        segment.map_timestamps(|value| value.wrapping_sub(delta), |echo| echo);
-        prop_assert_eq!(bytes, before);
     }
 
     #[test]

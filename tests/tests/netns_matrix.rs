@@ -4,7 +4,8 @@
 mod storm_plan;
 
 use std::error::Error;
-use std::fs;
+use std::process::Command;
+use std::{fs, io};
 
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::line::Fault;

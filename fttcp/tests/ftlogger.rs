@@ -184,3 +184,35 @@ fn termination_ends_it_cleanly() {
         assert!(rest.contains("ending"), "{rest}");
     }
 }
+
+/// The tests run as root; where a path cannot be used, the reason is told and the next is taken.
+#[test]
+fn caps_tell_which_data_path_is_chosen_and_why() {
+    let section = |text: &str, name: &str| -> String {
+        let mut parts = text.split("\n\n");
+        let part = parts.find(|part| part.starts_with(name));
+        part.unwrap_or_else(|| panic!("no {name}: {text}"))
+            .to_owned()
+    };
+    let all = ftlogger(&["caps"]);
+    let said = text(&all.stdout);
+    assert_eq!(all.status.code(), Some(0), "{said}{}", text(&all.stderr));
+    assert!(
+        section(&said, "af-packet").contains("usable    yes"),
+        "{said}"
+    );
+    let fast = section(&said, "tc-bpf").contains("usable    yes");
+    let chosen = if fast {
+        "tc-bpf+af-packet"
+    } else {
+        "af-packet"
+    };
+    assert!(said.starts_with(&format!("data path   {chosen}")), "{said}");
+
+    let without = ftlogger(&["--bpffs", "/proc/nonsense", "caps"]);
+    let said = text(&without.stdout);
+    assert_eq!(without.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("data path   af-packet"), "{said}");
+    let why = "usable    no: no BPF file system at /proc/nonsense";
+    assert!(section(&said, "tc-bpf").contains(why), "{said}");
+}

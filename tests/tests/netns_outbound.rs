@@ -83,13 +83,17 @@ fn serve(mut stream: &TcpStream, requests: &AtomicUsize, content: &[u8]) -> std:
     stream.write_all(content)
 }
 
-/// Server and client as they stand in addresses, of IPv4 or IPv6.
-fn hosts(v6: bool) -> (String, String) {
-    if v6 {
+/// The proxy's address and the file's, of IPv4 or IPv6.
+fn through_proxy(v6: bool) -> (String, String) {
+    let (server, client) = if v6 {
         (format!("[{SERVER6}]"), format!("[{CLIENT6}]"))
     } else {
         (SERVER.to_owned(), CLIENT.to_owned())
-    }
+    };
+    (
+        format!("http://{server}:80"),
+        format!("http://{client}:{ORIGIN_PORT}/file"),
+    )
 }
 
 /// One download, its server ended when the client has `at` bytes; the exit code of curl and whether the file is right.
@@ -126,9 +130,7 @@ fn trap_35_download_through_a_proxy_that_dies_asks_the_origin_once() -> Outcome 
         topology.serve()?;
         let at = 1 + random.below(FILE - 1);
         let end = [End::Killed, End::Unplugged, End::Destroyed][run as usize / 2 % 3];
-        let (server, client) = hosts(run % 2 == 1);
-        let proxy = format!("http://{server}:80");
-        let address = format!("http://{client}:{ORIGIN_PORT}/file");
+        let (proxy, address) = through_proxy(run % 2 == 1);
 
         // The origin has the client's own address: curl would connect to it by itself.
         let words = ["--noproxy", "", "--proxy", &proxy, &address];
@@ -155,23 +157,24 @@ fn trap_35_download_through_a_proxy_that_dies_asks_the_origin_once() -> Outcome 
 
 #[test]
 fn trap_35_download_through_a_proxy_that_dies_with_re_issue_asks_the_origin_again() -> Outcome {
-    let mut topology = house(Serves::Proxy, Outbound::ReIssue)?;
-    let file = Served::new(&topology, "file", FILE, 1)?;
-    let origin = Origin::start(&topology, Random::new(1).bytes(FILE as usize))?;
-    topology.serve()?;
-    let proxy = format!("http://{SERVER}:80");
-    let address = format!("http://{CLIENT}:{ORIGIN_PORT}/file");
-    let words = ["--noproxy", "", "--proxy", &proxy, &address];
+    for v6 in [false, true] {
+        let mut topology = house(Serves::Proxy, Outbound::ReIssue)?;
+        let file = Served::new(&topology, "file", FILE, 1)?;
+        let origin = Origin::start(&topology, Random::new(1).bytes(FILE as usize))?;
+        topology.serve()?;
+        let (proxy, address) = through_proxy(v6);
+        let words = ["--noproxy", "", "--proxy", &proxy, &address];
 
-    let (exit, right) = download(&topology, &file, &words, FILE / 2, End::Unplugged)?;
+        let (exit, right) = download(&topology, &file, &words, FILE / 2, End::Unplugged)?;
 
-    let counters = topology.wait_moved()?.counters;
-    let log = topology.stop_logger()?;
-    assert_eq!((exit, right), (0, true), "{log}");
-    // Once for each server that got the client's request: both, unless the client had all by then.
-    assert_eq!(origin.requests() as u64, 1 + counters.recovered, "{log}");
-    // The origin's connection may have been over.
-    assert!(counters.reissued <= 1 && counters.lost == 0, "{log}");
+        let counters = topology.wait_moved()?.counters;
+        let log = topology.stop_logger()?;
+        assert_eq!((exit, right), (0, true), "{log}");
+        // Once for each server that got the client's request: both, unless the client had all by then.
+        assert_eq!(origin.requests() as u64, 1 + counters.recovered, "{log}");
+        // The origin's connection may have been over.
+        assert!(counters.reissued <= 1 && counters.lost == 0, "{log}");
+    }
     Ok(())
 }
 
@@ -210,22 +213,23 @@ fn trap_35_active_ftp_download_survives_the_end_of_its_server() -> Outcome {
 
 #[test]
 fn server_may_open_no_connection_under_forbid() -> Outcome {
-    let mut topology = house(Serves::Proxy, Outbound::Forbid)?;
-    let file = Served::new(&topology, "file", FILE, 1)?;
-    let origin = Origin::start(&topology, Random::new(1).bytes(FILE as usize))?;
-    topology.serve()?;
-    let proxy = format!("http://{SERVER}:80");
-    let address = format!("http://{CLIENT}:{ORIGIN_PORT}/file");
-    let words = ["--fail", "--noproxy", "", "--proxy", &proxy, &address];
+    for v6 in [false, true] {
+        let mut topology = house(Serves::Proxy, Outbound::Forbid)?;
+        let file = Served::new(&topology, "file", FILE, 1)?;
+        let origin = Origin::start(&topology, Random::new(1).bytes(FILE as usize))?;
+        topology.serve()?;
+        let (proxy, address) = through_proxy(v6);
+        let words = ["--fail", "--noproxy", "", "--proxy", &proxy, &address];
 
-    let (exit, _) = download(&topology, &file, &words, FILE, End::Alive)?;
+        let (exit, _) = download(&topology, &file, &words, FILE, End::Alive)?;
 
-    let counters = topology.logger()?.status(GROUP)?.counters;
-    let log = topology.stop_logger()?;
-    assert_eq!((exit, origin.requests()), (22, 0), "{log}");
-    assert!(
-        counters.forbidden > 0 && log.contains("outbound = forbid"),
-        "{log}"
-    );
+        let counters = topology.logger()?.status(GROUP)?.counters;
+        let log = topology.stop_logger()?;
+        assert_eq!((exit, origin.requests()), (22, 0), "{log}");
+        assert!(
+            counters.forbidden > 0 && log.contains("outbound = forbid"),
+            "{log}"
+        );
+    }
     Ok(())
 }

@@ -5,6 +5,8 @@ mod storm_plan;
 
 use std::error::Error;
 
+use fttcp::control::Verify;
+use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::storm::driver::{Mix, Plan, run};
 use rxl_tests::netns::storm::tally::Doing;
 use rxl_tests::netns::victim::End;
@@ -98,5 +100,44 @@ fn thousands_of_connections_are_moved_at_once() -> Outcome {
     assert!(tally.is_clean(), "{tally}");
     assert_eq!(tally.connections, 2500);
     assert_eq!(tally.moved, 4 * 2500);
+    Ok(())
+}
+
+/// Every byte that a replacement says again is compared with a digest of all that was sent.
+#[test]
+fn nothing_is_lost_or_corrupted_with_every_byte_compared() -> Outcome {
+    let base = plan("nothing_is_lost_or_corrupted_with_every_byte_compared");
+    few(Plan {
+        layout: Layout {
+            verify: Verify::Full,
+            ..base.layout
+        },
+        ..base
+    })
+}
+
+/// Where the kernel takes no program.
+#[test]
+fn nothing_is_lost_or_corrupted_with_packet_sockets_alone() -> Outcome {
+    let base = plan("nothing_is_lost_or_corrupted_with_packet_sockets_alone");
+    few(Plan {
+        layout: Layout {
+            logger: ["--datapath", "packet"].map(str::to_owned).to_vec(),
+            ..base.layout
+        },
+        ..base
+    })
+}
+
+fn few(base: Plan) -> Outcome {
+    const MOVES: u64 = 500;
+    let plan = Plan {
+        moves: MOVES,
+        ..base
+    };
+    let tally = run(&plan)?;
+    println!("{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert!(tally.moved >= MOVES);
     Ok(())
 }

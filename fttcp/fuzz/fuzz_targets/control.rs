@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary lines of the control protocol: `cargo +nightly fuzz run control` in `fttcp/`. No line makes the logger panic;
+//! Arbitrary lines of the control protocol: `scripts/fuzz control`. No line makes the logger panic;
 //! what was understood is written as a line that means the same; a group that is taken is in the status.
 #![no_main]
 
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let line = serde_json::to_string(&request).expect("a request has a form");
     let again: Request = serde_json::from_str(&line).expect("its own form");
     assert_eq!(again, request);
-    if let Request::AddGroup { group, .. } = request {
+    if let Request::Protect { group } = request {
         let mut engine = Engine::new(EngineConfig::default());
         let standbys = (0..group.standbys.len() as u32).map(|at| PortId(at + 2));
         let ports = GroupPorts {

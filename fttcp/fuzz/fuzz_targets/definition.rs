@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary definitions, and arbitrary streams through three that are right: `cargo
-//! +nightly fuzz run definition` in `fttcp/`. Nothing panics, no point to restart from lies beyond what was said, and a
+//! Arbitrary definitions, and arbitrary streams through three that are right: `scripts/fuzz definition`. Nothing panics, no point to restart from lies beyond what was said, and a
 //! plug-in that was saved and restored anywhere goes on as the first.
 //!
 //! Input: a byte that chooses. 0: a definition's text follows. Else pieces: a byte that says whose (bit 7), how many

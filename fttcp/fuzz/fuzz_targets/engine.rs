@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary frames, ports, times and failovers through the engine: `cargo +nightly fuzz run engine` in `fttcp/`.
+//! Arbitrary frames, ports, times and failovers through the engine: `scripts/fuzz engine`.
 //!
 //! Input: records of one byte of command, one byte of length, and the frame.
 #![no_main]

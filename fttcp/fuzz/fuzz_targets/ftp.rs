@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary FTP sessions through the plug-in: `cargo +nightly fuzz run ftp` in `fttcp/`.
+//! Arbitrary FTP sessions through the plug-in: `scripts/fuzz ftp`.
 //!
 //! Input: pieces, each a byte whose highest bit says who speaks and the others how much, then that much. No panic, no
 //! unbounded memory; a plug-in that is saved and restored after each piece says the same as one that is not.

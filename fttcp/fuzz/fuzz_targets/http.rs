@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary HTTP connections through the plug-in: `cargo +nightly fuzz run http` in `fttcp/`.
+//! Arbitrary HTTP connections through the plug-in: `scripts/fuzz http`.
 //!
 //! Input: pieces, each a byte and what it announces: whose it is (bit 7), how many bytes of the server are left out
 //! before (bits 5 and 6, in dozens), and how many follow (the others). No panic, no unbounded memory; no point to restart

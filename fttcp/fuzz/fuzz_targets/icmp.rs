@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary ICMP messages and IP fragments: `cargo +nightly fuzz run icmp` in `fttcp/`.
+//! Arbitrary ICMP messages and IP fragments: `scripts/fuzz icmp`.
 //!
 //! Input: one byte that says which (IPv4 or IPv6, message or fragment), then what follows the IP header.
 #![no_main]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary records and images into an engine: `cargo +nightly fuzz run journal` in `fttcp/`.
+//! Arbitrary records and images into an engine: `scripts/fuzz journal`.
 //!
 //! Input: a byte that says whether it is an image or a journal, then the image, or records of one byte of kind, two of
 //! length, and the contents, whose checksums are made here: nothing else would get past them.

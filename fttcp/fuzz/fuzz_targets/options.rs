@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary TCP options through every edit: `cargo +nightly fuzz run options` in `fttcp/`.
+//! Arbitrary TCP options through every edit: `scripts/fuzz options`.
 //!
 //! Input: one byte that says how many of the following (at most 40) are options; the rest is data.
 #![no_main]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Arbitrary frames through the parser and every editor: `cargo +nightly fuzz run wire` in `fttcp/`.
+//! Arbitrary frames through the parser and every editor: `scripts/fuzz wire`.
 #![no_main]
 
 use fttcp::frame::Offload;

@@ -2,10 +2,8 @@
 //! What a service designer tells the logger about a protocol.
 //!
 //! Who lives here: the trait [`Service`] and its implementations. One object per connection sees both byte streams
-//! in order, each byte once, also those that a replacement regenerates. Today it says where a replay may begin, whether
-//! the server has a reason to close, and whether the connection may be replayed at all. The trait is meant to grow to
-//! the ten abilities that the design lists: framing, quiescence and truncation, recovery verb per message, pinning,
-//! canonical form, session snapshot, linked connections, budgets, failure signals, secrets.
+//! in order, each byte once, also those that a replacement regenerates. docs/service-designers.md has a table of what a
+//! designer can say, and which of it is said here.
 
 mod defined;
 pub mod dialogue;

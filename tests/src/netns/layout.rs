@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use fttcp::control::{GroupSpec, Outbound};
+use fttcp::control::{GroupSpec, Outbound, Verify};
 use fttcp::wire::MacAddr;
 
 use super::chain::Chain;
@@ -45,6 +45,8 @@ pub struct Layout {
     pub chain: Option<Chain>,
     /// The plug-in of the service at port 80.
     pub kind: &'static str,
+    /// How what a replacement says is compared, unless `group` says it.
+    pub verify: Verify,
     /// What the logger protects, and how; name and interfaces are filled in. `None`: ports 80 and 7, with much room.
     pub group: Option<GroupSpec>,
     /// Options for `ftlogger`.
@@ -67,6 +69,7 @@ impl Default for Layout {
             kv: None,
             chain: None,
             kind: "opaque",
+            verify: Verify::Auto,
             group: None,
             logger: Vec::new(),
         }

@@ -156,6 +156,7 @@ impl Topology {
         let service = |port| ServiceSpec {
             mask: vec!["Date".to_owned()],
             buffer_bytes: BUFFER,
+            verify: self.layout.verify,
             ..ServiceSpec::new(
                 port,
                 if port == 80 {

@@ -139,7 +139,11 @@ impl Connection {
         Ok(Response { status, body })
     }
 
-    fn line(&mut self) -> Result<String, String> {
+    /// Reads a line, without its end.
+    ///
+    /// # Errors
+    /// The connection broke or ended.
+    pub fn line(&mut self) -> Result<String, String> {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {
             Ok(0) => Err("the server closed the connection".to_owned()),

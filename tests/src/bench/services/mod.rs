@@ -2,12 +2,13 @@
 //! Services behind the logger beside the same services behind a Linux bridge, in namespaces and in turns.
 //!
 //! Who lives here: the sections; `house`, namespaces with a web proxy and an FTP server; `overhead`, `memory`, `gap`,
-//! `upgrade` and `recovery`, which are measured in them.
+//! `upgrade` (with `probe`) and `recovery`, which are measured in them.
 
 mod gap;
 mod house;
 mod memory;
 mod overhead;
+mod probe;
 mod recovery;
 mod upgrade;
 

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 
-use crate::bench::fttcp::gap::{FILE_REQUEST, once};
+use crate::bench::fttcp::gap::{Asks, FILE_REQUEST, once};
 use crate::bench::fttcp::plan::Plan;
 use crate::bench::{Better, Gate, Row, Runs};
 use crate::netns::layout::Layout;
@@ -33,7 +33,7 @@ pub(super) fn measure(plan: &Plan, quick: bool) -> Result<Vec<Row>, String> {
             } else {
                 (MB, &mut runs.peer)
             };
-            to.push(once(&topology, FILE_REQUEST, bytes, done)?.logger_ms);
+            to.push(once(&topology, Asks::Http(FILE_REQUEST), bytes, done)?.logger_ms);
             topology.wait_idle()?;
             topology.renew_standby()?;
         }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! An upgrade under wrk's load: requests that fail, and the latency of a run with it beside a run without.
+//! An upgrade under wrk's load: requests that fail, the latency of a run with it beside a run without, and that of requests
+//! during the switch, from its beginning until the old server is let go.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fttcp::control::Request;
 
+use super::probe::Probe;
 use crate::bench::{Better, Gate, Row, Runs};
 use crate::netns::layout::Layout;
 use crate::netns::topology::{GROUP, SERVER, Topology};
@@ -33,8 +35,17 @@ pub(super) fn measure(quick: bool) -> Result<Vec<Row>, String> {
     })?;
     topology.put(PAGE, &[b'x'; 1024])?;
     topology.serve()?;
-    let plain = run(&mut topology, seconds, &|_| Ok(()))?;
-    let with = run(&mut topology, seconds, &upgrade)?;
+    let plain = run(&mut topology, seconds, &mut |_| Ok(()))?;
+    let probe = Probe::start(&topology, PAGE)?;
+    let mut switch = None;
+    let with = run(&mut topology, seconds, &mut |topology| {
+        let start = Instant::now();
+        upgrade(topology)?;
+        switch = Some((start, Instant::now()));
+        Ok(())
+    })?;
+    let (from, to) = switch.ok_or("there was no upgrade")?;
+    let [within, others] = probe.end(from, to)?;
     let latency = Runs {
         ours: vec![with.p99_ms],
         peer: vec![plain.p99_ms],
@@ -50,6 +61,10 @@ pub(super) fn measure(quick: bool) -> Result<Vec<Row>, String> {
             latency,
             Better::Less,
         ),
+        Row::alone("the switch itself", "ms", (to - from).as_secs_f64() * 1e3),
+        Row::percentile("latency during the switch, p50", "ms", 50.0, &within),
+        Row::percentile("latency during the switch, p99", "ms", 99.0, &within),
+        Row::percentile("latency before and after, p99", "ms", 99.0, &others),
     ])
 }
 
@@ -57,7 +72,7 @@ pub(super) fn measure(quick: bool) -> Result<Vec<Row>, String> {
 fn run(
     topology: &mut Topology,
     seconds: u64,
-    middle: &dyn Fn(&mut Topology) -> Result<(), String>,
+    middle: &mut dyn FnMut(&mut Topology) -> Result<(), String>,
 ) -> Result<Seen, String> {
     let failed = |error| format!("cannot run wrk: {error}");
     let child = topology

@@ -1,17 +1,38 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The origin behind proxies, in the client's namespace: serves files (with ranges), and counts what is posted.
+//! The origin of the tests' own: behind proxies, in the client's namespace, or a server by itself. It serves files (`files`),
+//! counts what is posted, echoes what comes after an upgrade, says bad responses (`odd`), and dies of a request if it is told to.
+
+mod files;
+pub mod odd;
+mod request;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::netns::topology::{CLIENT, Topology};
 
-/// Where it listens.
+pub use files::{CHUNKS, sum};
+pub use request::{chunk, chunks, trailers};
+
+/// Where it listens behind proxies.
 pub const PORT: u16 = 8080;
+/// What it says on standard error when it listens, as a server by itself.
+pub const READY: &str = "http-server is listening";
+/// A server by itself dies of a request for this.
+pub const DEADLY: &str = "/die";
+/// A request for this is not answered.
+pub const SILENT: &str = "/silent";
+/// An upgrade to this path is answered with a number that no other has: what says it again says another.
+pub const NUMBERED: &str = "/numbered";
+/// Each request's first line is added to this file of the house.
+const ASKED: &str = "asked";
+/// Added to each byte that is echoed: an echo of nobody else's.
+const ECHO: u8 = 1;
 
 /// How often each path was posted to.
 type Posts = Arc<Mutex<BTreeMap<String, u32>>>;
@@ -20,18 +41,6 @@ type Posts = Arc<Mutex<BTreeMap<String, u32>>>;
 #[derive(Debug)]
 pub struct Origin {
     posts: Posts,
-}
-
-/// The head of a request, as far as it matters.
-#[derive(Debug, Default)]
-struct Request {
-    method: String,
-    path: String,
-    length: usize,
-    chunked: bool,
-    close: bool,
-    range: Option<String>,
-    validator: Option<String>,
 }
 
 impl Origin {
@@ -45,13 +54,12 @@ impl Origin {
             .enter(|| TcpListener::bind((CLIENT, PORT)))?
             .map_err(|error| format!("the origin cannot listen: {error}"))?;
         let posts = Posts::default();
-        let (counted, files) = (Arc::clone(&posts), topology.folder().join("files"));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (posts, files) = (Arc::clone(&counted), files.clone());
-                std::thread::spawn(move || serve(&stream, &posts, &files));
-            }
-        });
+        let house = House {
+            posts: Arc::clone(&posts),
+            files: topology.folder().join("files"),
+            mortal: false,
+        };
+        std::thread::spawn(move || house.serve(&listener));
         Ok(Self { posts })
     }
 
@@ -63,146 +71,134 @@ impl Origin {
     }
 }
 
-fn serve(mut stream: &TcpStream, posts: &Posts, files: &Path) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream);
-    while let Some(request) = read(&mut reader)? {
-        if request.chunked {
-            skip_chunks(&mut reader)?;
-        } else {
-            reader.read_exact(&mut vec![0; request.length])?;
-        }
-        let close = if request.close { "close" } else { "keep-alive" };
-        let close = format!("Connection: {close}\r\n");
-        if request.method == "POST" {
-            let mut posts = posts.lock().unwrap_or_else(PoisonError::into_inner);
-            *posts.entry(request.path).or_default() += 1;
-            drop(posts);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{close}\r\n");
-            stream.write_all(head.as_bytes())?;
-            stream.write_all(b"done\n")?;
-        } else {
-            answer(stream, &request, &close, files)?;
-        }
-        if request.close {
-            break;
-        }
-    }
+/// Serves the files in `folder` at port 80 for ever, or until it is asked to die.
+///
+/// # Errors
+/// It cannot listen.
+pub fn run(folder: &Path) -> std::io::Result<()> {
+    let listener = TcpListener::bind(("::", 80))?;
+    eprintln!("{READY}");
+    let house = House {
+        posts: Posts::default(),
+        files: folder.to_owned(),
+        mortal: true,
+    };
+    house.serve(&listener);
     Ok(())
 }
 
-fn read(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
-    let mut words = line.split_whitespace();
-    let mut word = || words.next().unwrap_or_default().to_owned();
-    let mut request = Request {
-        method: word(),
-        path: word(),
-        ..Request::default()
-    };
-    request.close = word() == "HTTP/1.0";
-    loop {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
+/// The first lines of all requests that origins of this house have got, in their order.
+///
+/// # Errors
+/// There was none.
+pub fn asked(topology: &Topology) -> Result<Vec<String>, String> {
+    let path = topology.folder().join(ASKED);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// What an echo of these bytes is.
+#[must_use]
+pub fn echo(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte.wrapping_add(ECHO)).collect()
+}
+
+/// What all connections share.
+#[derive(Clone, Debug)]
+struct House {
+    posts: Posts,
+    files: PathBuf,
+    /// A request may end the process.
+    mortal: bool,
+}
+
+impl House {
+    fn serve(&self, listener: &TcpListener) {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let house = self.clone();
+            // What ends a connection is its client's business.
+            std::thread::spawn(move || house.talk(&stream));
         }
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            return Ok(Some(request));
-        };
-        let value = value.trim();
-        match name.to_ascii_lowercase().as_str() {
-            // A proxy may pass a list of the same length on (RFC 9110 section 8.6).
-            "content-length" => {
-                let one = value.split(',').next().unwrap_or_default();
-                request.length = one.trim().parse().map_err(std::io::Error::other)?;
+    }
+
+    fn talk(&self, mut stream: &TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = request::Request::read(&mut reader)? {
+            files::note(&self.files, &format!("{} {}", request.method, request.path))?;
+            if self.mortal && request.path == DEADLY {
+                std::process::abort();
             }
-            "transfer-encoding" => request.chunked = true,
-            "connection" if value.eq_ignore_ascii_case("close") => request.close = true,
-            "connection" if value.eq_ignore_ascii_case("keep-alive") => request.close = false,
-            "range" => request.range = Some(value.to_owned()),
-            "if-range" => request.validator = Some(value.to_owned()),
-            _ => {}
+            if request.path == SILENT {
+                reader.read_to_end(&mut Vec::new())?;
+                break;
+            }
+            if request.expects {
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+            }
+            let (body, trailers) = request.body(&mut reader)?;
+            let close = if request.close { "close" } else { "keep-alive" };
+            let close = format!("Connection: {close}\r\n");
+            if request.upgrade {
+                stream.write_all(upgraded(&request.path).as_bytes())?;
+                return echo_all(reader, stream);
+            }
+            if let Some(name) = request.path.strip_prefix(odd::PATH) {
+                let odd = odd::named(name).ok_or_else(|| std::io::Error::other("no such"))?;
+                for piece in odd.pieces {
+                    stream.write_all(&piece)?;
+                }
+                if odd.closes {
+                    break;
+                }
+                continue;
+            }
+            match request.method.as_str() {
+                "POST" => {
+                    let mut posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
+                    *posts.entry(request.path).or_default() += 1;
+                    drop(posts);
+                    say(stream, &close, "done\n")?;
+                }
+                "PUT" => say(stream, &close, &files::receipt(&body, &trailers))?,
+                _ => files::answer(stream, &request, &close, &self.files)?,
+            }
+            if request.close {
+                break;
+            }
         }
+        Ok(())
     }
 }
 
-/// Reads a body in chunks with its trailers (RFC 9112 section 7.1). What is left of one would be taken for a request, and
-/// its answer for that of another client: proxies share their connections to an origin.
-fn skip_chunks(reader: &mut impl BufRead) -> std::io::Result<()> {
-    let mut line = String::new();
+/// The head after which the other protocol begins.
+fn upgraded(path: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = match path {
+        NUMBERED => format!("Number: {:06}\r\n", NUMBER.fetch_add(1, Ordering::Relaxed)),
+        _ => String::new(),
+    };
+    // A proxy wants an answer to the client's key, and leaves it to the client to see whether it is the right one.
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n{number}\r\n"
+    )
+}
+
+fn say(mut stream: &TcpStream, close: &str, text: &str) -> std::io::Result<()> {
+    let length = text.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{close}\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(text.as_bytes())
+}
+
+fn echo_all(mut reader: impl Read, mut stream: &TcpStream) -> std::io::Result<()> {
+    let mut buffer = [0; 4096];
     loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let size = line.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16).map_err(std::io::Error::other)?;
-        if size == 0 {
-            break;
+        let count = reader.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
         }
-        reader.read_exact(&mut vec![0; size + 2])?;
-    }
-    while reader.read_line(&mut line)? > 2 {}
-    Ok(())
-}
-
-fn answer(
-    mut stream: &TcpStream,
-    request: &Request,
-    close: &str,
-    files: &Path,
-) -> std::io::Result<()> {
-    let name = request.path.trim_start_matches('/');
-    let path: PathBuf = files.join(name);
-    let content = if name.contains("..") {
-        None
-    } else {
-        fs::read(&path).ok()
-    };
-    let Some(content) = content else {
-        let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n{close}\r\n");
-        return stream.write_all(head.as_bytes());
-    };
-    let all = content.len();
-    let tag = format!("\"{}-{all}\"", name.replace('/', "-"));
-    let same = request.validator.as_ref().is_none_or(|it| *it == tag);
-    let range = request.range.as_deref().filter(|_| same);
-    let part = range.and_then(|range| part(range, all));
-    let (status, from, to) = part.map_or(("200 OK", 0, all), |(from, to)| {
-        ("206 Partial Content", from, to)
-    });
-    let mut head = format!(
-        "HTTP/1.1 {status}\r\nETag: {tag}\r\nAccept-Ranges: bytes\r\nContent-Length: {}\r\n{close}",
-        to - from
-    );
-    if part.is_some() {
-        head += &format!("Content-Range: bytes {from}-{}/{all}\r\n", to - 1);
-    }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
-    if request.method == "HEAD" {
-        return Ok(());
-    }
-    stream.write_all(&content[from..to])
-}
-
-/// The bytes from the first to before the last that a `Range` asks for.
-fn part(range: &str, all: usize) -> Option<(usize, usize)> {
-    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-    let first: usize = first.parse().ok()?;
-    let last = last.parse().map_or(all, |last: usize| all.min(last + 1));
-    (first < last).then_some((first, last))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_cut_to_the_file() {
-        assert_eq!(part("bytes=0-9", 100), Some((0, 10)));
-        assert_eq!(part("bytes=90-", 100), Some((90, 100)));
-        assert_eq!(part("bytes=90-200", 100), Some((90, 100)));
-        assert_eq!(part("bytes=100-", 100), None);
-        assert_eq!(part("lines=1-2", 100), None);
+        stream.write_all(&echo(&buffer[..count]))?;
     }
 }

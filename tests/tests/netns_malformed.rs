@@ -14,9 +14,9 @@ use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::service::Serves;
 use rxl_tests::netns::space::Space;
 use rxl_tests::netns::talk::{How, hear, say};
-use rxl_tests::netns::topology::{GROUP, SERVER, Topology};
+use rxl_tests::netns::topology::{CLIENT, GROUP, SERVER, Topology};
 use rxl_tests::netns::web::WebServer;
-use rxl_tests::netns::web::origin::Origin;
+use rxl_tests::netns::web::origin::{Origin, PORT};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -42,8 +42,12 @@ fn exchange(pieces: &[Vec<u8>]) -> std::io::Result<Answer> {
     let _ = stream.shutdown(Shutdown::Both);
     let text = String::from_utf8_lossy(&text);
     let lines = text.split_inclusive('\n');
-    let dated = |line: &&str| !line.to_ascii_lowercase().starts_with("date:");
-    let text = lines.filter(dated).collect();
+    // squid's pages say when they were made.
+    let dated = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        line.starts_with("date:") || line.starts_with("<p>generated ")
+    };
+    let text = lines.filter(|line| !dated(line)).collect();
     Ok(Answer { text, how })
 }
 
@@ -56,20 +60,33 @@ fn send(space: &Space, entry: &Entry) -> Result<Run, String> {
     space.spawn(move || exchange(&pieces))
 }
 
-fn compare(serves: Serves, reverse: bool) -> Outcome {
+/// Where a server has its answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// It has them itself.
+    Nothing,
+    /// It stands before an origin.
+    Origin,
+    /// It is a proxy, and is told the origin's address.
+    NamedOrigin,
+}
+
+fn compare(serves: Serves, behind: Behind) -> Outcome {
     let mut topology = Topology::build(Layout {
         serves,
         kind: "http",
         ..Layout::default()
     })?;
     topology.put("small", b"small\n")?;
-    let origin = if reverse {
-        Some(Origin::start(&topology)?)
-    } else {
-        None
+    let origin = match behind {
+        Behind::Nothing => None,
+        Behind::Origin | Behind::NamedOrigin => Some(Origin::start(&topology)?),
     };
     topology.serve()?;
-    let corpus = corpus();
+    let corpus = match behind {
+        Behind::Nothing | Behind::Origin => corpus(""),
+        Behind::NamedOrigin => corpus(&format!("http://{CLIENT}:{PORT}")),
+    };
     // From the server's own namespace, nothing is between.
     let (active, client) = (topology.servers()[0], topology.client());
     let mut runs = Vec::new();
@@ -94,6 +111,9 @@ fn compare(serves: Serves, reverse: bool) -> Outcome {
             wrong.push(format!("{}:\n{direct:?}\n{through:?}", entry.name));
         }
         unclear += usize::from(entry.unclear);
+        // Two refusals of everything would be the same, too.
+        let good = entry.name == "a good request";
+        assert!(!good || through.text.contains(" 200 OK\r\n"), "{through:?}");
     }
     let status = topology.logger()?.status(GROUP)?;
     let log = topology.stop_logger()?;
@@ -114,15 +134,25 @@ fn compare(serves: Serves, reverse: bool) -> Outcome {
 
 #[test]
 fn nginx_answers_malformed_requests_as_without_a_logger() -> Outcome {
-    compare(Serves::Web, false)
+    compare(Serves::Web, Behind::Nothing)
 }
 
 #[test]
 fn apache_answers_malformed_requests_as_without_a_logger() -> Outcome {
-    compare(Serves::Http(WebServer::Apache), false)
+    compare(Serves::Http(WebServer::Apache), Behind::Nothing)
 }
 
 #[test]
 fn haproxy_answers_malformed_requests_as_without_a_logger() -> Outcome {
-    compare(Serves::Http(WebServer::Haproxy), true)
+    compare(Serves::Http(WebServer::Haproxy), Behind::Origin)
+}
+
+#[test]
+fn squid_answers_malformed_requests_as_without_a_logger() -> Outcome {
+    compare(Serves::Http(WebServer::Squid), Behind::NamedOrigin)
+}
+
+#[test]
+fn tinyproxy_answers_malformed_requests_as_without_a_logger() -> Outcome {
+    compare(Serves::Proxy, Behind::NamedOrigin)
 }

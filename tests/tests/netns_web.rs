@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use fttcp::control::Outbound;
 use rxl_tests::netns::layout::Layout;
@@ -60,13 +60,7 @@ impl House {
         for (index, length) in FILES.into_iter().enumerate() {
             let name = format!("file{index}");
             topology.put(&name, &random.bytes(length))?;
-            // Of a file that has just changed, apache gives another ETag than later.
-            let path = topology.folder().join("files").join(&name);
-            let before = SystemTime::now() - Duration::from_secs(3600);
-            fs::File::options()
-                .write(true)
-                .open(path)?
-                .set_modified(before)?;
+            topology.age(&name)?;
             files.push(name);
         }
         let origin = match way {

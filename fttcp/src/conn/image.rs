@@ -69,6 +69,7 @@ impl Connection {
     pub(crate) fn change_clock(&mut self, from: Time, to: Time) {
         self.active = self.active.moved(from, to);
         self.opened = self.opened.moved(from, to);
+        self.since = self.since.moved(from, to);
         if let Some(outbound) = &mut self.outbound {
             outbound.over = outbound.over.map(|over| over.moved(from, to));
         }

@@ -268,6 +268,8 @@ pub(crate) struct Connection {
     pub(crate) withheld: Option<Box<Withheld>>,
     /// When it was seen first.
     pub(crate) opened: Time,
+    /// What a replacement would be told of it was said after this time; nothing earlier, if it was cut.
+    pub(crate) since: Time,
     /// When the SYN-ACK passed; `None` once it is answered, or when it was repeated.
     #[serde(skip)]
     pub(crate) answered: Option<Time>,
@@ -373,6 +375,7 @@ impl Connection {
             linked_unfinished: false,
             withheld: None,
             opened: cx.now,
+            since: cx.now,
             answered: None,
             round_trip_us: 0,
             kick: None,

@@ -57,6 +57,9 @@ impl Connection {
         }
         self.replay_from = to.server;
         self.log.truncate(to.client);
+        if self.log.start() == self.log.stable() && !self.log.has_gap() {
+            self.since = cx.now;
+        }
         let met = self.causes.partition_point(|&(_, seen)| seen <= to.server);
         self.causes.drain(..met);
         self.causes.shrink_to_fit();

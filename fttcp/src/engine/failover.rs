@@ -156,6 +156,7 @@ impl Engine {
     ) -> (Vec<usize>, Vec<usize>) {
         let (mut moving, mut telling) = (Vec::new(), Vec::new());
         let given_up = self.old_half_open(&slots);
+        let replayed = self.replayed(&slots);
         for slot in slots {
             let (Some(connection), Some(group)) = (self.table.get(slot), &mut self.groups[index])
             else {
@@ -180,7 +181,8 @@ impl Engine {
                     connection.ask_again(&mut cx);
                 }
                 Orphan::Move => moving.push(slot),
-                Orphan::Retell => telling.push(slot),
+                Orphan::Retell if replayed.may_open_again(connection) => telling.push(slot),
+                Orphan::Retell => self.leave_history(slot),
                 Orphan::Keep => {}
                 Orphan::Forget => {
                     // One that was given up is closed, and has been counted.

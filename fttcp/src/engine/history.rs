@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::Engine;
 use super::dormant::Dormant;
 use super::outbound::{Place, place};
-use crate::conn::State;
+use crate::conn::{Connection, State};
 use crate::frame::Time;
 
 /// See the module's text.
@@ -32,7 +32,66 @@ impl History {
     }
 }
 
+/// What a replacement is told at a failover, by when it was said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Replayed {
+    /// When the oldest of the clients began of which everything is told.
+    whole: Option<Time>,
+    /// The others' beginnings are not told: since when the oldest of them is.
+    cut: Option<Time>,
+}
+
+impl Replayed {
+    fn add(&mut self, client: &Connection) {
+        let oldest = if client.since == client.opened {
+            &mut self.whole
+        } else {
+            &mut self.cut
+        };
+        *oldest = Some(oldest.map_or(client.since, |it| it.min(client.since)));
+    }
+
+    /// Whether a replacement may open this connection again, which is over. One that the dead server had opened for what is
+    /// not told again would else be taken for a living one, of which the same was asked.
+    pub(super) fn may_open_again(&self, connection: &Connection) -> bool {
+        let ended = connection.outbound.as_ref().and_then(|it| it.over);
+        let by_whole = self
+            .whole
+            .zip(ended)
+            .is_some_and(|(oldest, ended)| oldest <= ended);
+        let by_cut = self.cut.is_some_and(|oldest| oldest <= connection.opened);
+        by_whole || by_cut
+    }
+}
+
 impl Engine {
+    /// What is replayed of these connections' clients.
+    pub(super) fn replayed(&mut self, slots: &[usize]) -> Replayed {
+        let mut replayed = Replayed::default();
+        for &slot in slots {
+            if let Some(client) = self.table.get(slot)
+                && client.outbound.is_none()
+                && client.protected
+                && !matches!(client.state, State::Closed | State::Orphaned)
+            {
+                replayed.add(client);
+            }
+        }
+        replayed
+    }
+
+    /// The connection, which is over, will not be needed again.
+    pub(super) fn leave_history(&mut self, slot: usize) {
+        let Some(connection) = self.table.get(slot) else {
+            return;
+        };
+        let (index, place) = (connection.group, place(slot, connection));
+        connection.leave_history();
+        if let (Some(group), Some(place)) = (&mut self.groups[index], place) {
+            group.opening.history.forget(place.serial);
+        }
+    }
+
     /// If the connection is over, its streams are part of the history, which is bounded.
     pub(super) fn note_history(&mut self, slot: usize) {
         let Some(connection) = self.table.get(slot) else {

@@ -11,7 +11,8 @@
 //! run at the same time come in any order. If it fits another better, that one takes over; if it fits none, it is a new
 //! connection after all, and is opened at the peer then.
 //!
-//! Connections that are over are awaited only until the failover is done: later, the same request is a new one.
+//! Connections that are over are awaited only if what is replayed may open them again (`history`), and until the failover is
+//! done: later, the same request is a new one.
 //!
 //! One that another connection has announced (`opened_links`) is known by its client's end alone, and kept under any policy
 //! but that which forbids it.

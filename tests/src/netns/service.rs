@@ -8,7 +8,7 @@ use std::path::Path;
 use super::ftp::FtpServer;
 use super::process::Running;
 use super::space::Space;
-use super::web::WebServer;
+use super::web::{WebServer, origin};
 
 /// What a server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Serves {
     Proxy,
     /// Another web server or proxy, on port 80.
     Http(WebServer),
+    /// The tests' own origin, on port 80: this program.
+    Own(&'static str),
     /// redis-server, on port 6379.
     Redis,
     /// An FTP server, on port 21.
@@ -54,6 +56,12 @@ impl Service {
             }
             Serves::Ftp(server) => {
                 let process = server.start(space, files, prefix)?;
+                return Ok(Self { process });
+            }
+            Serves::Own(program) => {
+                let mut command = space.command(program);
+                command.arg(files);
+                let process = Running::start("http-server", command, origin::READY)?;
                 return Ok(Self { process });
             }
             Serves::Web | Serves::Proxy => (tinyproxy(), "tinyproxy", &["-d", "-c"], 80),

@@ -13,7 +13,7 @@ mod waits;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fttcp::control::{Counters, GroupSpec, Request, ServiceSpec};
 
@@ -212,6 +212,18 @@ impl Topology {
         let path = self.folder.path().join("files").join(name);
         fs::write(&path, content)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))
+    }
+
+    /// Dates a file back: of one that has just changed, apache gives another entity tag than later.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn age(&self, name: &str) -> Result<(), String> {
+        let path = self.folder.path().join("files").join(name);
+        let before = SystemTime::now() - Duration::from_secs(3600);
+        let file = fs::File::options().write(true).open(&path);
+        file.and_then(|file| file.set_modified(before))
+            .map_err(|error| format!("cannot date {} back: {error}", path.display()))
     }
 
     /// The client's namespace.

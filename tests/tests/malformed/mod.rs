@@ -11,8 +11,6 @@ pub(crate) struct Entry {
     pub(crate) unclear: bool,
 }
 
-const GET: &str = "GET /small HTTP/1.1\r\nHost: web\r\n\r\n";
-
 fn entry(name: &'static str, unclear: bool, text: &str) -> Entry {
     Entry {
         name,
@@ -21,22 +19,22 @@ fn entry(name: &'static str, unclear: bool, text: &str) -> Entry {
     }
 }
 
-/// A POST with these fields and this body, and a request behind it.
-fn post(name: &'static str, unclear: bool, fields: &str, body: &str) -> Entry {
-    let text = format!("POST /small HTTP/1.1\r\nHost: web\r\n{fields}\r\n{body}{GET}");
-    entry(name, unclear, &text)
-}
-
-/// All of them.
-pub(crate) fn corpus() -> Vec<Entry> {
+/// All of them. `base` stands before each path: nothing, or where the origin is of which a proxy is asked.
+pub(crate) fn corpus(base: &str) -> Vec<Entry> {
+    let get = &format!("GET {base}/small HTTP/1.1\r\nHost: web\r\n\r\n");
+    // A POST with these fields and this body, and a request behind it.
+    let post = |name, unclear, fields: &str, body: &str| {
+        let text = format!("POST {base}/small HTTP/1.1\r\nHost: web\r\n{fields}\r\n{body}{get}");
+        entry(name, unclear, &text)
+    };
     let chunked = "Transfer-Encoding: chunked\r\n";
     let huge = "a".repeat(40_000);
     let fields: String = (0..300).map(|n| format!("X-{n}: {n}\r\n")).collect();
-    let with = |field: &str| format!("GET /small HTTP/1.1\r\nHost: web\r\n{field}\r\n\r\n");
+    let with = |field: &str| format!("GET {base}/small HTTP/1.1\r\nHost: web\r\n{field}\r\n\r\n");
     let slow = |text: &str| text.bytes().map(|byte| vec![byte]).collect();
     vec![
-        entry("a good request", false, GET),
-        entry("two good requests", false, &GET.repeat(2)),
+        entry("a good request", false, get),
+        entry("two good requests", false, &get.repeat(2)),
         post(
             "lengths and chunks (CL.TE)",
             true,
@@ -138,13 +136,13 @@ pub(crate) fn corpus() -> Vec<Entry> {
             "-3\r\nabc\r\n0\r\n\r\n",
         ),
         entry("a folded field", true, &with("X: a\r\n b")),
-        entry("bare line feeds", false, &GET.replace("\r\n", "\n")),
+        entry("bare line feeds", false, &get.replace("\r\n", "\n")),
         entry("a bare carriage return", true, &with("X: a\rb")),
         entry("a zero byte in a field", true, &with("X: a\0b")),
         entry(
             "a zero byte in the path",
             true,
-            "GET /sm\0all HTTP/1.1\r\nHost: web\r\n\r\n",
+            &format!("GET {base}/sm\0all HTTP/1.1\r\nHost: web\r\n\r\n"),
         ),
         entry("no colon", true, &with("X")),
         entry("a field without a name", true, &with(": x")),
@@ -153,22 +151,26 @@ pub(crate) fn corpus() -> Vec<Entry> {
         entry(
             "a huge path",
             true,
-            &format!("GET /{huge} HTTP/1.1\r\nHost: web\r\n\r\n"),
+            &format!("GET {base}/{huge} HTTP/1.1\r\nHost: web\r\n\r\n"),
         ),
         entry(
             "another version",
             true,
-            "GET /small HTTP/9.9\r\nHost: web\r\n\r\n",
+            &format!("GET {base}/small HTTP/9.9\r\nHost: web\r\n\r\n"),
         ),
-        entry("no version", true, "GET /small\r\n\r\n"),
+        entry("no version", true, &format!("GET {base}/small\r\n\r\n")),
         entry("no HTTP", true, "\x16\x03\u{1}\0\u{5}hello\r\n\r\n"),
         entry("HTTP/2", true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        entry("empty lines first", false, &format!("\r\n\r\n{GET}")),
-        entry("an unknown method", false, &GET.replace("GET", "BREW")),
-        entry("no host", false, "GET /small HTTP/1.1\r\n\r\n"),
+        entry("empty lines first", false, &format!("\r\n\r\n{get}")),
+        entry("an unknown method", false, &get.replace("GET", "BREW")),
+        entry(
+            "no host",
+            false,
+            &format!("GET {base}/small HTTP/1.1\r\n\r\n"),
+        ),
         Entry {
             name: "one byte at a time",
-            pieces: slow(GET),
+            pieces: slow(get),
             unclear: false,
         },
         Entry {
@@ -178,7 +180,7 @@ pub(crate) fn corpus() -> Vec<Entry> {
         },
         Entry {
             name: "a head that never ends",
-            pieces: slow("GET /small HTTP/1.1\r\nX: "),
+            pieces: slow(&format!("GET {base}/small HTTP/1.1\r\nX: ")),
             unclear: false,
         },
     ]

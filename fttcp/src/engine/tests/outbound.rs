@@ -4,6 +4,7 @@
 mod announced;
 mod chaos;
 mod choice;
+mod needed;
 
 use super::*;
 use crate::control::Outbound;

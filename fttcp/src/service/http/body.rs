@@ -76,6 +76,11 @@ impl Messages {
         matches!(self.state, State::Foreign)
     }
 
+    /// Where what is not read yet begins, or the message whose head is not whole.
+    pub(super) const fn at(&self) -> u64 {
+        self.at
+    }
+
     /// Where a message begins of whose head something is known, and not all.
     pub(super) fn begun(&self) -> Option<u64> {
         match &self.state {
@@ -174,6 +179,9 @@ impl Messages {
             Framing::Length(0) => self.end_at(self.at, reader),
             Framing::Length(length) => {
                 let end = self.at.checked_add(length);
+                if end.is_none() {
+                    reader.lost(&[]);
+                }
                 self.state = end.map_or(State::Foreign, State::Until);
             }
             Framing::Chunked => self.state = State::Chunks(Chunks::default()),

@@ -3,6 +3,8 @@
 
 use httparse::{Header, Status};
 
+use super::once::IDEMPOTENT;
+
 /// Most header fields of a head. One with more is not understood.
 const FIELDS: usize = 128;
 
@@ -27,6 +29,8 @@ pub(super) struct Request {
     pub(super) is_head: bool,
     /// It asks for a tunnel.
     pub(super) is_connect: bool,
+    /// It asks for another protocol (RFC 9110 section 7.8).
+    pub(super) upgrades: bool,
     /// Issued twice it does the same as once (RFC 9110 section 9.2.2).
     pub(super) idempotent: bool,
     /// The client closes, or expects the server to.
@@ -62,6 +66,7 @@ struct Fields {
     coded: bool,
     close: bool,
     keep_alive: bool,
+    upgrade: bool,
 }
 
 impl Fields {
@@ -93,6 +98,8 @@ impl Fields {
             } else if is("connection") || is("proxy-connection") {
                 found.close |= has("close");
                 found.keep_alive |= has("keep-alive");
+            } else if is("upgrade") {
+                found.upgrade = true;
             }
         }
         (!found.coded || found.length.is_none()).then_some(found)
@@ -101,21 +108,6 @@ impl Fields {
     const fn closes(&self, minor: u8) -> bool {
         self.close || (minor == 0 && !self.keep_alive)
     }
-}
-
-/// Issued twice, such requests do the same as once (RFC 9110 section 9.2.2).
-const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
-
-/// Whether a server may take these bytes, which are not understood, for a request that must not be made twice.
-pub(super) fn may_be_once(bytes: &[u8]) -> bool {
-    // Empty lines before a request are to be ignored (RFC 9112 section 2.2).
-    let bytes = bytes.trim_ascii_start();
-    let end = bytes.iter().position(|&byte| byte == b' ' || byte == b'\t');
-    let Some(method) = end.and_then(|end| std::str::from_utf8(&bytes[..end]).ok()) else {
-        return false;
-    };
-    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
-    is_method && !IDEMPOTENT.contains(&method)
 }
 
 /// Reads a request's head.
@@ -145,6 +137,7 @@ pub(super) fn request(bytes: &[u8]) -> Found<Request> {
             framing,
             is_head: method == "HEAD",
             is_connect: method == "CONNECT",
+            upgrades: fields.upgrade,
             idempotent: IDEMPOTENT.contains(&method),
             closes: fields.closes(minor),
         },

@@ -2,7 +2,8 @@
 //! `http`: HTTP/1.0 and 1.1 (RFC 9110, RFC 9112), of servers and of proxies.
 //!
 //! Who lives here: `head` reads heads, `chunks` finds the end of chunked bodies, `body` follows one direction, `resume`
-//! asks for the rest of a response, `reply` says that there will be none. This file pairs requests with responses, and says
+//! asks for the rest of a response, `reply` says that there will be none, `once` looks for what must not be made twice in what
+//! is not understood. This file pairs requests with responses, and says
 //! five things of them:
 //!
 //! * where a replay may begin: behind the last response that the client has whole. A kept-alive connection on which a
@@ -21,6 +22,7 @@ mod body;
 mod chunks;
 mod date;
 mod head;
+mod once;
 mod reply;
 mod resume;
 
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use self::body::{Meaning, Messages, Reader};
 use self::head::{Asked, Found, Framing};
+use self::once::Search;
 use self::resume::{Rest, Wanted};
 use super::{Heard, Once, Restart, Service, Verb, stored};
 
@@ -51,6 +54,8 @@ const MAX_WAITING: usize = 1024;
 struct Exchange {
     is_head: bool,
     is_connect: bool,
+    /// What follows may be a tunnel's.
+    may_open: bool,
     idempotent: bool,
     closes: bool,
     /// Where the request begins in the client's stream.
@@ -97,9 +102,17 @@ pub(super) struct Http {
     had_once: Option<u64>,
     /// What is not understood any more may have a request that must not be made twice.
     unclear: bool,
+    /// Looks for one in what the client says, which is not understood any more, unless that is a tunnel's.
+    search: Option<Search>,
+    /// From here on the server has said what answers nothing. A replacement says that only behind the response that ends here.
+    unasked: Option<u64>,
+    /// Where in the server's stream a replay begins.
+    cut: u64,
     /// Why it is not understood, until that was told.
     #[serde(skip)]
     complaint: Option<&'static str>,
+    /// That was told: what a replacement says again is not complained of again.
+    complained: bool,
 }
 
 impl Default for Http {
@@ -111,8 +124,8 @@ impl Default for Http {
 /// The client's side.
 struct Requests<'a> {
     exchanges: &'a mut VecDeque<Exchange>,
-    /// A request that is not understood must perhaps not be made twice.
-    unclear: bool,
+    /// What is known of the head of a message that is not understood.
+    lost: Option<Vec<u8>>,
 }
 
 impl Reader for Requests<'_> {
@@ -126,6 +139,7 @@ impl Reader for Requests<'_> {
                     wanted: resume::wanted(&bytes[..len]).filter(|_| empty),
                     is_head: request.is_head,
                     is_connect: request.is_connect,
+                    may_open: request.is_connect || request.upgrades,
                     idempotent: request.idempotent,
                     closes: request.closes,
                     ..Exchange::default()
@@ -143,7 +157,7 @@ impl Reader for Requests<'_> {
     }
 
     fn lost(&mut self, head: &[u8]) {
-        self.unclear |= head::may_be_once(head);
+        self.lost = Some(head.to_vec());
     }
 }
 
@@ -154,6 +168,8 @@ struct Responses<'a> {
     is_interim: bool,
     is_tunnel: bool,
     is_lost: bool,
+    /// Where the server began to say what answers nothing.
+    unasked: Option<u64>,
 }
 
 impl Responses<'_> {
@@ -167,6 +183,7 @@ impl Reader for Responses<'_> {
     fn head(&mut self, at: u64, bytes: &[u8]) -> Meaning {
         // What answers nothing (RFC 9112 section 9.3.1) is the server's last word.
         let Some(exchange) = self.next() else {
+            self.unasked = Some(at);
             return Meaning::Foreign;
         };
         let asked = Asked {
@@ -218,7 +235,11 @@ impl Http {
             had: None,
             had_once: None,
             unclear: false,
+            search: None,
+            unasked: None,
+            cut: at.server,
             complaint: None,
+            complained: false,
         }
     }
 
@@ -253,6 +274,11 @@ impl Http {
         open.find(|exchange| !exchange.is_had(acknowledged))
     }
 
+    /// Whether there may be a request that must not be made twice in what is not understood.
+    fn is_unclear(&self) -> bool {
+        self.unclear || self.search.as_ref().is_some_and(Search::has_found)
+    }
+
     /// Whether requests are still told from one another.
     fn understands(&self) -> bool {
         !self.requests.is_foreign() && !self.responses.is_foreign()
@@ -262,18 +288,28 @@ impl Http {
 impl Service for Http {
     fn client_bytes(&mut self, at: u64, bytes: &[u8]) {
         if self.requests.is_foreign() {
+            if let Some(search) = &mut self.search {
+                search.take(bytes);
+            }
             return;
         }
         let mut reader = Requests {
             exchanges: &mut self.exchanges,
-            unclear: false,
+            lost: None,
         };
         self.requests.take(at, bytes, &mut reader);
-        self.unclear |= reader.unclear;
-        if self.requests.is_foreign() {
-            // What follows the request for a tunnel is the tunnel's, if that is granted.
-            let tunnel = self.exchanges.back().is_some_and(|last| last.is_connect);
-            self.complaint = Some(UNCLEAR_REQUEST).filter(|_| !tunnel);
+        let Some(head) = reader.lost else {
+            return;
+        };
+        let mut search = Search::default();
+        let read = (self.requests.at() + head.len() as u64).saturating_sub(at);
+        search.take(&head);
+        search.take(bytes.get(read as usize..).unwrap_or_default());
+        self.search = Some(search);
+        // What follows the request for a tunnel is the tunnel's, if that is granted.
+        let mut open = self.exchanges.iter().filter(|it| it.response_end.is_none());
+        if !open.any(|exchange| exchange.may_open) {
+            self.complaint = Some(UNCLEAR_REQUEST);
             self.give_up();
         }
     }
@@ -286,13 +322,22 @@ impl Service for Http {
             is_interim: false,
             is_tunnel: false,
             is_lost: false,
+            unasked: None,
         };
         self.responses.take(at, bytes, &mut reader);
         let (is_tunnel, is_lost) = (reader.is_tunnel, reader.is_lost);
+        self.unasked = self.unasked.or(reader.unasked);
         if is_lost {
             self.complaint = Some(UNCLEAR_RESPONSE);
         }
         if is_tunnel {
+            // What was taken for requests behind the one that is granted is the tunnel's.
+            let granted = self
+                .exchanges
+                .iter()
+                .position(|it| it.response_end.is_none());
+            self.exchanges.truncate(granted.map_or(0, |at| at + 1));
+            self.search = None;
             self.give_up();
         }
     }
@@ -302,6 +347,7 @@ impl Service for Http {
         while let Some(exchange) = self.exchanges.front()
             && let (Some(client), Some(server)) = (exchange.request_end, exchange.response_end)
             && server <= acknowledged
+            && self.unasked != Some(server)
         {
             if exchange.must_not_repeat() {
                 self.had_once = Some(client);
@@ -315,19 +361,26 @@ impl Service for Http {
 
     fn restarted(&mut self, at: Restart) {
         self.had_once = self.had_once.filter(|end| *end > at.client);
+        self.cut = at.server;
     }
 
     fn complaint(&mut self) -> Option<&'static str> {
-        self.complaint.take()
+        let complaint = self.complaint.take().filter(|_| !self.complained);
+        self.complained |= complaint.is_some();
+        complaint
     }
 
     fn verb(&self, acknowledged: u64) -> Verb {
         // Also if its response is there: as long as it lies in the log, it would be replayed.
-        if self.unclear
+        if self.is_unclear()
             || self.had_once.is_some()
             || self.exchanges.iter().any(Exchange::must_not_repeat)
         {
             return Verb::End("a request that must not be made twice was under way");
+        }
+        // One that has said nothing before is asked for what comes: it may greet.
+        if self.unasked.is_some_and(|at| at == self.cut && at > 0) {
+            return Verb::End("a replacement would not say what the server said unasked");
         }
         match self.open(acknowledged) {
             Some(Exchange {
@@ -345,7 +398,7 @@ impl Service for Http {
         let answered = once().filter(|exchange| exchange.is_had(end));
         Once {
             answered: answered.filter_map(|exchange| exchange.response_end).max(),
-            open: self.unclear
+            open: self.is_unclear()
                 || self.had_once.is_some()
                 || once().any(|exchange| !exchange.is_had(end)),
         }
@@ -379,7 +432,10 @@ impl Service for Http {
     }
 
     fn rewind(&mut self, to: Restart) {
-        *self = Self::from(to);
+        *self = Self {
+            complained: self.complained,
+            ..Self::from(to)
+        };
     }
 
     fn capture(&self) -> u32 {
@@ -421,6 +477,7 @@ impl Service for Http {
                 && state.responses.is_sound()
                 && state.exchanges.len() <= MAX_WAITING
                 && state.exchanges.iter().all(Exchange::is_sound)
+                && state.search.as_ref().is_none_or(Search::is_sound)
         })
     }
 }

@@ -265,7 +265,7 @@ fn what_is_not_understood_is_told_once_and_not_made_twice() {
         for step in [1, 9, 1000] {
             let mut http = told(&[GET, text.as_bytes()].concat(), SHORT, step);
             assert_eq!(http.complaint(), Some(UNCLEAR_REQUEST), "{method}");
-            http.client_bytes((GET.len() + text.len()) as u64, POST);
+            http.client_bytes((GET.len() + text.len()) as u64, GET);
             assert_eq!(http.complaint(), None);
             let end = matches!(http.verb(0), Verb::End(_));
             assert_eq!(end, once, "{method}");
@@ -286,8 +286,93 @@ fn what_is_not_understood_is_told_once_and_not_made_twice() {
     assert_eq!((http.complaint(), http.verb(0)), (None, Verb::Replay));
     let mut http = told(GET, b"HTTP/1.0 200 OK\r\n\r\nabc", 1000);
     assert_eq!(http.complaint(), None);
-    let mut http = told(GET, b"SSH-2.0-x\r\n", 1000);
-    assert_eq!(http.complaint(), Some(UNCLEAR_RESPONSE));
+    let endless = b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n";
+    for foreign in [&b"SSH-2.0-x\r\n"[..], endless] {
+        let mut http = told(GET, foreign, 1000);
+        assert_eq!(http.complaint(), Some(UNCLEAR_RESPONSE));
+        // A replacement says the same.
+        http.rewind(Restart::default());
+        http.client_bytes(0, GET);
+        http.server_bytes(0, foreign);
+        assert_eq!(http.complaint(), None);
+    }
+}
+
+#[test]
+fn request_behind_one_that_is_not_understood_is_not_made_twice_either() {
+    let folded = b"GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n";
+    let long = [&b"GET / HTTP/1.1\r\nX: "[..], &[b'a'; 20_000], b"\r\n\r\n"].concat();
+    let chunk = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n";
+    for first in [&folded[..], &long, chunk] {
+        for step in [1, 9, 30_000] {
+            let mut http = told(&[first, GET, PUT].concat(), b"", step);
+            assert_eq!(http.complaint(), Some(UNCLEAR_REQUEST));
+            assert_eq!(http.verb(0), Verb::Replay);
+            let mut other = Http::default();
+            assert!(other.restore(&http.save()));
+            let said = (first.len() + GET.len() + PUT.len()) as u64;
+            other.client_bytes(said, POST);
+            assert!(matches!(other.verb(0), Verb::End(_)));
+            let both = told(&[first, POST].concat(), b"", step);
+            assert!(matches!(both.verb(0), Verb::End(_)));
+        }
+    }
+}
+
+#[test]
+fn what_is_in_a_tunnel_is_the_tunnels_whatever_is_known_first() {
+    let connect = &b"CONNECT x:80 HTTP/1.1\r\n\r\n"[..];
+    let upgrade = &b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"[..];
+    let switched = &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"[..];
+    let refused = &b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"[..];
+    for (request, granted) in [
+        (connect, &b"HTTP/1.1 200 OK\r\n\r\n"[..]),
+        (upgrade, switched),
+    ] {
+        // A replacement is told all that the client has said before it says anything.
+        for inside in [POST, b"\x81\x85\x00\nPOST /"] {
+            let said = [request, inside].concat();
+            let mut http = told(&said, b"", 1000);
+            http.server_bytes(0, granted);
+            assert_eq!((http.complaint(), http.verb(0)), (None, Verb::Replay));
+            http.client_bytes(said.len() as u64, POST);
+            http.server_bytes(granted.len() as u64, b"more");
+            assert_eq!((http.complaint(), http.verb(0)), (None, Verb::Replay));
+            assert_eq!(http.restart(u64::MAX), None);
+            // It is not, if that is refused.
+            let mut http = told(&said, b"", 1000);
+            http.server_bytes(0, refused);
+            http.client_bytes(said.len() as u64, b" x");
+            assert!(matches!(http.verb(0), Verb::End(_)));
+        }
+    }
+    let first = [POST, connect, b"\x16\x03"].concat();
+    let mut http = told(&first, b"", 1000);
+    http.server_bytes(0, &[SHORT, b"HTTP/1.1 200 OK\r\n\r\n"].concat());
+    assert!(matches!(http.verb(0), Verb::End(_)));
+}
+
+#[test]
+fn what_the_server_says_unasked_belongs_to_the_response_before_it() {
+    let end = SHORT.len() as u64;
+    let requests = GET.repeat(2);
+    for step in [1, 1000] {
+        let mut http = told(&requests, &[SHORT, SHORT, b"more"].concat(), step);
+        assert_eq!(http.complaint(), Some(UNCLEAR_RESPONSE));
+        assert_eq!(http.restart(u64::MAX), Some(point(GET.len(), SHORT.len())));
+        assert_eq!(http.verb(2 * end), Verb::Replay);
+    }
+    // If that was cut off already, no replacement says it again.
+    let mut http = told(&requests, &SHORT.repeat(2), 1000);
+    let cut = http.restart(2 * end).expect("everything is answered");
+    http.restarted(cut);
+    http.server_bytes(2 * end, b"more");
+    assert!(matches!(http.verb(2 * end), Verb::End(_)));
+    let mut other = Http::default();
+    assert!(other.restore(&http.save()));
+    assert_eq!(other.verb(2 * end), http.verb(2 * end));
+    // A server that greets says so to everybody.
+    assert_eq!(told(b"", b"SSH-2.0-x\r\n", 1000).verb(0), Verb::Replay);
 }
 
 #[test]

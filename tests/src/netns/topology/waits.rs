@@ -42,6 +42,26 @@ impl Topology {
         })
     }
 
+    /// Waits until so many connections have been moved, in all failovers together. One may not be done: the logger waits
+    /// longer than this for a server to open a connection again.
+    ///
+    /// # Errors
+    /// They are fewer after [`PATIENCE`].
+    pub fn wait_recovered(&self, count: u64) -> Result<(), String> {
+        self.wait(&format!("{count} connections to be moved"), |logger| {
+            let counters = logger.totals(GROUP)?.counters;
+            Ok((counters.recovered >= count).then_some(()))
+        })
+    }
+
+    /// Waits until the logger has logged what is looked for: it comes through a pipe, later than what its clients see.
+    ///
+    /// # Errors
+    /// It has not after [`PATIENCE`].
+    pub fn wait_told(&self, what: &str, found: impl Fn(&str) -> bool) -> Result<(), String> {
+        self.wait(what, |logger| Ok(found(&logger.log()).then_some(())))
+    }
+
     /// Waits until every connection has left the server that an upgrade or a rollback moves them from.
     ///
     /// # Errors

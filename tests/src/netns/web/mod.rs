@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Web servers and proxies besides nginx and tinyproxy, the origin behind proxies (`origin`), and stock clients
-//! (`client`). Each server is one process, so that killing it kills all of it.
+//! Web servers and proxies besides nginx and tinyproxy, an origin of our own (`origin`), stock clients
+//! (`client`), and one of our own (`talker`). Each server is one process, so that killing it kills all of it.
 
 pub mod client;
 pub mod origin;
+pub mod talker;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

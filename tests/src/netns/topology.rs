@@ -390,6 +390,19 @@ impl Topology {
         victim.tell_end(end).map(drop)
     }
 
+    /// Ends the active server as a domain ends that crashes, and tells the logger: nothing of it is heard any more, and when
+    /// the logger is told, nothing of it writes to a file any more.
+    ///
+    /// # Errors
+    /// It does not run, or the logger refused.
+    pub fn crash(&self) -> Result<(), String> {
+        let victim = self.victim()?;
+        let server = &self.servers[self.active];
+        self.middle.ip(&["link", "delete", &server.vif])?;
+        server.space.destroy()?;
+        victim.tell_end(End::Destroyed).map(drop)
+    }
+
     /// After a failover: the standby is active now, and the dead server comes back as the new standby, as a domain
     /// would: its old interface goes away, and a new one comes.
     ///

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Stock FTP servers, which listen at both addresses. Whoever logs in as [`FtpServer::login`] says may read the files that
-//! are served, and write below `in` if there is such a folder. `client`: stock clients.
+//! are served, and write below `in` if there is such a folder. `client`: stock clients; `script`: clients that pause.
 //!
 //! Debian lets only one of vsftpd, proftpd and pure-ftpd be installed: the last two are unpacked below `target`
 //! (`unpack_packages` in `scripts/lib/packages.sh`).
 
 pub mod client;
+pub mod script;
 
 use std::fs;
 use std::path::{Path, PathBuf};

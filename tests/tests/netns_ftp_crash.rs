@@ -187,12 +187,14 @@ pairs! {
         pyftpdlib_crashes_while_curl_transfers Curl,
         pyftpdlib_crashes_while_lftp_transfers Lftp,
         pyftpdlib_crashes_while_wget_transfers Wget,
-        pyftpdlib_crashes_while_python_transfers Python;
+        pyftpdlib_crashes_while_python_transfers Python,
+        pyftpdlib_crashes_while_lftp_mirrors_with_many_connections LftpMany;
     Proftpd Passive V4:
         proftpd_crashes_while_curl_transfers Curl,
         proftpd_crashes_while_lftp_transfers Lftp,
         proftpd_crashes_while_wget_transfers Wget,
-        proftpd_crashes_while_python_transfers Python;
+        proftpd_crashes_while_python_transfers Python,
+        proftpd_crashes_while_lftp_mirrors_with_many_connections LftpMany;
     PureFtpd Passive V4:
         pure_ftpd_crashes_while_curl_transfers Curl,
         pure_ftpd_crashes_while_lftp_transfers Lftp,
@@ -208,14 +210,18 @@ pairs! {
     Pyftpdlib Active V4:
         pyftpdlib_in_active_mode_crashes_while_curl_transfers Curl,
         pyftpdlib_in_active_mode_crashes_while_lftp_transfers Lftp,
+        pyftpdlib_in_active_mode_crashes_while_wget_transfers Wget,
         pyftpdlib_in_active_mode_crashes_while_python_transfers Python;
     Proftpd Active V4:
         proftpd_in_active_mode_crashes_while_curl_transfers Curl,
         proftpd_in_active_mode_crashes_while_lftp_transfers Lftp,
-        proftpd_in_active_mode_crashes_while_python_transfers Python;
+        proftpd_in_active_mode_crashes_while_wget_transfers Wget,
+        proftpd_in_active_mode_crashes_while_python_transfers Python,
+        proftpd_in_active_mode_crashes_while_lftp_mirrors LftpMany;
     PureFtpd Active V4:
         pure_ftpd_in_active_mode_crashes_while_curl_transfers Curl,
         pure_ftpd_in_active_mode_crashes_while_lftp_transfers Lftp,
+        pure_ftpd_in_active_mode_crashes_while_wget_transfers Wget,
         pure_ftpd_in_active_mode_crashes_while_python_transfers Python;
     Vsftpd Passive V6:
         vsftpd_by_ipv6_crashes_while_curl_transfers Curl,

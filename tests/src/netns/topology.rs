@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A [`Layout`] may put a bad line between client and logger, and change what the path is made of. `waits`: waiting for what
-//! the logger tells.
+//! the logger tells; `upgrades`: what an operator asks it for.
 
+mod upgrades;
 mod waits;
 
 use std::fs;

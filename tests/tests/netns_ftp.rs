@@ -4,13 +4,12 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use fttcp::control::{GroupSpec, ServiceSpec};
 use rxl_tests::netns::ftp::FtpServer;
+use rxl_tests::netns::ftp::script::Script;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::service::Serves;
@@ -203,73 +202,6 @@ ftp.quit()
     assert_linked(&mut topology, [3, 4])
 }
 
-/// A Python program in the client's namespace, which says `ready` and waits for a line wherever it calls `pause()`.
-struct Script {
-    child: Child,
-}
-
-impl Script {
-    fn start(topology: &Topology, server: FtpServer, text: &str) -> Result<Self, Box<dyn Error>> {
-        let (user, password) = server.login();
-        let text = format!(
-            "import ftplib, io, socket, sys
-def pause():
-    print('ready', flush=True)
-    sys.stdin.readline()
-ftp = ftplib.FTP('{SERVER}', timeout=10)
-ftp.login('{user}', '{password}')
-{text}"
-        );
-        let mut command = topology.client().command("python3");
-        command.arg("-c").arg(text);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let child = command.stderr(Stdio::piped()).spawn()?;
-        Ok(Self { child })
-    }
-
-    /// Waits until it pauses.
-    fn wait_ready(&mut self) -> Outcome {
-        let stdout = self.child.stdout.as_mut().ok_or("no standard output")?;
-        let mut line = String::new();
-        BufReader::with_capacity(1, stdout).read_line(&mut line)?;
-        if line == "ready\n" {
-            Ok(())
-        } else {
-            Err(self.error().into())
-        }
-    }
-
-    fn go_on(&mut self) -> Outcome {
-        let stdin = self.child.stdin.as_mut().ok_or("no standard input")?;
-        Ok(stdin.write_all(b"\n")?)
-    }
-
-    fn error(&mut self) -> String {
-        let stderr = self.child.stderr.take();
-        stderr.map_or_else(String::new, |it| {
-            std::io::read_to_string(it).unwrap_or_default()
-        })
-    }
-
-    /// It must end with success.
-    fn finish(mut self, topology: &Topology) -> Outcome {
-        self.child.stdin = None;
-        let error = self.error();
-        let status = self.child.wait()?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(format!("{status}: {error}\n{}", topology.logger()?.log()).into())
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A session with finished transfers goes on at the next server, and at the one after that.
 fn session_is_moved(server: FtpServer) -> Outcome {
     let (mut topology, contents) = house(server)?;
@@ -289,7 +221,7 @@ ftp.quit()
         contents[1].len(),
         contents[2].len()
     );
-    let mut script = Script::start(&topology, server, &text)?;
+    let mut script = Script::start(&topology, server.login(), &text)?;
     for _ in 0..2 {
         script.wait_ready()?;
         topology.end(End::Destroyed)?;
@@ -372,14 +304,14 @@ try:
     ftp.voidresp()
     assert False, 'half a transfer was said to be complete'
 except ftplib.error_temp as error:
-    assert str(error).startswith('425'), error
+    assert str(error).startswith('426'), error
 whole = io.BytesIO()
 ftp.retrbinary('RETR file0', whole.write)
 assert whole.getvalue() == open('{shown}', 'rb').read()
 ftp.quit()
 "
     );
-    let mut script = Script::start(&topology, FtpServer::Vsftpd, &text)?;
+    let mut script = Script::start(&topology, FtpServer::Vsftpd.login(), &text)?;
     script.wait_ready()?;
     wait_heard(&topology)?;
     let changed = topology.folder().join("files/changed");
@@ -423,7 +355,7 @@ want = b''.join(b'line %d\\r\\n' % line for line in range(60000))
 assert got in (want, want.replace(b'\\r', b'')), len(got)
 ftp.quit()
 ";
-    let mut script = Script::start(&topology, server, text)?;
+    let mut script = Script::start(&topology, server.login(), text)?;
     for _ in 0..2 {
         script.wait_ready()?;
         topology.end(End::Unplugged)?;
@@ -452,6 +384,42 @@ fn renaming_and_text_go_on_after_proftpd() -> Outcome {
     unusual_session_is_moved(FtpServer::Proftpd)
 }
 
+/// An upload to which its client adds nothing before it is moved: its server is at the beginning of the transfer then, and
+/// pyftpdlib has answered PORT after what was told behind that.
+#[test]
+fn upload_in_active_mode_is_moved_before_it_ends() -> Outcome {
+    let server = FtpServer::Pyftpdlib;
+    let (mut topology, contents) = house(server)?;
+    let sent = topology.folder().join("files/file0");
+    let text = format!(
+        "content = open('{}', 'rb').read()
+ftp.set_pasv(False)
+ftp.voidcmd('TYPE I')
+data = ftp.transfercmd('STOR in/up')
+data.sendall(content[:100000])
+pause()
+data.sendall(content[100000:])
+data.close()
+assert ftp.voidresp().startswith('226')
+ftp.quit()
+",
+        sent.display()
+    );
+    let mut script = Script::start(&topology, server.login(), &text)?;
+    script.wait_ready()?;
+    topology.crash()?;
+    topology.wait_moved()?;
+    script.go_on()?;
+
+    script.finish(&topology)?;
+
+    let (counters, log) = topology.end_of_logger()?;
+    assert_eq!((counters.resumes_refused, counters.lost), (0, 0), "{log}");
+    let stored = fs::read(topology.folder().join("files/in/up"))?;
+    assert!(stored == contents[0], "{log}");
+    Ok(())
+}
+
 /// A client that aborts its transfer when the server dies, with urgent data, hears of the end at once and goes on.
 fn abort_is_answered_once(server: FtpServer, passive: &str) -> Outcome {
     let (mut topology, _) = house(server)?;
@@ -473,7 +441,7 @@ assert len(got.getvalue()) == 70000
 ftp.quit()
 ";
     let text = format!("ftp.set_pasv({passive})\n{text}");
-    let mut script = Script::start(&topology, server, &text)?;
+    let mut script = Script::start(&topology, server.login(), &text)?;
     script.wait_ready()?;
     topology.end(End::Unplugged)?;
     script.go_on()?;

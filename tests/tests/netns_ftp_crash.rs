@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! FTP servers that crash at random points of sessions, while files go both ways: every file is the same at both ends, no
-//! client hangs, and none hears of it. Every server with every client, in passive and in active mode; and servers of two
-//! products that replace each other.
+//! client hangs, and none hears of it. Every server with every client, in passive and in active mode, by IPv4 and IPv6; and
+//! servers of two products that replace each other.
 
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fttcp::control::{GroupSpec, ServiceSpec};
 use rxl_tests::netns::ftp::FtpServer;
+use rxl_tests::netns::ftp::client::{Client, Errand, Family, Mode, Session};
 use rxl_tests::netns::layout::Layout;
-use rxl_tests::netns::process::ends_within;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::service::Serves;
-use rxl_tests::netns::topology::{GROUP, SERVER, Topology};
+use rxl_tests::netns::topology::{GROUP, Topology};
 use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -24,146 +22,17 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// How many crashes each pair of server and client goes through.
 const CRASHES: &str = "FT_CRASHES";
 const USUALLY: usize = 3;
-/// No session takes so long, with a crash or without.
-const PATIENCE: Duration = Duration::from_secs(20);
 const DOWN: usize = 2_000_000;
 const UP: usize = 1_500_000;
 /// More files, for clients that fetch and store folders.
 const TREE: [&str; 4] = ["tree/1", "tree/2", "tree/b/3", "tree/b/4"];
 const LEAF: usize = 200_000;
 
-/// What the clients are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Client {
-    Curl,
-    Lftp,
-    /// lftp with some connections at a time: a file in pieces, and folders.
-    LftpMany,
-    Wget,
-    Python,
-}
-
-/// Who opens the data connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// The client.
-    Passive,
-    /// The server.
-    Active,
-}
-
-impl Client {
-    fn uploads(self) -> bool {
-        self != Self::Wget
-    }
-
-    /// Fetches `down`, a list, and stores `sent` as `in/up`.
-    fn command(
-        self,
-        mode: Mode,
-        topology: &Topology,
-        (user, password): (&str, &str),
-        into: &Path,
-        sent: &Path,
-    ) -> Command {
-        let (got, sent) = (into.join("down").display().to_string(), sent.display());
-        let at = |path: &str| format!("ftp://{user}:{password}@{SERVER}/{path}");
-        let usual = ["-s", "-S", "--noproxy", "*", "--max-time", "18"];
-        let opens = match mode {
-            Mode::Passive => "--ftp-pasv",
-            Mode::Active => "-P-",
-        };
-        let usual = usual.into_iter().chain([opens]);
-        let passive = mode == Mode::Passive;
-        let lftp = format!(
-            "set net:timeout 18; set net:max-retries 1; set ftp:use-allo no; set cmd:fail-exit yes; \
-             set ftp:passive-mode {passive}; set xfer:clobber yes; open -u {user},{password} {SERVER}"
-        );
-        let (program, args): (_, Vec<String>) = match self {
-            Self::Curl => {
-                let usual: Vec<String> = usual.map(str::to_owned).collect();
-                let mut args = usual.clone();
-                args.extend(["-o".to_owned(), got, at("down"), "--next".to_owned()]);
-                args.extend(usual);
-                args.extend(["-T".to_owned(), sent.to_string(), at("in/up")]);
-                ("curl", args)
-            }
-            Self::Lftp => {
-                let text = format!("{lftp}; get down -o {got}; cls; put {sent} -o in/up; bye");
-                ("lftp", vec!["-c".to_owned(), text])
-            }
-            Self::LftpMany => {
-                let into = into.display();
-                let text = format!(
-                    "{lftp}; pget -n 3 down -o {got}; \
-                     mirror -P 2 tree {into}/tree; put {sent} -o in/up; mirror -R -P 2 {into}/tree in/tree; bye"
-                );
-                ("lftp", vec!["-c".to_owned(), text])
-            }
-            Self::Wget => {
-                let usual = ["-q", "--no-proxy", "-T", "18", "-t", "1", "-O"];
-                let mut args = usual.map(str::to_owned).to_vec();
-                if mode == Mode::Active {
-                    args.insert(0, "--no-passive-ftp".to_owned());
-                }
-                args.extend([got, at("down")]);
-                ("wget", args)
-            }
-            Self::Python => {
-                let passive = if passive { "True" } else { "False" };
-                let text = format!(
-                    "import ftplib
-ftp = ftplib.FTP('{SERVER}', timeout=18)
-ftp.set_pasv({passive})
-ftp.login('{user}', '{password}')
-with open('{got}', 'wb') as file:
-    assert ftp.retrbinary('RETR down', file.write).startswith('226')
-assert 'down' in ftp.nlst()
-with open('{sent}', 'rb') as file:
-    assert ftp.storbinary('STOR in/up', file).startswith('226')
-assert ftp.pwd() == '/'
-ftp.quit()
-"
-                );
-                ("python3", vec!["-c".to_owned(), text])
-            }
-        };
-        let mut command = topology.client().command(program);
-        command.args(args).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        command
-    }
-}
-
-/// A client that is killed if it hangs.
-struct Session(Child);
-
-impl Session {
-    /// It must end with success.
-    fn finish(&mut self) -> Outcome {
-        if !ends_within(&self.0, PATIENCE)? {
-            return Err("the client hangs".into());
-        }
-        let status = self.0.wait()?;
-        if status.success() {
-            return Ok(());
-        }
-        let stderr = self.0.stderr.take().ok_or("no standard error")?;
-        Err(format!("{status}: {}", std::io::read_to_string(stderr)?).into())
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 struct House {
     topology: Topology,
     client: Client,
     mode: Mode,
+    family: Family,
     login: (&'static str, &'static str),
     down: Vec<u8>,
     up: Vec<u8>,
@@ -174,6 +43,7 @@ impl House {
         [first, second]: [FtpServer; 2],
         client: Client,
         mode: Mode,
+        family: Family,
     ) -> Result<Self, Box<dyn Error>> {
         let mut topology = Topology::build(Layout {
             serves: Serves::Ftp(first),
@@ -205,6 +75,7 @@ impl House {
             topology,
             client,
             mode,
+            family,
             login: first.login(),
             down,
             up,
@@ -218,10 +89,14 @@ impl House {
         for tree in ["files/in/tree", "got/tree"] {
             let _ = fs::remove_dir_all(folder.join(tree));
         }
-        let mut command = self
-            .client
-            .command(self.mode, &self.topology, self.login, &into, &sent);
-        Ok(Session(command.spawn()?))
+        let errand = Errand {
+            mode: self.mode,
+            family: self.family,
+            login: self.login,
+            into: &into,
+            sent: &sent,
+        };
+        Ok(self.client.start(self.topology.client(), &errand)?)
     }
 
     /// Both files are at both ends.
@@ -250,10 +125,10 @@ impl House {
     }
 }
 
-fn crashes(servers: [FtpServer; 2], client: Client, mode: Mode) -> Outcome {
-    let mut random = Random::announced(&format!("{servers:?} {client:?} {mode:?}"));
+fn crashes(servers: [FtpServer; 2], client: Client, mode: Mode, family: Family) -> Outcome {
+    let mut random = Random::announced(&format!("{servers:?} {client:?} {mode:?} {family:?}"));
     let count = std::env::var(CRASHES).ok().and_then(|it| it.parse().ok());
-    let mut house = House::new(servers, client, mode)?;
+    let mut house = House::new(servers, client, mode, family)?;
     let start = Instant::now();
     house.start()?.finish()?;
     let usual = start.elapsed();
@@ -267,7 +142,8 @@ fn crashes(servers: [FtpServer; 2], client: Client, mode: Mode) -> Outcome {
         std::thread::sleep(after);
         house.topology.end(end)?;
 
-        let finished = session.finish().and_then(|()| house.check());
+        let finished = session.finish().map_err(Into::into);
+        let finished: Outcome = finished.and_then(|()| house.check());
 
         if let Err(error) = finished {
             let status = house.topology.logger()?.status(GROUP)?;
@@ -292,80 +168,98 @@ fn crashes(servers: [FtpServer; 2], client: Client, mode: Mode) -> Outcome {
 
 /// Each of these clients with a server, which is replaced by another of its kind.
 macro_rules! pairs {
-    ($($server:ident $mode:ident: $($name:ident $client:ident),*;)*) => { $($(
+    ($($server:ident $mode:ident $family:ident: $($name:ident $client:ident),*;)*) => { $($(
         #[test]
         fn $name() -> Outcome {
-            crashes([FtpServer::$server; 2], Client::$client, Mode::$mode)
+            crashes([FtpServer::$server; 2], Client::$client, Mode::$mode, Family::$family)
         }
     )*)* };
 }
 
 pairs! {
-    Vsftpd Passive:
+    Vsftpd Passive V4:
         vsftpd_crashes_while_curl_transfers Curl,
         vsftpd_crashes_while_lftp_transfers Lftp,
         vsftpd_crashes_while_wget_transfers Wget,
-        vsftpd_crashes_while_python_transfers Python;
-    Pyftpdlib Passive:
+        vsftpd_crashes_while_python_transfers Python,
+        vsftpd_crashes_while_lftp_mirrors_with_many_connections LftpMany;
+    Pyftpdlib Passive V4:
         pyftpdlib_crashes_while_curl_transfers Curl,
         pyftpdlib_crashes_while_lftp_transfers Lftp,
         pyftpdlib_crashes_while_wget_transfers Wget,
-        pyftpdlib_crashes_while_python_transfers Python;
-    Proftpd Passive:
+        pyftpdlib_crashes_while_python_transfers Python,
+        pyftpdlib_crashes_while_lftp_mirrors_with_many_connections LftpMany;
+    Proftpd Passive V4:
         proftpd_crashes_while_curl_transfers Curl,
         proftpd_crashes_while_lftp_transfers Lftp,
         proftpd_crashes_while_wget_transfers Wget,
-        proftpd_crashes_while_python_transfers Python;
-    PureFtpd Passive:
+        proftpd_crashes_while_python_transfers Python,
+        proftpd_crashes_while_lftp_mirrors_with_many_connections LftpMany;
+    PureFtpd Passive V4:
         pure_ftpd_crashes_while_curl_transfers Curl,
         pure_ftpd_crashes_while_lftp_transfers Lftp,
         pure_ftpd_crashes_while_wget_transfers Wget,
-        pure_ftpd_crashes_while_python_transfers Python;
-    Vsftpd Active:
+        pure_ftpd_crashes_while_python_transfers Python,
+        pure_ftpd_crashes_while_lftp_mirrors_with_many_connections LftpMany;
+    Vsftpd Active V4:
         vsftpd_in_active_mode_crashes_while_curl_transfers Curl,
         vsftpd_in_active_mode_crashes_while_lftp_transfers Lftp,
         vsftpd_in_active_mode_crashes_while_wget_transfers Wget,
         vsftpd_in_active_mode_crashes_while_python_transfers Python,
         vsftpd_in_active_mode_crashes_while_lftp_mirrors LftpMany;
-    Pyftpdlib Active:
+    Pyftpdlib Active V4:
         pyftpdlib_in_active_mode_crashes_while_curl_transfers Curl,
         pyftpdlib_in_active_mode_crashes_while_lftp_transfers Lftp,
+        pyftpdlib_in_active_mode_crashes_while_wget_transfers Wget,
         pyftpdlib_in_active_mode_crashes_while_python_transfers Python;
-    Proftpd Active:
+    Proftpd Active V4:
         proftpd_in_active_mode_crashes_while_curl_transfers Curl,
         proftpd_in_active_mode_crashes_while_lftp_transfers Lftp,
-        proftpd_in_active_mode_crashes_while_python_transfers Python;
-    PureFtpd Active:
+        proftpd_in_active_mode_crashes_while_wget_transfers Wget,
+        proftpd_in_active_mode_crashes_while_python_transfers Python,
+        proftpd_in_active_mode_crashes_while_lftp_mirrors LftpMany;
+    PureFtpd Active V4:
         pure_ftpd_in_active_mode_crashes_while_curl_transfers Curl,
         pure_ftpd_in_active_mode_crashes_while_lftp_transfers Lftp,
+        pure_ftpd_in_active_mode_crashes_while_wget_transfers Wget,
         pure_ftpd_in_active_mode_crashes_while_python_transfers Python;
-}
-
-#[test]
-fn vsftpd_crashes_while_lftp_mirrors_with_many_connections() -> Outcome {
-    crashes([FtpServer::Vsftpd; 2], Client::LftpMany, Mode::Passive)
-}
-
-#[test]
-fn pure_ftpd_crashes_while_lftp_mirrors_with_many_connections() -> Outcome {
-    crashes([FtpServer::PureFtpd; 2], Client::LftpMany, Mode::Passive)
+    Vsftpd Passive V6:
+        vsftpd_by_ipv6_crashes_while_curl_transfers Curl,
+        vsftpd_by_ipv6_crashes_while_lftp_transfers Lftp;
+    Pyftpdlib Passive V6:
+        pyftpdlib_by_ipv6_crashes_while_python_transfers Python;
+    Proftpd Passive V6:
+        proftpd_by_ipv6_crashes_while_curl_transfers Curl;
+    PureFtpd Passive V6:
+        pure_ftpd_by_ipv6_crashes_while_python_transfers Python;
+    Vsftpd Active V6:
+        vsftpd_by_ipv6_in_active_mode_crashes_while_python_transfers Python,
+        vsftpd_by_ipv6_in_active_mode_crashes_while_wget_transfers Wget;
+    Pyftpdlib Active V6:
+        pyftpdlib_by_ipv6_in_active_mode_crashes_while_curl_transfers Curl;
+    Proftpd Active V6:
+        proftpd_by_ipv6_in_active_mode_crashes_while_python_transfers Python;
+    PureFtpd Active V6:
+        pure_ftpd_by_ipv6_in_active_mode_crashes_while_curl_transfers Curl;
 }
 
 /// Another product takes over in the middle of a transfer, and the first one after that.
+fn take_over_from_each_other(client: Client, mode: Mode) -> Outcome {
+    let servers = [FtpServer::Vsftpd, FtpServer::Proftpd];
+    crashes(servers, client, mode, Family::V4)
+}
+
 #[test]
 fn vsftpd_and_proftpd_take_over_from_each_other_while_lftp_transfers() -> Outcome {
-    let servers = [FtpServer::Vsftpd, FtpServer::Proftpd];
-    crashes(servers, Client::Lftp, Mode::Passive)
+    take_over_from_each_other(Client::Lftp, Mode::Passive)
 }
 
 #[test]
 fn vsftpd_and_proftpd_take_over_from_each_other_while_python_transfers() -> Outcome {
-    let servers = [FtpServer::Vsftpd, FtpServer::Proftpd];
-    crashes(servers, Client::Python, Mode::Passive)
+    take_over_from_each_other(Client::Python, Mode::Passive)
 }
 
 #[test]
 fn vsftpd_and_proftpd_take_over_from_each_other_in_active_mode() -> Outcome {
-    let servers = [FtpServer::Vsftpd, FtpServer::Proftpd];
-    crashes(servers, Client::Python, Mode::Active)
+    take_over_from_each_other(Client::Python, Mode::Active)
 }

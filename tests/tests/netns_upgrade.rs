@@ -3,19 +3,17 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::Read;
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
 
-use fttcp::control::{GroupSpec, Request, ServiceSpec, UpgradeEnd, UpgradeStatus};
+use fttcp::control::{Request, UpgradeEnd, UpgradeStatus};
 use rustix::process::Signal;
-use rxl_tests::netns::ftp::FtpServer;
 use rxl_tests::netns::http::Connection;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::service::Serves;
-use rxl_tests::netns::topology::{CLIENT, GROUP, SERVER, Topology};
+use rxl_tests::netns::topology::{GROUP, SERVER, Topology};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -34,31 +32,6 @@ fn house() -> Result<Topology, String> {
     topology.put("small", b"small")?;
     topology.serve()?;
     Ok(topology)
-}
-
-fn upgrade(topology: &Topology, drain_ms: u32) -> Result<(), String> {
-    let request = Request::Upgrade {
-        group: GROUP.to_owned(),
-        interface: "vif2".to_owned(),
-        drain_ms,
-    };
-    topology.logger()?.request(&request).map(drop)
-}
-
-fn rollback(topology: &Topology) -> Result<(), String> {
-    let group = GROUP.to_owned();
-    topology
-        .logger()?
-        .request(&Request::Rollback { group })
-        .map(drop)
-}
-
-fn finish(topology: &Topology) -> Result<(), String> {
-    let group = GROUP.to_owned();
-    topology
-        .logger()?
-        .request(&Request::Finish { group })
-        .map(drop)
 }
 
 fn progress(topology: &Topology) -> Result<UpgradeStatus, String> {
@@ -137,8 +110,8 @@ fn wrk_makes_a_hundred_thousand_requests_while_servers_change_and_none_fails() -
         // In the middle of the round: when the load has begun.
         topology.wait_protected(32)?;
         match round {
-            0 => upgrade(&topology, 60_000)?,
-            1 => rollback(&topology)?,
+            0 => topology.upgrade(60_000)?,
+            1 => topology.rollback()?,
             _ => {}
         }
         if round < 2 {
@@ -154,7 +127,7 @@ fn wrk_makes_a_hundred_thousand_requests_while_servers_change_and_none_fails() -
     }
     println!("{requests} requests, none failed; {moved} connections moved");
     assert!(moved >= 64, "{moved}");
-    finish(&topology)?;
+    topology.finish()?;
     let status = topology.logger()?.status(GROUP)?;
     let upgrade = status.upgrade.ok_or("no upgrade")?;
     assert_eq!(
@@ -171,13 +144,13 @@ fn kept_connection_goes_on_with_another_product_and_back() -> Outcome {
     let mut used = Connection::open(topology.client(), 80)?;
     let mut fresh = Connection::open(topology.client(), 80)?;
     get_small(&mut used)?;
-    upgrade(&topology, 60_000)?;
+    topology.upgrade(60_000)?;
     assert_eq!(topology.wait_drained()?.moved_quiet, 2);
     for _ in 0..3 {
         get_small(&mut used)?;
         get_small(&mut fresh)?;
     }
-    rollback(&topology)?;
+    topology.rollback()?;
     assert_eq!(topology.wait_drained()?.moved_quiet, 2);
     get_small(&mut used)?;
     get_small(&mut fresh)?;
@@ -200,7 +173,7 @@ fn long_download_is_resumed_by_another_product_when_time_is_up() -> Outcome {
     connection.ask("file", &[])?;
     let mut got = vec![0; 2 * MIB];
     connection.stream().read_exact(&mut got)?;
-    upgrade(&topology, 50)?;
+    topology.upgrade(50)?;
     let mut buffer = vec![0; 64 << 10];
     let head = got
         .windows(4)
@@ -237,7 +210,7 @@ fn post_under_way_is_made_once_of_the_old_server() -> Outcome {
     let mut connection = Connection::open(topology.client(), 80)?;
     connection.send(b"POST /small HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\n01234")?;
     topology.wait_logged(50)?;
-    upgrade(&topology, 0)?;
+    topology.upgrade(0)?;
     get_small(&mut Connection::open(topology.client(), 80)?)?;
     assert_eq!(progress(&topology)?.waiting, 1);
     connection.send(b"56789")?;
@@ -257,7 +230,7 @@ fn upgrade_goes_on_when_the_logger_is_killed_in_the_middle() -> Outcome {
     let mut busy = Connection::open(topology.client(), 80)?;
     busy.send(b"POST /small HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\n01")?;
     topology.wait_logged(50)?;
-    upgrade(&topology, 0)?;
+    topology.upgrade(0)?;
     topology.kill_logger()?;
     topology.start_logger()?;
     get_small(&mut idle)?;
@@ -284,7 +257,7 @@ fn either_server_may_be_killed_in_the_middle() -> Outcome {
         let mut stays = Connection::open(topology.client(), 80)?;
         stays.send(b"GET /small HTTP/1.1\r\n")?;
         topology.wait_logged(20)?;
-        upgrade(&topology, 60_000)?;
+        topology.upgrade(60_000)?;
         get_small(&mut moved)?;
         // An answer that its client has not acknowledged, another product cannot say again.
         topology.wait_answered(22)?;
@@ -297,124 +270,5 @@ fn either_server_may_be_killed_in_the_middle() -> Outcome {
         assert_eq!((progress.ended, progress.lost), (Some(end), 0));
         assert!(product(&topology)?.starts_with(product_left));
     }
-    Ok(())
-}
-
-/// An FTP client of three lines.
-struct Ftp(BufReader<std::net::TcpStream>);
-
-impl Ftp {
-    fn open(topology: &Topology) -> Result<Self, Box<dyn Error>> {
-        let connection = Connection::open(topology.client(), 21)?;
-        let mut ftp = Self(BufReader::new(connection.stream().try_clone()?));
-        ftp.hear("220")?;
-        Ok(ftp)
-    }
-
-    fn hear(&mut self, code: &str) -> Result<String, Box<dyn Error>> {
-        loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line)?;
-            if line.starts_with(&format!("{code} ")) {
-                return Ok(line);
-            }
-            if !line.starts_with(code) {
-                return Err(format!("{code} expected: {line:?}").into());
-            }
-        }
-    }
-
-    fn say(&mut self, command: &str, code: &str) -> Result<String, Box<dyn Error>> {
-        self.0
-            .get_mut()
-            .write_all(format!("{command}\r\n").as_bytes())?;
-        self.hear(code)
-    }
-}
-
-#[test]
-fn ftp_session_goes_on_with_pyftpdlib() -> Outcome {
-    ftp_session_goes_on_with(FtpServer::Pyftpdlib)
-}
-
-#[test]
-fn ftp_session_goes_on_with_proftpd() -> Outcome {
-    ftp_session_goes_on_with(FtpServer::Proftpd)
-}
-
-/// vsftpd, with a file, and another product beside it.
-fn ftp_house(other: FtpServer) -> Result<Topology, Box<dyn Error>> {
-    let mut topology = Topology::build(Layout {
-        serves: Serves::Ftp(FtpServer::Vsftpd),
-        second: Some(Serves::Ftp(other)),
-        group: Some(GroupSpec {
-            services: vec![ServiceSpec::new(21, "ftp")],
-            ..GroupSpec::default()
-        }),
-        ..Layout::default()
-    })?;
-    topology.put("file", b"12345")?;
-    std::fs::create_dir(topology.folder().join("files/in"))?;
-    topology.serve()?;
-    Ok(topology)
-}
-
-/// An end that the client has named, to which no connection has come yet, is told to the other server; that opens it.
-#[test]
-fn ftp_session_in_active_mode_is_moved_when_time_is_up() -> Outcome {
-    let topology = ftp_house(FtpServer::Proftpd)?;
-    let mut ftp = Ftp::open(&topology)?;
-    ftp.say("USER anonymous", "230")?;
-    ftp.say("PASS x@example.org", "230")?;
-    let listener = topology
-        .client()
-        .enter(|| TcpListener::bind((CLIENT, 0)))??;
-    let [high, low] = listener.local_addr()?.port().to_be_bytes();
-    let host = CLIENT.replace('.', ",");
-    ftp.say(&format!("PORT {host},{high},{low}"), "200")?;
-    upgrade(&topology, 0)?;
-    let progress = topology.wait_drained()?;
-    assert_eq!(
-        (progress.moved_by_replay, progress.returned),
-        (1, 0),
-        "{}",
-        topology.logger()?.log()
-    );
-    ftp.say("RETR file", "150")?;
-    let mut got = Vec::new();
-    listener.accept()?.0.read_to_end(&mut got)?;
-    assert_eq!(got, b"12345");
-    ftp.hear("226")?;
-    Ok(())
-}
-
-/// Another product than vsftpd, and vsftpd after that.
-fn ftp_session_goes_on_with(other: FtpServer) -> Outcome {
-    let topology = ftp_house(other)?;
-    let mut ftp = Ftp::open(&topology)?;
-    // vsftpd wants no password of this user, the other one does.
-    ftp.say("USER anonymous", "230")?;
-    ftp.say("PASS x@example.org", "230")?;
-    ftp.say("TYPE I", "200")?;
-    ftp.say("CWD in", "250")?;
-    // What another server says to the short list must be shorter than what was said: it takes its place.
-    for _ in 0..10 {
-        ftp.say("PWD", "257")?;
-    }
-    upgrade(&topology, 60_000)?;
-    let progress = topology.wait_drained()?;
-    assert_eq!(
-        (progress.moved_quiet, progress.returned),
-        (1, 0),
-        "{}",
-        topology.logger()?.log()
-    );
-    let folder = ftp.say("PWD", "257")?;
-    assert!(folder.contains("\"/in\""), "{folder}");
-    let size = ftp.say("SIZE /file", "213")?;
-    assert_eq!(size.trim(), "213 5");
-    rollback(&topology)?;
-    assert_eq!(topology.wait_drained()?.moved_quiet, 1);
-    assert_eq!(ftp.say("SIZE /file", "213")?.trim(), "213 5");
     Ok(())
 }

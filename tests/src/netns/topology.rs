@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A [`Layout`] may put a bad line between client and logger, and change what the path is made of. `waits`: waiting for what
-//! the logger tells.
+//! the logger tells; `upgrades`: what an operator asks it for.
 
+mod upgrades;
 mod waits;
 
 use std::fs;
@@ -401,6 +402,19 @@ impl Topology {
             End::Alive => {}
         }
         victim.tell_end(end).map(drop)
+    }
+
+    /// Ends the active server as a domain ends that crashes, and tells the logger: nothing of it is heard any more, and when
+    /// the logger is told, nothing of it writes to a file any more.
+    ///
+    /// # Errors
+    /// It does not run, or the logger refused.
+    pub fn crash(&self) -> Result<(), String> {
+        let victim = self.victim()?;
+        let server = &self.servers[self.active];
+        self.middle.ip(&["link", "delete", &server.vif])?;
+        server.space.destroy()?;
+        victim.tell_end(End::Destroyed).map(drop)
     }
 
     /// After a failover: the standby is active now, and the dead server comes back as the new standby, as a domain

@@ -3,8 +3,8 @@
 //!
 //! Who lives here: `lines` and `reply` read the two directions, `command` knows the commands, `session` what a server
 //! remembers of them, `unheard` what the client may not have heard; `next` where the next data connection is opened; `plan`
-//! says what another server is told to be where this one was, `resume` judges how it answers; `data` is the plug-in of the
-//! data connections. This file pairs commands with replies, in order, and says of them:
+//! says what another server is told to be where this one was, `again` how a transfer goes on, and `aborted` what becomes of
+//! one that cannot; `resume` judges how it answers; `data` is the plug-in of the data connections. This file pairs commands with replies, in order, and says of them:
 //!
 //! * at which port of the server the client's next data connection is expected (227, 229), or at which end of the client the
 //!   server's (`PORT`, `EPRT`): it is protected without being named in the group's services;
@@ -18,6 +18,8 @@
 //! A stream that it does not understand is replayed whole, as `opaque` does, with a line in the log; unless the session
 //! was used to change something that must not be changed twice.
 
+mod aborted;
+mod again;
 mod command;
 mod data;
 mod lines;
@@ -53,6 +55,8 @@ struct Asked {
     end: u64,
     /// It is being done, as the server said in these words.
     begun: Option<Vec<u8>>,
+    /// The name that it chose for the file.
+    file: Option<Vec<u8>>,
 }
 
 /// See the module's text.
@@ -127,6 +131,7 @@ impl Ftp {
             line,
             end: self.commands.at(),
             begun: None,
+            file: None,
         });
     }
 
@@ -136,6 +141,14 @@ impl Ftp {
         let transfers = means(0).is_some_and(Means::is_transfer);
         let answers_status = matches!(reply.code, 211..=213);
         usize::from(transfers && answers_status && means(1) == Some(Means::Status))
+    }
+
+    /// Whether a transfer waits that was aborted, and this is the only reply to both. Else there are two, in their order:
+    /// pure-ftpd says one if it has come to the end of the transfer by itself.
+    fn answers_both(&self, reply: &Reply) -> bool {
+        let means = |at: usize| self.waiting.get(at).and_then(|asked| asked.means);
+        let aborted = means(0).is_some_and(Means::is_transfer) && means(1) == Some(Means::Abort);
+        aborted && reply.is_done() && reply.text.windows(4).any(|word| word == b"ABOR")
     }
 
     fn reply(&mut self, reply: &Reply) {
@@ -150,6 +163,10 @@ impl Ftp {
             self.note_answer(None, reply);
             return;
         }
+        if self.answers_both(reply) {
+            let transfer = self.waiting.pop_front();
+            self.note_answer(transfer, reply);
+        }
         let at = self.asked(reply);
         // Who is told the commands from the first that waits on, would be asked this once more.
         self.session.lost |= at > 0;
@@ -161,6 +178,7 @@ impl Ftp {
         if reply.is_preliminary() {
             if let Some(asked) = self.waiting.get_mut(at) {
                 asked.begun = Some(reply.text.clone());
+                asked.file = reply.file.clone().or(asked.file.take());
             }
             self.note_answer(None, reply);
             return;
@@ -199,7 +217,7 @@ impl Ftp {
         let asked = self.waiting.front().filter(|_| self.waiting.len() == 1)?;
         let fetches = asked.means == Some(Means::Retrieve) && asked.begun.is_some();
         let mut new = self.lines.new_of(at, bytes).filter(|_| fetches)?;
-        let (mut lines, mut replies) = (self.lines.clone(), self.replies);
+        let (mut lines, mut replies) = (self.lines.clone(), self.replies.clone());
         if !lines.is_between() || replies.is_open() {
             return None;
         }
@@ -211,24 +229,6 @@ impl Ftp {
             let (line, _) = lines.next(&mut new, reply::LONGEST, false)?;
             replies.take(&line).ok()?;
         }
-    }
-
-    /// The data connection of a transfer that has begun is over, and so is its server, which would have said so.
-    fn abort(&mut self, acknowledged: u64) {
-        const ABORTED: &[u8] = b"426 Transfer aborted.\r\n";
-        let begun = self.waiting.front().is_some_and(|it| it.begun.is_some());
-        // Half a reply has been said: which, only another server can tell.
-        let whole = self.lines.is_between() && !self.replies.is_open();
-        if begun && whole && self.expected.is_some() && self.plan(acknowledged).is_some() {
-            self.server_bytes(self.lines.at(), ABORTED);
-        }
-    }
-
-    fn transfer_over(&mut self) {
-        self.expected = None;
-        self.present = None;
-        self.linked = None;
-        self.news.push_back(News::Over);
     }
 }
 
@@ -313,13 +313,16 @@ impl Service for Ftp {
     }
 
     fn refused(&mut self) -> Verb {
+        // Nothing below is needed to tell whether there is a plan.
+        const ALL: u64 = u64::MAX;
         self.session.lost |= self.cautious;
         self.cautious = true;
         self.linked = None;
-        self.expect(None);
+        // Before its close is explained: half a file must not look like a whole one.
         self.news.push_back(News::Lost);
-        // Nothing below is needed to tell whether there is a plan.
-        self.verb(u64::MAX)
+        self.abort_what_is_lost(ALL);
+        self.expect(None);
+        self.verb(ALL)
     }
 
     fn rewind(&mut self, to: Restart) {
@@ -364,9 +367,7 @@ impl Service for Ftp {
         self.cautious = false;
         self.present = None;
         self.linked = stands;
-        if stands.is_none() {
-            self.abort(acknowledged);
-        }
+        self.abort_what_is_lost(acknowledged);
         self.plan(acknowledged)
             .map_or_else(Moves::default, |plan| plan.moves)
     }
@@ -374,7 +375,7 @@ impl Service for Ftp {
     fn linked_is_gone(&mut self, acknowledged: u64) -> bool {
         let awaited = self.linked.take().is_some() && !self.cautious;
         if awaited {
-            self.abort(acknowledged);
+            self.abort_what_is_lost(acknowledged);
         }
         awaited
     }

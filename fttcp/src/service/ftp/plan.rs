@@ -4,20 +4,16 @@
 //!
 //! A data connection in passive mode is to a port that its server has chosen: the other one is asked for one of its own. In
 //! active mode it is told again at which end of the client it is to open one. A transfer that has begun is asked for again
-//! behind that:
-//!
-//! * a file that is fetched as it is (`TYPE I`): from the byte on that the client lacks (`REST`), if what had been said of
-//!   its size and time is still so;
-//! * a list, or a file that is converted: from the beginning, to be compared with what the client has;
-//! * a file that is stored: from the beginning, written over, as all that the client said is kept;
-//! * what is appended, or gets a name of the server's choice (`APPE`, `STOU`): never, as it may be there already; unless
-//!   nothing of what is to be appended had come. The server is told that without a data connection, so that it refuses it
-//!   in its own words.
+//! behind that, if it can be ([`super::again`]); if not, it is over ([`super::aborted`]).
 //!
 //! What has been asked for and has not begun is told as the client said it.
 
+use std::ops::RangeInclusive;
+
+use super::again::{self, Again};
 use super::command::{Means, words};
 use super::next::Next;
+use super::session::Session;
 use super::{Asked, Ftp};
 use crate::service::{Goes, Moves, Stands};
 
@@ -38,6 +34,8 @@ pub(super) enum Want {
     Known,
     /// The same as before.
     Fact(Vec<u8>),
+    /// One of these sizes.
+    Size(RangeInclusive<u64>),
     /// A port.
     Port,
     /// A transfer begins, of a file of which this was said, from so many bytes later on.
@@ -147,7 +145,9 @@ impl Ftp {
             (Some(asked), Some(stands)) => self.plan_transfer(&mut plan, &known, asked, stands),
             (Some(_), None) => known.plan_last(&mut plan),
             (None, linked) => {
-                if self.plan_port(&mut plan, linked) {
+                let done = linked.is_some_and(|stands| self.is_done_perhaps(stands));
+                plan.steps.extend(self.again_from(session));
+                if !done && self.plan_port(&mut plan, linked) {
                     plan.moves.linked = linked.map(|_| Goes::Again);
                 }
                 known.plan_last(&mut plan);
@@ -162,17 +162,23 @@ impl Ftp {
         }
     }
 
+    /// Whether the transfer that was asked for may have been made, though nothing was said of it, and must not be made twice.
+    pub(super) fn is_done_perhaps(&self, stands: Stands) -> bool {
+        self.waiting.front().is_some_and(|asked| {
+            let unnamed = words(&asked.line).0 == b"STOU";
+            asked.means == Some(Means::Append) && (stands.heard > 0 || unnamed)
+        })
+    }
+
+    /// What is asked before an upload that was asked for and has not begun.
+    fn again_from(&self, session: &Session) -> Option<Step> {
+        let asked = self.waiting.front();
+        let asked = asked.filter(|it| it.means == Some(Means::Store))?;
+        again::reaches(words(&asked.line).1, session.offset()?)
+    }
+
     /// What the next data connection needs. False: there is to be none.
     fn plan_port(&self, plan: &mut Plan, linked: Option<Stands>) -> bool {
-        let heard = linked.is_some_and(|it| it.heard > 0);
-        // It may have been done, though nothing was said of it.
-        let done = |asked: &Asked| match asked.means {
-            Some(Means::Append) => heard || words(&asked.line).0 == b"STOU",
-            _ => false,
-        };
-        if self.waiting.front().is_some_and(done) {
-            return false;
-        }
         match (self.expected, &self.led) {
             // It has come, and is over.
             (Some(_), _) if linked.is_none() => return false,
@@ -189,48 +195,29 @@ impl Ftp {
     }
 
     fn plan_transfer(&self, plan: &mut Plan, known: &Self, asked: &Asked, stands: Stands) {
-        let (word, path) = words(&asked.line);
-        let session = &known.session;
-        let goes = match asked.means {
-            Some(Means::Retrieve) if word == b"RETR" && session.is_plain() => {
-                session.offset().map(|_| Goes::From(stands.from))
-            }
-            Some(Means::Retrieve | Means::Store) => Some(Goes::Again),
-            Some(Means::Append) if word == b"APPE" && stands.heard == 0 => Some(Goes::Again),
-            _ => None,
-        };
-        let Some(goes) = goes else {
+        let Some(again) = Again::of(asked, &known.session, stands) else {
             known.plan_last(plan);
             return;
         };
-        let facts: Vec<(&[u8], &[u8])> = session.facts_of(path).collect();
-        if asked.means == Some(Means::Retrieve) {
-            for (line, text) in facts {
-                plan.step(line, Want::Fact(text.to_vec()));
-            }
-        }
+        plan.steps.extend(again.facts);
         if !self.plan_port(plan, Some(stands)) {
             known.plan_last(plan);
             return;
         }
-        let skipped = match goes {
-            Goes::From(from) => {
-                let offset = session.offset().unwrap_or(0).saturating_add(from);
-                if offset > 0 {
-                    plan.step(format!("REST {offset}").as_bytes(), Want::Done);
-                }
-                from
-            }
-            Goes::Again => {
-                known.plan_last(plan);
-                0
-            }
+        match again.offset {
+            Some(0) => {}
+            Some(offset) => plan.step(format!("REST {offset}").as_bytes(), Want::Done),
+            None => known.plan_last(plan),
+        }
+        let skipped = match again.goes {
+            Goes::From(from) => from,
+            Goes::Again => 0,
         };
         let size = asked.begun.as_deref().and_then(told_size);
         let size = size.filter(|_| asked.means == Some(Means::Retrieve));
-        plan.step(&asked.line, Want::Begins(size, skipped));
+        plan.step(&again.line, Want::Begins(size, skipped));
         plan.client = asked.end;
-        plan.moves.linked = Some(goes);
+        plan.moves.linked = Some(again.goes);
     }
 }
 

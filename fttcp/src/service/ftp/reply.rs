@@ -14,6 +14,8 @@ pub(super) struct Reply {
     pub(super) code: u16,
     /// The text of its last line.
     pub(super) text: Vec<u8>,
+    /// The name that the server has chosen for a file (RFC 1123 section 4.1.2.9), in whichever line it is told.
+    pub(super) file: Option<Vec<u8>>,
 }
 
 impl Reply {
@@ -33,15 +35,17 @@ impl Reply {
 pub(super) struct Foreign;
 
 /// Puts lines together to replies.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Replies {
     /// The code of a reply whose last line has still to come.
     open: Option<u16>,
+    /// What that reply has told so far of [`Reply::file`].
+    file: Option<Vec<u8>>,
 }
 
 impl Replies {
     /// The last line of a reply has still to come.
-    pub(super) const fn is_open(self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
@@ -49,6 +53,11 @@ impl Replies {
     pub(super) fn take(&mut self, line: &[u8]) -> Result<Option<Reply>, Foreign> {
         let code = code(line);
         let mark = line.get(3).copied();
+        if code.is_some() && code == self.open.or(code) {
+            let name = line.get(4..).and_then(|it| it.strip_prefix(b"FILE: "));
+            let name = name.filter(|name| !name.is_empty());
+            self.file = name.map(<[u8]>::to_vec).or(self.file.take());
+        }
         match (self.open, code) {
             (Some(open), Some(code)) if code == open && mark != Some(b'-') => self.open = None,
             (Some(_), _) => return Ok(None),
@@ -65,6 +74,7 @@ impl Replies {
         Ok(code.map(|code| Reply {
             code,
             text: line.get(4..).unwrap_or_default().to_vec(),
+            file: self.file.take(),
         }))
     }
 }

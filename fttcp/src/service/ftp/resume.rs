@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::lines::Lines;
 use super::plan::{Plan, Step, Want, told_size};
 use super::reply::{self, Replies, Reply};
+use super::session::number;
 use super::{Asked, Ftp, MAX_WAITING, command};
 use crate::service::Heard;
 
@@ -99,10 +100,24 @@ fn asks_for_more(reply: &Reply, next: Option<&Step>) -> bool {
     matches!(reply.code, 331 | 332) && follows != Some(command::Means::Login)
 }
 
+/// Whether this reply is to `next`, while `step` was not answered. There is a server (pyftpdlib) that answers `PORT` when it has
+/// opened the connection, and meanwhile what is said behind that.
+fn overtakes(reply: &Reply, step: Option<&Step>, next: Option<&Step>) -> bool {
+    let means = |step: Option<&Step>| step.and_then(|step| command::meaning(&step.line));
+    let opens = means(step) == Some(command::Means::Active);
+    opens
+        && means(next).is_some_and(|next| match next {
+            command::Means::Offset => reply.code == 350,
+            next => next.is_transfer() && reply.is_preliminary(),
+        })
+}
+
 fn read(plan: &Plan, answer: &[u8]) -> Result<Read, &'static str> {
     let mut steps = plan.steps.iter();
     // The greeting comes first.
     let mut step: Option<&Step> = None;
+    // The reply to PORT has still to come.
+    let mut late = false;
     let mut found = Read::default();
     let (mut lines, mut replies) = (Lines::default(), Replies::default());
     let (mut rest, mut start) = (answer, 0);
@@ -113,6 +128,19 @@ fn read(plan: &Plan, answer: &[u8]) -> Result<Read, &'static str> {
             Err(reply::Foreign) => return Err("it does not speak FTP"),
         };
         let end = answer.len() - rest.len();
+        if late && reply.code == 200 {
+            late = false;
+            start = end;
+            if step.is_none() {
+                found.head = Some(end);
+                return Ok(found);
+            }
+            continue;
+        }
+        if overtakes(&reply, step, steps.as_slice().first()) {
+            late = true;
+            step = steps.next();
+        }
         let want = step.map_or(&Want::Done, |step| &step.want);
         if reply.code >= 400 && !want.forgives(reply.code) {
             return Err("it does not take a command of the session");
@@ -139,7 +167,8 @@ fn read(plan: &Plan, answer: &[u8]) -> Result<Read, &'static str> {
             }
             Want::Done | Want::Asked | Want::Any | Want::Known => true,
             Want::Fact(text) if reply.text == *text => true,
-            Want::Fact(_) => return Err("the file has changed"),
+            Want::Size(sizes) if number(&reply.text).is_some_and(|it| sizes.contains(&it)) => true,
+            Want::Fact(_) | Want::Size(_) => return Err("the file has changed"),
             Want::Port => {
                 found.port = match reply.code {
                     227 => reply::passive(&reply.text).map(|(_, port)| port),
@@ -155,7 +184,7 @@ fn read(plan: &Plan, answer: &[u8]) -> Result<Read, &'static str> {
         start = end;
         if done {
             step = steps.next();
-            if step.is_none() {
+            if step.is_none() && !late {
                 found.head = Some(head);
                 return Ok(found);
             }

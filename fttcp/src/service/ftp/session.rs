@@ -46,6 +46,11 @@ fn name(line: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
+/// A number by itself.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
 impl Session {
     /// The commands from before the login; each is answered once.
     pub(super) fn early(&self) -> impl Iterator<Item = &[u8]> {
@@ -90,8 +95,14 @@ impl Session {
             return Some(0);
         };
         let (word, rest) = words(line);
-        let number = std::str::from_utf8(rest).ok().filter(|_| word == b"REST");
-        number?.trim().parse().ok()
+        number(rest).filter(|_| word == b"REST")
+    }
+
+    /// The size of this file, if the client has asked for it.
+    pub(super) fn size_of(&self, path: &[u8]) -> Option<u64> {
+        let mut facts = self.facts_of(path);
+        let size = facts.find(|(line, _)| words(line).0 == b"SIZE");
+        number(size?.1)
     }
 
     /// Whether files are transferred byte by byte, as they are.
@@ -132,7 +143,15 @@ impl Session {
         self.next = None;
         if !matches!(
             means,
-            Some(Means::Fact | Means::Other | Means::Retrieve | Means::Passive | Means::Prepare)
+            Some(
+                Means::Fact
+                    | Means::Other
+                    | Means::Retrieve
+                    | Means::Passive
+                    | Means::Active
+                    | Means::Prepare
+                    | Means::Offset
+            )
         ) {
             self.facts.clear();
         }
@@ -218,7 +237,11 @@ mod tests {
         let mut session = Session::default();
         for (line, code, text) in exchanges {
             let text = text.as_bytes().to_vec();
-            let reply = Reply { code: *code, text };
+            let reply = Reply {
+                code: *code,
+                text,
+                file: None,
+            };
             session.note(meaning(line.as_bytes()), line.as_bytes(), &reply);
         }
         session

@@ -4,6 +4,7 @@
 mod aborted;
 mod active;
 mod logins;
+mod once;
 
 use std::net::Ipv4Addr;
 
@@ -306,7 +307,7 @@ fn download_under_way_is_asked_for_from_where_the_client_has_it() {
 }
 
 #[test]
-fn upload_under_way_is_said_again_and_what_is_appended_never() {
+fn upload_under_way_is_said_again_unless_it_may_be_there_already() {
     for (command, again) in [("STOR x", true), ("APPE x", false), ("STOU", false)] {
         let mut talk = Talk::new(&LOGIN);
         talk.more(&["C: PASV", "S: 227 Passive (10,0,0,2,19,136)."]);

@@ -44,3 +44,69 @@ fn client_that_ends_its_data_connection_changes_what_is_asked() {
     assert!(talk.ftp.linked_is_gone(heard));
     assert_eq!(talk.ftp.said(heard).1, b"");
 }
+
+/// What the client hears of the transfer, and that no server is told of it.
+fn hears_of(talk: &Talk, heard: u64) -> String {
+    let (told, from) = told(talk, heard).expect("it is short");
+    assert!(!told.contains("APPE") && !told.contains("STOU"), "{told}");
+    assert_eq!(from, talk.said[0], "it is behind what was asked");
+    String::from_utf8(talk.ftp.said(heard).1).expect("text")
+}
+
+#[test]
+fn transfer_that_cannot_be_asked_for_again_is_over() {
+    let stands = Stands {
+        heard: 70,
+        ..Stands::default()
+    };
+    for (lines, code) in [
+        (&["C: APPE x", "S: 150 go"][..], "426 "),
+        (&["C: STOU", "S: 150 go"], "426 "),
+        // It may have been done, though nothing was said of it.
+        (&["C: APPE x"], "425 "),
+        (&["C: STOU"], "425 "),
+    ] {
+        let mut talk = Talk::new(&LOGIN);
+        talk.more(&["C: EPSV", "S: 229 (|||5001|)"]);
+        talk.more(lines);
+        let heard = talk.said[1];
+        let goes = talk.ftp.linked_stands(heard, Some(stands));
+        assert_eq!(goes, Moves::default(), "{lines:?}");
+        let said = hears_of(&talk, heard);
+        assert!(said.starts_with(code), "{lines:?}: {said}");
+    }
+}
+
+#[test]
+fn transfer_that_another_server_refuses_is_over_behind_its_data_connection() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: TYPE I", "S: 200 x", "C: EPSV", "S: 229 (|||5001|)"]);
+    talk.more(&["C: RETR x", "S: 150 x"]);
+    talk.heard();
+    let heard = talk.said[1];
+    talk.ftp.linked_stands(heard, Some(STANDS));
+    assert!(matches!(talk.ftp.refused(), Verb::Resume(_)));
+    assert!(hears_of(&talk, heard).starts_with("426 "));
+    talk.say(false, b"");
+    // In this order: half of a file must not look like a whole one.
+    assert_eq!(talk.heard(), [News::Lost, News::Over]);
+}
+
+#[test]
+fn one_reply_to_a_transfer_and_its_end_is_to_both() {
+    let begun = ["C: EPSV", "S: 229 (|||5001|)", "C: RETR x", "S: 150 x"];
+    for replies in [
+        &["S: 226 Since you see this ABOR must've succeeded"][..],
+        &["S: 426 aborted", "S: 226 ABOR successful"],
+        &["S: 226 complete", "S: 225 No transfer to ABOR."],
+    ] {
+        let mut talk = Talk::new(&LOGIN);
+        talk.more(&begun);
+        talk.more(&["C: ABOR"]);
+        talk.more(replies);
+        talk.heard();
+        // What is said next is understood as what it is.
+        talk.more(&["C: EPSV", "S: 229 (|||5002|)"]);
+        assert_eq!(talk.heard(), [News::Expects(Some((None, 5002)))]);
+    }
+}

@@ -117,3 +117,29 @@ fn end_survives_a_restart() {
     let mut talk = Talk { ftp: again, ..talk };
     assert_eq!(moves(&mut talk, Some(NONE)).0, "PORT 10,0,0,1,19,136\r\n");
 }
+
+#[test]
+fn answer_to_the_end_may_come_behind_others() {
+    let mut talk = after(&["C: TYPE I", "S: 200 ok", PORT, "S: 200 ok"]);
+    talk.more(&["C: RETR x", "S: 150 x"]);
+    let (told, _) = moves(&mut talk, Some(STANDS));
+    assert!(told.ends_with("PORT 10,0,0,1,19,136\r\nREST 5\r\nRETR x\r\n"));
+    let login = "220 a\r\n331 b\r\n230 c\r\n200 d\r\n";
+    let judge = |replies: &str| {
+        let answer = format!("{login}{replies}");
+        let judged = talk.ftp.judge(talk.said[1], answer.as_bytes());
+        (judged == Heard::Head(answer.len()), judged)
+    };
+    for replies in [
+        "200 port\r\n350 rest\r\n150 x\r\n",
+        "350 rest\r\n200 port\r\n150 x\r\n",
+        "350 rest\r\n150 x\r\n200 port\r\n",
+    ] {
+        assert!(judge(replies).0, "{replies}");
+        let lines: Vec<&str> = replies.split_inclusive("\r\n").collect();
+        assert_eq!(judge(&lines[..2].concat()).1, Heard::Partial, "{replies}");
+    }
+    for refused in ["350 rest\r\n150 x\r\n425 no\r\n", "500 no\r\n"] {
+        assert!(matches!(judge(refused).1, Heard::Refused(_)), "{refused}");
+    }
+}

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Stock FTP servers. Whoever logs in as [`FtpServer::login`] says may read the files that are served, and write below
-//! `in` if there is such a folder.
+//! Stock FTP servers, which listen at both addresses. Whoever logs in as [`FtpServer::login`] says may read the files that
+//! are served, and write below `in` if there is such a folder. `client`: stock clients; `script`: clients that pause.
 //!
 //! Debian lets only one of vsftpd, proftpd and pure-ftpd be installed: the last two are unpacked below `target`
 //! (`unpack_packages` in `scripts/lib/packages.sh`).
+
+pub mod client;
+pub mod script;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +15,7 @@ use std::process::Command;
 use super::process::Running;
 use super::service::listens;
 use super::space::Space;
-use super::topology::SERVER;
+use super::topology::{SERVER, SERVER6};
 use crate::lab::project;
 
 /// A server on port 21.
@@ -65,7 +68,8 @@ impl FtpServer {
             Self::Pyftpdlib => {
                 // The system's Python, which has what Debian packages.
                 let mut command = space.command("/usr/bin/python3");
-                let args = ["-m", "pyftpdlib", "-p", "21", "-w", "-d"];
+                // At `::`, Linux serves IPv4 as well.
+                let args = ["-m", "pyftpdlib", "-i", "::", "-p", "21", "-w", "-d"];
                 command.args(args).arg(files);
                 ("pyftpdlib", command)
             }
@@ -118,7 +122,7 @@ fn unpacked(program: &str) -> Result<String, String> {
 /// outlives its server would keep its lock on a file that both servers share.
 fn vsftpd(files: &Path) -> String {
     format!(
-        "listen=YES
+        "listen_ipv6=YES
 background=NO
 anonymous_enable=YES
 no_anon_password=YES
@@ -146,7 +150,7 @@ fn proftpd(files: &Path, prefix: &Path) -> String {
         "ServerName files
 ServerType standalone
 DefaultServer on
-DefaultAddress {SERVER}
+DefaultAddress {SERVER} {SERVER6}
 Port 21
 User nobody
 Group nogroup

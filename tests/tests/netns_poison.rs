@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use fttcp::control::Outbound;
+use fttcp::control::{GroupSpec, Outbound, ServiceSpec};
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::service::Serves;
@@ -18,6 +18,8 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 /// Of the file that a neighbour is fetching: more than waits in all buffers.
 const FILE: usize = 24 << 20;
+/// How long a dying server's close waits for news of its death: before the second is told, another standby has to be made.
+const HOLD_MS: u32 = 20_000;
 /// Of the other file.
 const SMALL: &[u8] = b"small\n";
 
@@ -35,8 +37,15 @@ impl House {
         let mut topology = Topology::build(Layout {
             serves,
             nginx,
-            kind: "http",
-            outbound: Outbound::ReIssue,
+            group: Some(GroupSpec {
+                services: vec![ServiceSpec {
+                    mask: vec!["Date".to_owned()],
+                    fin_hold_ms: HOLD_MS,
+                    ..ServiceSpec::new(80, "http")
+                }],
+                outbound: Outbound::ReIssue,
+                ..GroupSpec::default()
+            }),
             ..Layout::default()
         })?;
         let content = Random::new(1).bytes(FILE);

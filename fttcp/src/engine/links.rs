@@ -73,8 +73,13 @@ impl Engine {
             }
         }
         let slot = self.table.find(key)?;
-        let service = self.table.get(slot)?.service;
+        let connection = self.table.get(slot)?;
+        let (service, opened) = (connection.service, connection.outbound.is_some());
         self.table.schedule(slot);
+        if opened {
+            // The server has opened it from a port that had been announced for another.
+            return None;
+        }
         let group = self.groups[key.group].as_ref()?;
         group
             .linked

@@ -31,7 +31,10 @@ fn asking(outbound: Outbound) -> Session {
 
 /// A session to which a connection was opened, for what is asked by `command`.
 fn transferring(command: &[u8]) -> Session {
-    let mut session = asking(Outbound::Pass);
+    begin(asking(Outbound::Pass), command)
+}
+
+fn begin(mut session: Session, command: &[u8]) -> Session {
     session.client(command);
     open(&mut session.bench, DATA, ISN, PEER_ISN);
     session.server(b"150 coming (12 bytes)\r\n");
@@ -213,6 +216,33 @@ fn trap_35_upload_is_told_again_when_the_replacement_opens_its_connection() {
             .all(|it| it.port == STANDBY && it.ports == MOVED)
     );
     assert!(sent.iter().any(|it| it.head.flags.has(Flags::FIN)));
+}
+
+/// The server opens connections from ports that its kernel chooses, and one of them may have been announced to the client
+/// for another transfer.
+#[test]
+fn trap_35_connection_from_a_port_that_was_announced_is_led_to_the_replacement() {
+    let mut session = session(Outbound::Pass);
+    session.client(b"EPSV\r\n");
+    session.server(b"229 here (|||20|)\r\n");
+    session.client(b"LIST\r\n");
+    session.server(b"425 nobody came\r\n");
+    session.client(PORT);
+    session.server(b"200 fine\r\n");
+    let mut session = begin(session, b"STOR x\r\n");
+    let said = Say::new(PEER_ISN + 1, ISN + 1, PUSH).stamp(101, 7002);
+    say(&mut session.bench, NORTH, DATA, &said.data(b"my "));
+    let ack = Say::new(ISN + 1, PEER_ISN + 4, ACK).stamp(7003, 101);
+    say(&mut session.bench, ACTIVE, DATA, &ack);
+    let answer = reopened(&mut session, "STOR x\r\n", MOVED);
+    complete(&mut session.bench, MOVED, NEW, &answer);
+    let ack = Say::new(NEW + 1, PEER_ISN + 4, ACK).stamp(60, 102);
+    say(&mut session.bench, STANDBY, MOVED, &ack);
+    let said = Say::new(PEER_ISN + 4, ISN + 1, PUSH).stamp(103, 7002);
+    let sent = say(&mut session.bench, NORTH, DATA, &said.data(b"file"));
+    let led: Vec<_> = sent.iter().map(|it| (it.port, it.ports)).collect();
+    assert_eq!(led, [(STANDBY, MOVED)], "{sent:?}");
+    assert_eq!(sent[0].data, b"file");
 }
 
 #[test]

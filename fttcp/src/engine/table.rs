@@ -150,16 +150,6 @@ impl Table {
         self.budget.used()
     }
 
-    /// See [`super::Engine::longest_log`].
-    #[cfg(any(test, feature = "sim"))]
-    pub(super) fn longest_log(&self) -> usize {
-        let awake = self.slots.iter().filter_map(|slot| match slot {
-            Slot::Awake(connection) => Some(connection.log_memory()),
-            Slot::Empty | Slot::Dormant(_) => None,
-        });
-        awake.max().unwrap_or(0)
-    }
-
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! When a connection is looked at, and when it is put to sleep.
+//! When a connection is looked at, when it is put to sleep, and what it holds.
 
 use std::cmp::Reverse;
 
@@ -16,6 +16,16 @@ impl Table {
             let holds = connection.memory();
             self.budget.settle(&mut connection.account, holds);
         }
+    }
+
+    /// See [`super::super::Engine::longest_log`].
+    #[cfg(any(test, feature = "sim"))]
+    pub(in super::super) fn longest_log(&self) -> usize {
+        let awake = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Awake(connection) => Some(connection.log_memory()),
+            Slot::Empty | Slot::Dormant(_) => None,
+        });
+        awake.max().unwrap_or(0)
     }
 
     /// Settles what the connection holds, and sees to it that it is woken when something is due. It may be woken early,

@@ -102,6 +102,10 @@ pub fn chunk(reader: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
     }
     let mut data = vec![0; size + 2];
     reader.read_exact(&mut data)?;
+    if !data.ends_with(b"\r\n") {
+        let what = format!("no line ends behind a chunk of {size} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    }
     data.truncate(size);
     Ok(data)
 }
@@ -127,7 +131,8 @@ pub fn trailers(reader: &mut impl BufRead) -> std::io::Result<String> {
 /// A line that the end of the connection has cut short is no malformed one.
 fn ended(line: &str, error: &std::num::ParseIntError) -> Error {
     if line.ends_with('\n') {
-        Error::other(format!("{line:?}: {error}"))
+        let what = format!("{line:?}: {error}");
+        Error::new(std::io::ErrorKind::InvalidData, what)
     } else {
         std::io::ErrorKind::UnexpectedEof.into()
     }

@@ -166,13 +166,20 @@ impl DataPath {
     pub fn close(&mut self, port: PortId) -> Option<PortStatus> {
         let mut port = self.ports.open.remove(&port)?;
         port.count_receive_drops();
+        let present = port.is_present();
         let Port {
             sockets,
             index,
             status,
         } = port;
         if let Some(fast) = &mut self.ports.fast {
-            fast.detach(&status.interface, index);
+            // With an interface that is gone, its programs are, too. To ask for them would wait for the kernel's lock of all
+            // interfaces, which whoever removes them holds for long, and the failover would wait, too.
+            if present {
+                fast.detach(&status.interface, index);
+            } else {
+                fast.forget(index);
+            }
         }
         // The kernel ends a packet socket only after an RCU grace period. That would hold up every other frame for
         // 10 to 20 ms, in the very moment in which connections are moved. Without a thread to be had, it is so.

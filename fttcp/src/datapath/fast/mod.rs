@@ -225,9 +225,14 @@ impl FastPath {
         Ok(())
     }
 
+    /// Forgets the interface with the given index, which is gone.
+    pub(super) fn forget(&mut self, index: u32) {
+        let _ = self.ports.remove(&index);
+    }
+
     /// Takes the program from the interface `name` with the given index, which may be gone.
     pub(super) fn detach(&mut self, name: &str, index: u32) {
-        let _ = self.ports.remove(&index);
+        self.forget(index);
         if let Ok(link) = place(name) {
             let _ = link.detach();
         }

@@ -11,6 +11,7 @@ use rxl_tests::netns::bpf_folder::BpfFolder;
 use rxl_tests::netns::demo::Served;
 use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::topology::{GROUP, SERVER, Topology};
+use rxl_tests::netns::victim::End;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -69,8 +70,7 @@ fn absent(name: &str, options: &[&str], new: i32) -> Outcome {
 
     topology.start_logger()?;
     let (run, _) = client::run(&download, &mut || {
-        let told = topology.victim()?.kill()?;
-        told.join().map_err(|_| "the watching thread panicked")??;
+        topology.end(End::Killed)?;
         Ok(String::new())
     })?;
     let log = topology.logger()?.log();
@@ -103,8 +103,7 @@ fn connection_that_was_there_before_is_protected_by_the_next_logger() -> Outcome
             // The fault's length: what happens at its end is what is tried out.
             thread::sleep(AWAY);
             topology.start_logger()?;
-            let told = topology.victim()?.kill()?;
-            told.join().map_err(|_| "the watching thread panicked")??;
+            topology.end(End::Killed)?;
             Ok(String::new())
         })?;
         let log = topology.logger()?.log();

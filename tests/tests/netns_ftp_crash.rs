@@ -8,12 +8,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-use fttcp::control::{GroupSpec, ServiceSpec};
-use rxl_tests::netns::ftp::FtpServer;
 use rxl_tests::netns::ftp::client::{Client, Errand, Family, Mode, Session};
-use rxl_tests::netns::layout::Layout;
+use rxl_tests::netns::ftp::{self, FtpServer};
 use rxl_tests::netns::random::Random;
-use rxl_tests::netns::service::Serves;
 use rxl_tests::netns::topology::{GROUP, Topology};
 use rxl_tests::netns::victim::End;
 
@@ -45,18 +42,7 @@ impl House {
         mode: Mode,
         family: Family,
     ) -> Result<Self, Box<dyn Error>> {
-        let mut topology = Topology::build(Layout {
-            serves: Serves::Ftp(first),
-            second: Some(Serves::Ftp(second)),
-            group: Some(GroupSpec {
-                services: vec![ServiceSpec {
-                    buffer_bytes: 16 << 20,
-                    ..ServiceSpec::new(21, "ftp")
-                }],
-                ..GroupSpec::default()
-            }),
-            ..Layout::default()
-        })?;
+        let mut topology = Topology::build(ftp::layout([first, second]))?;
         let mut random = Random::new(7);
         let (down, up) = (random.bytes(DOWN), random.bytes(UP));
         topology.put("down", &down)?;

@@ -8,13 +8,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use fttcp::control::{GroupSpec, ServiceSpec};
-use rxl_tests::netns::ftp::FtpServer;
 use rxl_tests::netns::ftp::script::Script;
+use rxl_tests::netns::ftp::{self, FtpServer};
 use rxl_tests::netns::http::Connection;
-use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
-use rxl_tests::netns::service::Serves;
 use rxl_tests::netns::topology::{CLIENT, GROUP, Topology};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -63,18 +60,7 @@ fn ftp_session_goes_on_with_proftpd() -> Outcome {
 
 /// vsftpd, with a file, and another product beside it.
 fn ftp_house(other: FtpServer) -> Result<Topology, Box<dyn Error>> {
-    let mut topology = Topology::build(Layout {
-        serves: Serves::Ftp(FtpServer::Vsftpd),
-        second: Some(Serves::Ftp(other)),
-        group: Some(GroupSpec {
-            services: vec![ServiceSpec {
-                buffer_bytes: 16 << 20,
-                ..ServiceSpec::new(21, "ftp")
-            }],
-            ..GroupSpec::default()
-        }),
-        ..Layout::default()
-    })?;
+    let mut topology = Topology::build(ftp::layout([FtpServer::Vsftpd, other]))?;
     topology.put("file", b"12345")?;
     let folder = topology.folder().join("files/in");
     fs::create_dir(&folder)?;

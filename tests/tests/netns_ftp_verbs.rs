@@ -8,13 +8,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use fttcp::control::{GroupSpec, ServiceSpec};
-use rxl_tests::netns::ftp::FtpServer;
 use rxl_tests::netns::ftp::script::Script;
-use rxl_tests::netns::layout::Layout;
+use rxl_tests::netns::ftp::{self, FtpServer};
 use rxl_tests::netns::logger::Logger;
 use rxl_tests::netns::random::Random;
-use rxl_tests::netns::service::Serves;
 use rxl_tests::netns::topology::Topology;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -28,17 +25,7 @@ const MANY: usize = 2000;
 const ROUND_US: u64 = 60_000;
 
 fn house(server: FtpServer) -> Result<Topology, Box<dyn Error>> {
-    let mut topology = Topology::build(Layout {
-        serves: Serves::Ftp(server),
-        group: Some(GroupSpec {
-            services: vec![ServiceSpec {
-                buffer_bytes: 16 << 20,
-                ..ServiceSpec::new(21, "ftp")
-            }],
-            ..GroupSpec::default()
-        }),
-        ..Layout::default()
-    })?;
+    let mut topology = Topology::build(ftp::layout([server, server]))?;
     topology.put("small", b"small")?;
     topology.put("big", &Random::new(7).bytes(1_500_000))?;
     let lines: String = (0..60_000).map(|line| format!("line {line}\n")).collect();

@@ -114,7 +114,8 @@ struct DataPathArgs {
     #[arg(long, value_name = "BYTES", value_parser = ring)]
     ring: Option<u32>,
 
-    /// While no logger runs, let new connections pass unprotected instead of dropping them
+    /// While no logger runs, let new connections, and bytes for which the ring has no room, pass unprotected instead of
+    /// dropping them
     #[arg(long)]
     fail_open: bool,
 }

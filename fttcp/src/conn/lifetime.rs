@@ -65,18 +65,17 @@ impl Connection {
     pub(super) fn withdraw(&mut self, cx: &mut Context<'_>) {
         self.protected = false;
         self.window_limit = u64::MAX;
-        self.log.clear();
-        self.causes = VecDeque::new();
-        self.urgent.clear();
-        self.sent = self.sent.cleared();
-        self.replay_from = 0;
-        self.plugin = None;
+        self.drop_streams();
         cx.counters.unprotected += 1;
     }
 
     pub(crate) fn forget_streams(&mut self) {
         let stable = self.stable();
         self.client.acked = self.client.acked.max(stable);
+        self.drop_streams();
+    }
+
+    fn drop_streams(&mut self) {
         self.log.clear();
         self.causes = VecDeque::new();
         self.urgent.clear();

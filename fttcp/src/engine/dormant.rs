@@ -113,12 +113,7 @@ impl Dormant {
         cells.free(self.image);
     }
 
-    /// Memory that its image takes.
-    pub(super) const fn image_len(&self) -> usize {
-        self.image.len()
-    }
-
-    /// Of it, what counts towards the bound of all connections.
+    /// What it keeps for its peers, which counts towards the bound of all connections.
     pub(super) const fn memory(&self) -> usize {
         self.account.charged()
     }

@@ -116,8 +116,8 @@ impl Table {
         let Some(mut dormant) = dormant else {
             return false;
         };
-        // What counts is what it keeps for its peers, as when it is awake; asleep, it takes no more than its image.
-        let holds = dormant.image_len().min(connection.memory());
+        // As when it is awake: it may be woken when nothing is left.
+        let holds = connection.memory();
         self.budget.settle(&mut dormant.account, holds);
         self.slots[slot] = Slot::Dormant(dormant);
         self.dozed += 1;

@@ -12,8 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fttcp::control::{GroupSpec, ServiceSpec};
+
+use super::layout::Layout;
 use super::process::Running;
-use super::service::listens;
+use super::service::{Serves, listens};
 use super::space::Space;
 use super::topology::{SERVER, SERVER6};
 use crate::lab::project;
@@ -34,6 +37,23 @@ pub enum FtpServer {
 /// The password of [`FtpServer::PureFtpd`]'s only user, which is its name.
 const HASH: &str =
     "$6$rxl$J0XsM2x7G4WcszglT2Uo2eOUKtfD3YkOMbIdIZjVLOBqG0iSsPLfRsK7szXtEwI5bMWo2bQnNxNoeGGGTEgS20";
+
+/// A house with two such servers, and room for all that their clients store.
+#[must_use]
+pub fn layout([first, second]: [FtpServer; 2]) -> Layout {
+    Layout {
+        serves: Serves::Ftp(first),
+        second: Some(Serves::Ftp(second)),
+        group: Some(GroupSpec {
+            services: vec![ServiceSpec {
+                buffer_bytes: 16 << 20,
+                ..ServiceSpec::new(21, "ftp")
+            }],
+            ..GroupSpec::default()
+        }),
+        ..Layout::default()
+    }
+}
 
 impl FtpServer {
     /// All of them.

@@ -193,6 +193,9 @@ static __always_inline enum action begin(struct flow *flow, const struct segment
 		/* Out of window, said before, or before its turn: it may not be said otherwise, which user space compares. */
 		if (len && logged && (before(flow->server_right + PROBE, end) || seq != flow->client_next))
 			goto punt;
+		/* No client's clock goes on while its acknowledgement goes back. */
+		if (stamped && before(segment->ack, flow->server_una) && before(flow->client_tsval, tsval))
+			goto punt;
 		/* What no server would believe teaches nothing; it may be forged. */
 		if (!before(end + 1, flow->client_acked) && !before(flow->server_right + PROBE, seq) &&
 		    !before(flow->server_next, segment->ack) && !before(segment->ack, flow->server_una)) {

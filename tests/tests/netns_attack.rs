@@ -4,11 +4,15 @@
 mod storm_plan;
 
 use std::error::Error;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
-use rxl_tests::netns::attack::{Attack, BESIDE_A_STILL_WINDOW, BESIDE_ANY_WINDOW, flood};
+use rxl_tests::netns::attack::{Attack, BESIDE_A_STILL_WINDOW, BESIDE_ANY_WINDOW, flood, misdate};
 use rxl_tests::netns::line::Fault;
+use rxl_tests::netns::storm::PORT;
 use rxl_tests::netns::storm::driver::{Mix, Plan, Storm};
-use rxl_tests::netns::topology::GROUP;
+use rxl_tests::netns::storm::protocol::Ask;
+use rxl_tests::netns::topology::{GROUP, PATIENCE, SERVER, Topology};
 use rxl_tests::netns::victim::End;
 use storm_plan::plan;
 
@@ -95,6 +99,38 @@ fn forged_segments_on_a_bad_line_change_nothing() -> Outcome {
     };
     plan.layout.line = Some(Fault::of_percent(2, plan.seed));
     forged_beside(&plan)
+}
+
+#[test]
+fn clock_of_a_forged_old_acknowledgement_does_not_stop_a_connection() -> Outcome {
+    let plan = plan("clock_of_a_forged_old_acknowledgement_does_not_stop_a_connection");
+    let mut topology = Topology::build(plan.layout)?;
+    topology.serve()?;
+    let connect = || TcpStream::connect((SERVER, PORT));
+    let mut stream = topology.client().enter(connect)??;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let ask = Ask::Download {
+        bytes: 600,
+        seed: plan.seed,
+    };
+    let mut answer = [0; 600];
+    for failed_over in [false, true] {
+        // Linux predicts after a few.
+        for _ in 0..5 {
+            stream.write_all(&ask.encode())?;
+            stream.read_exact(&mut answer)?;
+        }
+        misdate(&topology, &stream, &ask.encode(), 600, plan.seed)?;
+        stream.write_all(&ask.encode())?;
+        let heard = stream.read_exact(&mut answer);
+        heard.map_err(|error| format!("failed over: {failed_over}: {error}"))?;
+        if !failed_over {
+            topology.crash()?;
+        }
+    }
+    let counters = topology.logger()?.totals(GROUP)?.counters;
+    assert_eq!((counters.recovered, counters.lost), (1, 0), "{counters:?}");
+    Ok(())
 }
 
 /// Of each step of a connection three of each kind are forged.

@@ -28,6 +28,8 @@ pub(crate) struct FromClient {
     pub(crate) conflict: bool,
     /// Nothing was under way before its data, and its server is being left.
     pub(crate) rested: bool,
+    /// An old acknowledgement with a new clock.
+    pub(crate) misdated: bool,
 }
 
 impl Connection {
@@ -70,6 +72,12 @@ impl Connection {
         }
         if brought.rested && self.protected && self.state == State::Established {
             return Verdict::Move;
+        }
+        if brought.misdated {
+            // Linux believes the clock of a predicted segment before it looks at the acknowledgement, and from then on
+            // takes nothing that the client says.
+            let believed = self.client.tsval;
+            segment.map_timestamps(|_| believed, |echo| echo);
         }
         if self.state == State::Established && self.step_aside(segment, cx) {
             if brought.advanced {
@@ -172,11 +180,12 @@ impl Connection {
         let (at, _) = self.extent(segment);
         let due = at <= self.stable().max(self.client.acked).cast_signed();
         if let Some(stamps) = head.options.timestamps
-            && !old
-            && (due || !self.protected)
             && (silent || newer(stamps.value, self.client.tsval))
         {
-            self.client.tsval = stamps.value;
+            if !old && (due || !self.protected) {
+                self.client.tsval = stamps.value;
+            }
+            brought.misdated = old && !silent && self.protected;
         }
         self.note_sent(segment);
         if !self.protected {

@@ -105,6 +105,11 @@ fn from_client(
     if len > 0 && logged && (out_of_window || !in_turn) {
         return Action::Punt;
     }
+    // No client's clock goes on while its acknowledgement goes back: the engine does not let the server believe it.
+    let stamped = state.flags & flag::STAMPED != 0;
+    if stamped && before(ack, state.server_una) && before(state.client_tsval, value) {
+        return Action::Punt;
+    }
     // What no server would believe teaches nothing (RFC 9293 section 3.10.7.4, RFC 5961 section 5); it may be forged.
     let in_window = !before(end.wrapping_add(1), state.client_acked)
         && !before(state.server_right.wrapping_add(PROBE), seq);
@@ -115,7 +120,7 @@ fn from_client(
             &mut state.client_right,
             ack.wrapping_add(u32::from(head.window) << state.scales[0]),
         );
-        if state.flags & flag::STAMPED != 0 && !(logged && before(state.client_next, seq)) {
+        if stamped && !(logged && before(state.client_next, seq)) {
             raise(&mut state.client_tsval, value);
         }
     }

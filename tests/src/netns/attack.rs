@@ -5,7 +5,8 @@
 //! where a TCP that follows RFC 9293 and RFC 5961 believes nothing of it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::channel;
@@ -115,6 +116,48 @@ pub fn flood(topology: &Topology, syns: u64, seed: u64) -> Result<(), String> {
         while north_frames(topology)? < before + done.saturating_sub(2 * BURST) {}
     }
     Ok(())
+}
+
+/// On a connection of the client's that rests: asks, hears `answer` bytes, and then forges old acknowledgements of all
+/// windows that it might have, with a clock far ahead. Linux believes the clock of one that it predicted (the next
+/// number, the same window) before it looks at the acknowledgement, and from then on nothing of the client's.
+///
+/// # Errors
+/// The connection failed, or the frames could not be sent.
+pub fn misdate(
+    topology: &Topology,
+    stream: &TcpStream,
+    ask: &[u8],
+    answer: usize,
+    seed: u64,
+) -> Result<(), String> {
+    let mut stream = stream.try_clone().map_err(|error| error.to_string())?;
+    let ask = ask.to_vec();
+    topology.client().enter(move || {
+        let mut forger = Forger::new(BESIDE_ANY_WINDOW, seed)?;
+        let mut answer = vec![0; answer];
+        stream
+            .write_all(&ask)
+            .and_then(|()| stream.read_exact(&mut answer))
+            .map_err(|error| format!("it is not answered: {error}"))?;
+        let client = stream.local_addr().map_err(|error| error.to_string())?;
+        // All of the answer has passed the interface by now.
+        let newest = forger.newest();
+        let mut seen = *newest
+            .get(&client)
+            .ok_or("the server's answer was not seen")?;
+        if let Some(stamps) = &mut seen.stamps {
+            stamps.echo = stamps.echo.wrapping_add(FAR / 2);
+        }
+        for window in 0..=u16::MAX {
+            // The answer itself need not be acknowledged yet; what came before it is, by the request.
+            for ago in [answer.len() as u32 + 1, FAR] {
+                let ack = seen.said + (!ago + 1);
+                forger.send(&seen, seen.next, ack, Flags::default(), window, &[]);
+            }
+        }
+        Ok(())
+    })?
 }
 
 /// Frames that have come to the logger from the clients' side.
@@ -239,20 +282,7 @@ impl Forger {
             if !fds[1].revents().is_empty() {
                 return Ok(());
             }
-            // Of each connection only what came last: a window may have opened since the segments before.
-            let mut newest = HashMap::new();
-            let mut more = true;
-            while more {
-                let (scales, before) = (&mut self.scales, newest.len());
-                let mut count = 0;
-                self.path.receive(self.port, |frame, offload, _| {
-                    count += 1;
-                    let seen = look(frame, &offload, scales);
-                    newest.extend(seen.map(|seen| (seen.client.socket, seen)));
-                });
-                more = count > 0 && before < newest.len();
-            }
-            for seen in newest.into_values() {
+            for seen in self.newest().into_values() {
                 // Once for each step of a connection: what the server answers to a forged segment is no step.
                 let edge = self.edge(&seen);
                 let step = (seen.next, seen.said, edge);
@@ -269,6 +299,23 @@ impl Forger {
                 }
             }
         }
+    }
+
+    /// What waits: of each connection only what came last, for a window may have opened since the segments before.
+    fn newest(&mut self) -> HashMap<SocketAddr, Seen> {
+        let mut newest = HashMap::new();
+        let mut more = true;
+        while more {
+            let (scales, before) = (&mut self.scales, newest.len());
+            let mut count = 0;
+            self.path.receive(self.port, |frame, offload, _| {
+                count += 1;
+                let seen = look(frame, &offload, scales);
+                newest.extend(seen.map(|seen| (seen.client.socket, seen)));
+            });
+            more = count > 0 && before < newest.len();
+        }
+        newest
     }
 
     /// The right edge of the server's window; `None`: its scale is not known.

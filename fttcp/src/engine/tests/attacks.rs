@@ -312,6 +312,30 @@ fn attack_clock_of_a_forged_reset_or_of_data_before_its_turn_is_not_learnt() {
 }
 
 #[test]
+fn attack_clock_of_an_old_acknowledgement_does_not_reach_the_server() {
+    let mut bench = small();
+    let answer = Say::new(bench.s(0), bench.c(7), PUSH).stamp(7001, 102);
+    bench.say(ACTIVE, &answer.data(b"answer"));
+    bench.say(
+        NORTH,
+        &Say::new(bench.c(7), bench.s(6), ACK).stamp(103, 7001),
+    );
+    let shown = |bench: &mut Bench, ack: u32, clock| {
+        let old = Say::new(bench.c(7), bench.s(ack), ACK).stamp(clock, 7001);
+        let seen = bench.say(NORTH, &old);
+        (seen.len(), seen[0].port, seen[0].stamps().value)
+    };
+    let far = 1_u32 << 30;
+    for ack in [5, 6_u32.wrapping_sub(far)] {
+        assert_eq!(shown(&mut bench, ack, 103 + far), (1, ACTIVE, 103));
+        // Overtaken, with the clock of its time.
+        assert_eq!(shown(&mut bench, ack, 102), (1, ACTIVE, 102));
+    }
+    assert_eq!(shown(&mut bench, 6, 105), (1, ACTIVE, 105));
+    assert_unharmed(&mut bench);
+}
+
+#[test]
 fn attack_resets_that_answer_another_incarnation_end_nothing() {
     // A forged SYN and what follows it meet a server that has closed; its resets are under way when the client opens a
     // connection of the same name.

@@ -161,6 +161,6 @@ mod tests {
             assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{cut:?}");
         }
         let error = chunks(&mut &b"xyz\r\n"[..]).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::Other);
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
     }
 }

@@ -6,7 +6,7 @@
 //! mean to a toolstack is `toolstack::hypervisor`'s business. Every failure is a [`XenError`] that carries what
 //! the libraries said; nothing is printed.
 //!
-//! Without the feature `xen` there are only ioctls of Linux ([`loop_ioctl`], [`guest_ioctl`]), and no library is linked.
+//! Without the feature `xen` there are only ioctls of Linux ([`loop_ioctl`], [`guest_ioctl`], [`grants`]), and no library is linked.
 
 #[cfg(feature = "xen")]
 mod ctl;
@@ -16,6 +16,7 @@ mod dom;
 mod domain;
 #[cfg(feature = "xen")]
 mod error;
+pub mod grants;
 pub mod guest_ioctl;
 #[cfg(feature = "xen")]
 mod host;

@@ -7,16 +7,19 @@
 //! handler that gets in while a function here is at work passes through unrecorded.
 #![allow(unsafe_code)]
 
+mod area;
 mod calls;
 mod connections;
+mod descriptors;
 mod file;
+mod map;
 mod moves;
 mod ring;
 mod waits;
 
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
+use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence, fence};
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval};
 
@@ -25,7 +28,8 @@ use crate::program::{Class, Known};
 use crate::record::{HEADER, MAGIC, Record, order, pairs, state, word};
 use crate::session::{Diverged, Log, Player, Recorder};
 use connections::first_early;
-use file::{Map, create, load};
+use file::load;
+use map::{Map, in_file};
 use moves::{Gone, hand_out, input, output, written};
 use ring::Ring;
 
@@ -33,7 +37,7 @@ use ring::Ring;
 const HIGH: c_int = 512;
 /// First size of the record's file; it doubles when it is full.
 const FIRST_SIZE: usize = 1 << 20;
-/// Longest record's file in bytes, and the least that `RXL_WRAP_MAX` may ask for.
+/// Longest record with its header in bytes, and the least that `RXL_WRAP_MAX` may ask for.
 const MAX_SIZE: usize = 64 << 20;
 const LEAST_SIZE: usize = 4096;
 /// Exit codes: the replay has diverged, the record cannot be opened.
@@ -75,8 +79,8 @@ fn enter() -> Option<Inside> {
     compiler_fence(Ordering::SeqCst);
     // SAFETY: BUSY was clear, so no other reference lives; it is cleared when `Inside` is dropped.
     let state = unsafe { &mut *STATE.0.get() };
-    if state.as_ref().is_some_and(State::is_full) {
-        end_full(state);
+    if let Some(why) = state.as_ref().and_then(State::full) {
+        end_full(state, why);
     }
     let inside = state.as_mut().map(Inside);
     if inside.is_none() {
@@ -87,9 +91,9 @@ fn enter() -> Option<Inside> {
 
 /// The record may not grow any more: the program goes on without it.
 #[cold]
-fn end_full(state: &mut Option<State>) {
+fn end_full(state: &mut Option<State>, why: &str) {
     if let Some(mut state) = state.take() {
-        state.refuse("the record is full");
+        state.refuse(why);
     }
 }
 
@@ -166,22 +170,26 @@ extern "C" fn init() {
         let max = max.max(LEAST_SIZE);
         let (mode, ring) = match text.split_once(':') {
             Some(("record", path)) => {
-                let map = create(path, max, state::RECORDS);
+                let map = in_file(path, max, state::RECORDS);
                 (Mode::Record(Recorder::new(map)), None)
             }
             Some(("ring", path)) => {
-                let map = create(path, max, state::RECORDS);
+                let map = in_file(path, max, state::RECORDS);
                 (Mode::Record(Recorder::new(map)), Some(Ring::new()))
             }
             Some(("standby", path)) => (
                 Mode::Replay(Player::new(&[])),
                 Some(Ring::standby(path, max)),
             ),
+            Some(("agent", path)) => (
+                Mode::Replay(Player::new(&[])),
+                Some(Ring::of_agent(path, max)),
+            ),
             Some(("replay", path)) => (Mode::Replay(Player::new(load(path))), None),
             _ => die(
                 UNUSABLE,
                 &format!(
-                    "RXL_WRAP={text}: expected record:FILE, replay:FILE, ring:FILE or standby:FILE"
+                    "RXL_WRAP={text}: expected record:FILE, replay:FILE, ring:FILE, standby:FILE or agent:SOCKET"
                 ),
             ),
         };
@@ -220,8 +228,12 @@ unsafe fn many_mut<'a, T>(first: *mut T, count: usize) -> &'a mut [T] {
 }
 
 impl State {
-    fn is_full(&self) -> bool {
-        matches!(&self.mode, Mode::Record(recorder) if recorder.log().is_full())
+    /// Why the recording has to end, if it has to.
+    fn full(&self) -> Option<&'static str> {
+        match &self.mode {
+            Mode::Record(recorder) => recorder.log().full(),
+            Mode::Replay(_) => None,
+        }
     }
 
     /// What kind of file a descriptor is: looked up once.

@@ -3,7 +3,8 @@
 //! each read was, in which order connections came, the time, random bytes, its pid, what was ready), and feeds it back on
 //! replay, so that the program says the same bytes again.
 //!
-//! Use: `LD_PRELOAD=librxl_wrap.so RXL_WRAP=record:FILE|replay:FILE PROGRAM`. See docs/guest.md.
+//! Use: `LD_PRELOAD=librxl_wrap.so RXL_WRAP=record:FILE|replay:FILE PROGRAM`; with a logger, `ring:FILE`, `standby:FILE` or
+//! `agent:SOCKET`. See docs/guest.md.
 //!
 //! Who lives here: `record` (the stream's form), `program`
 //! (what is known of the program), `session` (what is recorded and what comes back, without I/O), `hooks` (the C

@@ -4,6 +4,10 @@
 //! The file begins with [`HEADER`] bytes of little-endian words of 8 bytes, of which [`word`] tells the meaning. Who reads along
 //! sees only complete records below the word [`word::BYTES`]. The logger's side of this is `fttcp::daemon::wrap`, which has the
 //! same words.
+//!
+//! An *area* is the same in memory that an agent gives, and that the logger in another domain reads and writes. Which clients
+//! come again, which has a file of its own beside a record's file, stands in it behind the records, at the next
+//! multiple of 8 bytes: a word with its length, then the text. Nothing is recorded while the logger may write there.
 
 /// First word of the file: `rxlwrap2`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"rxlwrap2");
@@ -30,6 +34,13 @@ pub mod word {
     pub const STATE: usize = 7;
     /// Another number for each program that began this file.
     pub const GENERATION: usize = 8;
+    /// In an area, the agent's: how many bytes of it exist. It only grows; 0: not told yet.
+    pub const SIZE: usize = 9;
+    /// In an area, the logger's: how many bytes it wants to exist.
+    pub const WANT: usize = 10;
+    /// In an area, the logger's: what [`TOLD`] will be when the text of clients is whole. A logger that has written this looks at
+    /// [`STATE`] once more: where a program records, it writes no text, and [`TOLD`] at once.
+    pub const TELLING: usize = 11;
 }
 
 /// What the logger orders ([`word::ORDER`]).

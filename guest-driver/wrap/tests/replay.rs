@@ -277,7 +277,7 @@ fn what_is_no_record_is_refused() {
         ),
         (
             "tape:x".to_owned(),
-            "expected record:FILE, replay:FILE, ring:FILE or standby:FILE",
+            "expected record:FILE, replay:FILE, ring:FILE, standby:FILE or agent:SOCKET",
         ),
     ] {
         let ended = run(&program, &wrap);

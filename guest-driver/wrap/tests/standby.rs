@@ -4,17 +4,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::io::Write;
+use std::net::SocketAddrV4;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use rustix::net::sockopt;
-
+use common::chain::{Answers, House, goes_on, lines};
 use common::{Server, compiled, folder, line, own_address, python};
 
 /// Bytes of the header, and its words that the logger writes.
@@ -44,61 +41,37 @@ fn give(from: &Path, to: &Path, clients: &[SocketAddrV4], order: u64) {
 }
 
 fn tell(to: &Path, clients: &[SocketAddrV4], times: u64) {
-    let lines: String = clients.iter().map(|client| format!("{client}\n")).collect();
     // As a whole, as the logger does.
     let new = to.with_added_extension("new");
-    fs::write(&new, lines).expect("written");
+    fs::write(&new, lines(clients)).expect("written");
     fs::rename(new, to.with_added_extension("clients")).expect("renamed");
     let file = OpenOptions::new().write(true).open(to).expect("a record");
     file.write_all_at(&times.to_le_bytes(), TOLD)
         .expect("written");
 }
 
-/// All answers, by their numbers.
-#[derive(Default)]
-struct Answers(BTreeMap<u64, String>);
-
-impl Answers {
-    /// Asks and takes the answer.
-    fn ask(&mut self, stream: &mut TcpStream, what: &str) -> String {
-        stream
-            .write_all(format!("{what}\n").as_bytes())
-            .expect("it reads");
-        self.take(stream)
-    }
-
-    fn take(&mut self, stream: &mut TcpStream) -> String {
-        let line = line(stream);
-        let number = line.split(' ').next().and_then(|it| it.parse().ok());
-        self.0.insert(number.expect("a number"), line.clone());
-        line
-    }
-
-    /// Whether each answer knows all that was said before it.
-    fn check(&self) {
-        let mut chain = 0xcbf2_9ce4_8422_2325_u64;
-        for (expected, (number, line)) in (0..).zip(&self.0) {
-            assert_eq!(*number, expected, "an answer is missing");
-            assert!(line.contains(&format!(" chain={chain:016x} ")), "{line}");
-            for byte in line.bytes() {
-                chain = (chain ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-    }
-}
-
-struct House {
+/// Servers whose records are files.
+struct Files {
     folder: PathBuf,
     servers: usize,
     command: Box<dyn Fn() -> Command>,
 }
 
-impl House {
+impl Files {
+    fn new(folder: PathBuf, command: Box<dyn Fn() -> Command>) -> Self {
+        Self {
+            folder,
+            servers: 0,
+            command,
+        }
+    }
+
     fn record(&self, server: usize) -> PathBuf {
         self.folder.join(format!("{server}.record"))
     }
+}
 
-    /// Starts the next server, which waits for its record unless it is the first.
+impl House for Files {
     fn start(&mut self) -> Server {
         self.servers += 1;
         let record = self.record(self.servers);
@@ -111,71 +84,34 @@ impl House {
         let begun = || record.exists() && word(&record, 7) == 1;
         Server::start_unready((self.command)(), Some(&wrap), begun)
     }
-}
 
-fn pid(answer: &str) -> &str {
-    answer
-        .split("pid=")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next())
-        .unwrap_or_default()
-}
-
-fn goes_on(name: &str, command: Box<dyn Fn() -> Command>) {
-    let mut house = House {
-        folder: folder(name),
-        servers: 0,
-        command,
-    };
-    let (lasting, over, late) = (own_address(), own_address(), own_address());
-    let mut answers = Answers::default();
-    let mut first = house.start();
-    let mut stays = first.connect(lasting);
-    let mut said = answers.ask(&mut stays, "hello");
-    for _ in 0..2 {
-        // A client that comes twice from one address and goes.
-        let mut goes = first.connect(over);
-        answers.ask(&mut goes, "in passing");
-        // At once: the address is to be free again.
-        sockopt::set_socket_linger(&goes, Some(Duration::ZERO)).expect("an option");
-        drop(goes);
-        said += &answers.ask(&mut stays, "and");
+    fn give(&mut self, clients: &[SocketAddrV4]) {
+        let [from, to] = [self.servers - 1, self.servers].map(|server| self.record(server));
+        give(&from, &to, clients, 2);
     }
-    // One that leaves while the replacement replays.
-    let mut lost = first.connect(late);
-    answers.ask(&mut lost, "not for long");
-    said += &answers.ask(&mut stays, "before the end");
-    first.kill();
-    let old_pid = pid(&said).to_owned();
 
-    let second = house.start();
-    give(&house.record(1), &house.record(2), &[lasting, late], 2);
-    // The client as the logger plays it: all that it ever said at once.
-    let mut stays = second.connect_at_last(lasting);
-    stays
-        .write_all(b"hello\nand\nand\nbefore the end\n")
-        .expect("it reads");
-    tell(&house.record(2), &[lasting], 2);
-    let mut again = vec![0; said.len()];
-    stays.read_exact(&mut again).expect("it answers as much");
-    assert_eq!(String::from_utf8_lossy(&again), said);
-    let next = answers.ask(&mut stays, "after it");
-    assert_ne!(pid(&next), old_pid);
-    answers.ask(&mut second.connect(own_address()), "new");
-    answers.check();
-    let states = [word(&house.record(2), 7), word(&house.record(2), 4)];
-    assert_eq!(states, [0, 0], "it does not record");
+    fn tell(&mut self, clients: &[SocketAddrV4]) {
+        let record = self.record(self.servers);
+        tell(&record, clients, word(&record, 6) + 1);
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        word(&self.record(self.servers), index)
+    }
 }
 
 #[test]
 fn a_standby_in_c_remembers_what_the_dead_server_said() {
-    let program = compiled("chain", &folder("standby-c"));
-    goes_on("standby-c", Box::new(move || Command::new(&program)));
+    let folder = folder("standby-c");
+    let program = compiled("chain", &folder);
+    let command = move || Command::new(&program);
+    goes_on(&mut Files::new(folder, Box::new(command)));
 }
 
 #[test]
 fn a_standby_in_python_remembers_what_the_dead_server_said() {
-    goes_on("standby-python", Box::new(|| python("chain.py")));
+    let command = || python("chain.py");
+    goes_on(&mut Files::new(folder("standby-python"), Box::new(command)));
 }
 
 /// The record ends between the wait that said that there was something to read, and the read: a program that finds nothing there
@@ -184,11 +120,7 @@ fn a_standby_in_python_remembers_what_the_dead_server_said() {
 fn what_was_ready_when_the_record_ends_is_waited_for() {
     let folder = folder("standby-cut");
     let program = compiled("chain", &folder);
-    let mut house = House {
-        folder,
-        servers: 0,
-        command: Box::new(move || Command::new(&program)),
-    };
+    let mut house = Files::new(folder, Box::new(move || Command::new(&program)));
     let from = own_address();
     let mut answers = Answers::default();
     let mut first = house.start();
@@ -209,12 +141,12 @@ fn what_was_ready_when_the_record_ends_is_waited_for() {
         .expect("written");
 
     let second = house.start();
-    give(&record, &house.record(2), &[from], 2);
+    house.give(&[from]);
     let mut client = second.connect_at_last(from);
     client.write_all(b"hello\n").expect("it reads");
     assert_eq!(line(&mut client), said);
     // The replay is over, and the read is on its way.
-    while word(&house.record(2), 7) != 0 {}
+    while house.word(7) != 0 {}
     answers.0.remove(&1);
     answers.ask(&mut client, "cut here");
     answers.check();
@@ -224,15 +156,12 @@ fn what_was_ready_when_the_record_ends_is_waited_for() {
 fn a_standby_without_a_record_begins_anew() {
     let folder = folder("standby-live");
     let program = compiled("chain", &folder);
-    let mut house = House {
-        folder,
-        servers: 1,
-        command: Box::new(move || Command::new(&program)),
-    };
+    let mut house = Files::new(folder, Box::new(move || Command::new(&program)));
+    house.servers = 1;
     let server = house.start();
     give(Path::new("/dev/null"), &house.record(2), &[], 1);
     let mut answers = Answers::default();
     answers.ask(&mut server.connect_at_last(own_address()), "first");
     answers.check();
-    assert!(word(&house.record(2), 2) > 3);
+    assert!(house.word(2) > 3);
 }

@@ -243,26 +243,6 @@ unsafe extern "C" fn sendfile64(
     unsafe { sendfile(to, from, at, length) }
 }
 
-// ---- descriptors
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn close(fd: c_int) -> c_int {
-    if let Some(Inside(state)) = &mut enter() {
-        state.closed(fd);
-    }
-    // SAFETY: as libc's.
-    unsafe { libc::syscall(libc::SYS_close, fd) as c_int }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
-    if let Some(Inside(state)) = &mut enter() {
-        state.closed(new);
-    }
-    // SAFETY: as libc's.
-    unsafe { libc::syscall(libc::SYS_dup2, old, new) as c_int }
-}
-
 // ---- time, randomness, numbers
 
 #[unsafe(no_mangle)]

@@ -1,75 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The record's file: mapped, so that recording costs no system call until it has to grow.
+//! Files of records: one that is made and grows, and one that is read.
 
 use super::*;
 
-/// Kept free for the record that says why the recording ends.
-const LAST: usize = 128;
-
-/// The record's file, mapped.
-pub(super) struct Map {
-    base: *mut u8,
-    size: usize,
-    /// The file may not become longer.
-    max: usize,
-    at: usize,
-    fd: c_int,
-    /// What cannot be kept any more goes here.
-    waste: Vec<u8>,
-    full: bool,
-}
-
-impl Map {
-    pub(super) fn word(&self, index: usize) -> &AtomicU64 {
-        // SAFETY: the header has 16 aligned words at the start of the mapping, which lives as long as `self`; who reads along
-        // in another process uses them as words too.
-        unsafe { &*self.base.cast::<AtomicU64>().add(index) }
-    }
-
-    pub(super) fn count(&self, index: usize, more: u64) {
-        let word = self.word(index);
-        word.store(word.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-    }
-
-    /// Nothing more can be kept: the recording has to end.
-    pub(super) const fn is_full(&self) -> bool {
-        self.full
-    }
-
-    /// Makes way for the last record.
-    pub(super) const fn last(&mut self) {
-        self.full = false;
-        self.max = 0;
-    }
-
-    /// Makes room for so many bytes and the last record; false if that cannot be.
-    #[cold]
-    fn grow(&mut self, bytes: usize) -> bool {
-        if self.max == 0 && self.at + bytes <= self.size {
-            return true;
-        }
-        let needed = self.at + bytes + LAST;
-        let size = (self.size * 2)
-            .max(needed.next_power_of_two())
-            .min(self.max);
-        // SAFETY: the mapping is this one's alone; its old place is not used again.
-        let base = unsafe {
-            if size < needed || !reserve(self.fd, size) {
-                return false;
-            }
-            libc::mremap(self.base.cast(), self.size, size, libc::MREMAP_MAYMOVE)
-        };
-        if base == libc::MAP_FAILED {
-            return false;
-        }
-        (self.base, self.size) = (base.cast(), size);
-        self.count(word::CALLS, 2);
-        true
-    }
-}
-
 /// Makes the file so long and has memory for it: a mapping without would end the program at the first write.
-unsafe fn reserve(fd: c_int, size: usize) -> bool {
+pub(super) unsafe fn reserve(fd: c_int, size: usize) -> bool {
     let size = size.cast_signed() as i64;
     // SAFETY: two calls with numbers.
     unsafe {
@@ -78,30 +13,13 @@ unsafe fn reserve(fd: c_int, size: usize) -> bool {
     }
 }
 
-impl Log for Map {
-    #[inline]
-    fn room(&mut self, bytes: usize) -> &mut [u8] {
-        if self.at + bytes + LAST > self.size && (self.full || !self.grow(bytes)) {
-            self.full = true;
-            self.waste.resize(bytes, 0);
-            return &mut self.waste;
-        }
-        // SAFETY: there is room for it, as was just seen, and nobody else writes there; who reads along keeps below what is
-        // committed.
-        unsafe { std::slice::from_raw_parts_mut(self.base.add(self.at), bytes) }
-    }
-
-    #[inline]
-    fn commit(&mut self, bytes: usize) {
-        if self.full {
-            return;
-        }
-        self.at += bytes;
-        self.count(word::RECORDS, 1);
-        // Whoever reads this word sees the record whole.
-        self.word(word::BYTES)
-            .store((self.at - HEADER) as u64, Ordering::Release);
-    }
+/// How long the file is.
+pub(super) fn length(fd: c_int) -> Option<u64> {
+    // SAFETY: the buffer is as large as the kernel's.
+    let mut about: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let found = unsafe { libc::fstat(fd, &raw mut about) } == 0;
+    found.then(|| u64::try_from(about.st_size).ok())?
 }
 
 /// Opens a file at a high descriptor and maps `size` bytes of it, or all.
@@ -154,75 +72,7 @@ pub(super) unsafe fn map(
     }
 }
 
-/// A number that no other program that begins this file has.
-fn generation() -> u64 {
-    // SAFETY: the time lives over the call; the other has no argument.
-    unsafe {
-        let mut now: timespec = std::mem::zeroed();
-        libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut now);
-        let ns = (now.tv_sec as u64) << 30 | now.tv_nsec as u64;
-        ns ^ (libc::syscall(libc::SYS_getpid) as u64) << 40
-    }
-}
-
-pub(super) unsafe fn create(path: &str, max: usize, state: u64) -> Map {
-    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
-    // SAFETY: see `map`.
-    let (fd, base, size) = unsafe {
-        map(
-            path,
-            flags,
-            libc::PROT_READ | libc::PROT_WRITE,
-            Some(FIRST_SIZE.min(max)),
-        )
-    };
-    let map = Map {
-        base,
-        size,
-        max,
-        at: HEADER,
-        fd,
-        waste: Vec::new(),
-        full: false,
-    };
-    map.word(word::STATE).store(state, Ordering::Relaxed);
-    map.word(word::GENERATION)
-        .store(generation(), Ordering::Relaxed);
-    map.word(word::MAGIC).store(MAGIC, Ordering::Release);
-    map
-}
-
-impl Map {
-    /// Another process has written records: what is there now. Records go behind them.
-    pub(super) unsafe fn take_in(&mut self) -> Option<&'static [u8]> {
-        let length = usize::try_from(self.word(word::BYTES).load(Ordering::Acquire)).ok()?;
-        // SAFETY: the buffer is as large as the kernel's.
-        let mut about: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        let found = unsafe { libc::fstat(self.fd, &raw mut about) } == 0;
-        let size = usize::try_from(about.st_size).ok()?;
-        let end = HEADER.checked_add(length)?;
-        if !found || end > size {
-            return None;
-        }
-        // SAFETY: as in `grow`; the file is that long. The mapping lives on, and what is below the end is not written again.
-        unsafe {
-            let base = libc::mremap(
-                self.base.cast(),
-                self.size,
-                size.max(self.size),
-                libc::MREMAP_MAYMOVE,
-            );
-            if base == libc::MAP_FAILED {
-                return None;
-            }
-            (self.base, self.size, self.at) = (base.cast(), size.max(self.size), end);
-            self.max = self.max.max(self.size);
-            Some(std::slice::from_raw_parts(self.base.add(HEADER), length))
-        }
-    }
-}
-
+/// The records of a recording that is over.
 pub(super) unsafe fn load(path: &str) -> &'static [u8] {
     // SAFETY: the mapping is never taken back, and nobody writes to the file of a recording that is over.
     let file: &'static [u8] = unsafe {

@@ -8,16 +8,15 @@ pub(super) struct Gone;
 
 /// Waits until `fd` is ready, or the logger has something to say, which is heard.
 pub(super) unsafe fn await_news(ring: Option<&mut Ring>, fd: c_int, events: i16) {
-    let news = ring.as_ref().and_then(|ring| ring.news());
-    let mut ask =
-        [(fd, events), (news.unwrap_or(-1), libc::POLLIN)].map(|(fd, events)| libc::pollfd {
-            fd,
-            events,
-            revents: 0,
-        });
+    let (news, patience) = ring.as_ref().map_or((-1, -1), |ring| ring.news());
+    let mut ask = [(fd, events), (news, libc::POLLIN)].map(|(fd, events)| libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    });
     // SAFETY: two entries, which live over the call; a negative descriptor is passed over.
-    unsafe { libc::syscall(libc::SYS_poll, &raw mut ask, ask.len(), -1) };
-    if ask[1].revents != 0
+    let found = unsafe { libc::syscall(libc::SYS_poll, &raw mut ask, ask.len(), patience) };
+    if (ask[1].revents != 0 || found == 0)
         && let Some(ring) = ring
     {
         ring.hear();

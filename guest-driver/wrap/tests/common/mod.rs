@@ -2,6 +2,9 @@
 //! What the tests share: a server under the wrap, clients from ports of their choice, the record's header.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod agent;
+pub(crate) mod chain;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};

@@ -4,7 +4,8 @@
 //!
 //! Who lives here: `agent` (what to do at each event, sans-IO), `driver` (carries its actions out on a xenstore), `jobs`
 //! (the orders' work, each in a thread of its own, so that a slow disk does not stop the heartbeat), `probe` (does the
-//! service answer?), `mounts` and `memory` (what the kernel tells), `run` (the loop that waits).
+//! service answer?), `mounts` and `memory` (what the kernel tells), `wrap` (memory for a wrapped program's record, in a thread
+//! of its own), `run` (the loop that waits).
 //! The words that both ends use are in `toolstack::guest`.
 #![deny(unsafe_code)]
 
@@ -15,6 +16,7 @@ pub mod memory;
 pub mod mounts;
 pub mod probe;
 mod run;
+pub mod wrap;
 
 pub use run::{Options, check, run};
 

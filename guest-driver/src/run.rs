@@ -15,6 +15,7 @@ use toolstack::store::{Store, StoreExt, XsClient, XsPath};
 use crate::driver::Driver;
 use crate::jobs::{Kernel, Worker};
 use crate::probe::Probe;
+use crate::wrap::{self, Wrapping};
 use crate::{AGENT_VERSION, say};
 
 /// How the agent is to run.
@@ -24,6 +25,8 @@ pub struct Options {
     pub interval: Duration,
     /// How the service is asked.
     pub probe: Probe,
+    /// How programs get memory for their records.
+    pub wrap: wrap::Options,
 }
 
 /// Runs the agent until SIGTERM or SIGINT.
@@ -50,6 +53,8 @@ pub fn run(options: &Options) -> Result<()> {
         Kernel::default(),
         wake,
     )?;
+    // It ends with this function, however that ends.
+    let _wrapping = wrapping(&options.wrap)?;
     say(&format!("version {AGENT_VERSION} is ready"));
     loop {
         while let Some(event) = store.next_event(Some(Instant::now()))? {
@@ -79,6 +84,19 @@ pub fn run(options: &Options) -> Result<()> {
         if news {
             // How many bytes there are does not matter: all news is taken.
             let _ = woken.read(&mut [0; 64]);
+        }
+    }
+}
+
+/// Serves programs under the wrap. Where their socket cannot be, the agent does the rest of its work.
+fn wrapping(options: &wrap::Options) -> Result<Option<Wrapping>> {
+    // A connection of its own: the thread must not wait for the agent's requests, nor the heartbeat for it.
+    match Wrapping::start(options, XsClient::open()?) {
+        Ok(wrapping) => Ok(Some(wrapping)),
+        Err(error) => {
+            let path = options.socket.display();
+            say(&format!("{path}: no program can be wrapped: {error}"));
+            Ok(None)
         }
     }
 }

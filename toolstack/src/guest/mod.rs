@@ -30,5 +30,8 @@ pub const PROBE: &str = "data/rxl/probe";
 pub const FROZEN: &str = "data/rxl/frozen";
 /// The agent's answer to its last order, an [`Answer`].
 pub const ANSWER: &str = "data/rxl/answer";
+/// Where the record of the guest's north side wrap is, `GREF PORT` in decimal: its grant of the directory's first page, and its
+/// event channel port. There while the guest has one; the domain that serves its network interface may read it.
+pub const WRAP: &str = "data/rxl/wrap";
 /// Dom0's order, an [`Order`]; the guest can only read it.
 pub const ORDER: &str = "control/rxl/order";

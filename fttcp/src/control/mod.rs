@@ -25,8 +25,22 @@ pub use upgrade::{UpgradeEnd, UpgradeStatus};
 /// Version of the protocol, in [`Hello`]. Raised when an old peer would misunderstand a new message.
 pub const VERSION: u32 = 1;
 
+/// [`GroupSpec::wrap`] in place of a path: the servers' domains grant the memory of their wraps' records ([`WrapArea`]).
+pub const GRANTED: &str = "xen";
+
 /// Where `ftlogger` listens unless told otherwise.
 pub const SOCKET: &str = "/run/ftlogger.sock";
+
+/// Memory that a service domain grants to this one: the record of its north side wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrapArea {
+    /// The service domain.
+    pub domain: u16,
+    /// Its grant reference of the directory's first page.
+    pub gref: u32,
+    /// Its event channel port, not yet bound.
+    pub port: u32,
+}
 
 /// What the toolstack asks. Serialised as `{"op": "...", ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +71,14 @@ pub enum Request {
         group: String,
         /// The interface towards the standby.
         interface: String,
+    },
+    /// Where the server behind an interface keeps its wrap's record, if that is in memory that its domain grants. Reply:
+    /// [`Reply::Done`], also for an interface that is not used yet.
+    WrapArea {
+        /// The interface towards the server.
+        interface: String,
+        /// `None`: it grants none any more.
+        area: Option<WrapArea>,
     },
     /// Asks the active server for a sign of life. Reply, at once: [`Reply::Silence`].
     Probe {

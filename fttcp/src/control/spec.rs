@@ -21,8 +21,8 @@ pub struct GroupSpec {
     /// connections break, as they do without FT-TCP.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
-    /// Where the servers' north side wraps keep their records: a file's path, with `{}` for the server's interface. `None`: they
-    /// run without.
+    /// Where the servers' north side wraps keep their records: a file's path, with `{}` for the server's interface, or
+    /// [`super::GRANTED`]. `None`: they run without.
     #[serde(default)]
     pub wrap: Option<String>,
     /// What becomes of TCP connections that the server itself opens towards the north.

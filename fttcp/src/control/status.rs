@@ -108,6 +108,10 @@ pub struct WrapStatus {
     pub calls: u64,
     /// The active server's recording has ended before its program.
     pub ended: bool,
+    /// Times that frames were held back, because what they depend on could not be read: of a domain that dies.
+    pub held: u64,
+    /// Times that an agent has rung, for a record in memory that its domain grants.
+    pub bells: u64,
 }
 
 /// Totals of a group.

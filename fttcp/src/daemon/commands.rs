@@ -5,8 +5,8 @@ use std::fs;
 
 use super::clock::{log, wall_ms};
 use super::forwarder::Forwarder;
-use super::wrap;
-use crate::control::{GroupSpec, Hello, Outbound, Reply, Request, VERSION};
+use super::wrap::{self, Lack};
+use crate::control::{GroupSpec, Hello, Outbound, Reply, Request, VERSION, WrapArea};
 use crate::engine::GroupPorts;
 use crate::frame::PortId;
 
@@ -28,6 +28,7 @@ impl Forwarder {
             Request::Unprotect { group } => self.unprotect(&group),
             Request::AddStandby { group, interface } => self.add_standby(&group, &interface),
             Request::RemoveStandby { group, interface } => self.remove_standby(&group, &interface),
+            Request::WrapArea { interface, area } => self.set_area(&interface, area),
             Request::Probe { group } => {
                 let now = self.clock.now();
                 return match self.engine.probe(now, &group, self.datapath.ports()) {
@@ -253,7 +254,35 @@ impl Forwarder {
     fn order_replay(&mut self, group: &str) {
         if let Some(spec) = self.spec(group) {
             let clients = self.engine.clients(group);
-            self.wraps.order(group, &spec.active, clients);
+            self.wraps.order(group, &spec.active, &clients);
+        }
+    }
+
+    fn set_area(&mut self, interface: &str, area: Option<WrapArea>) -> Result<(), String> {
+        self.wraps.set_area(interface, area)?;
+        self.watch_bells();
+        for group in self.wraps.groups_of(interface) {
+            self.begin(&group, interface);
+        }
+        Ok(())
+    }
+
+    /// The program behind `interface` may begin now, if it is the active server's.
+    fn begin(&mut self, group: &str, interface: &str) {
+        let active = self
+            .spec(group)
+            .is_some_and(|spec| spec.active == interface);
+        match self.wraps.lacks(group, interface) {
+            Lack::Record if active => self.order_replay(group),
+            Lack::Order if active => self.wraps.order_live(group, interface),
+            _ => {}
+        }
+    }
+
+    /// Agents have rung: there may be room for what waits.
+    pub(super) fn hear_bells(&mut self) {
+        for (group, interface) in self.wraps.rung() {
+            self.begin(&group, &interface);
         }
     }
 

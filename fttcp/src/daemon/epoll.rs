@@ -23,6 +23,8 @@ pub(super) enum Token {
     Port(PortId, u16),
     /// The ring of the fast path.
     Records,
+    /// The agents of servers whose records are in memory that their domains grant.
+    Bells,
 }
 
 /// An epoll(7) instance, level-triggered. What is closed leaves it by itself.
@@ -94,6 +96,7 @@ impl Token {
             Self::Client(id) => (3, id),
             Self::Port(port, socket) => (4 | u64::from(socket) << 16, port.0),
             Self::Records => (5, 0),
+            Self::Bells => (6, 0),
         };
         EventData::new_u64(u64::from(number) | kind << 32)
     }
@@ -106,6 +109,7 @@ impl Token {
             2 => Self::Links,
             3 => Self::Client(number),
             5 => Self::Records,
+            6 => Self::Bells,
             _ => Self::Port(PortId(number), (data.u64() >> 48) as u16),
         }
     }
@@ -126,6 +130,7 @@ mod tests {
             Token::Port(PortId(0), 5),
             Token::Port(PortId(u32::MAX), u16::MAX),
             Token::Records,
+            Token::Bells,
         ] {
             assert_eq!(Token::of(token.data()), token);
         }

@@ -30,6 +30,8 @@ pub(super) struct Forwarder {
     pub(super) engine: Engine,
     pub(super) wraps: Wraps,
     epoll: Rc<Epoll>,
+    /// The agents' bells are heard.
+    bells: bool,
     /// Frames still wait at some port.
     more: bool,
     /// How often the fast path might have been given connections.
@@ -59,6 +61,7 @@ impl Forwarder {
             engine: Engine::new(limits),
             wraps: Wraps::default(),
             epoll,
+            bells: false,
             more: false,
             rounds: 0,
             dozed: 0,
@@ -90,6 +93,17 @@ impl Forwarder {
                 source,
             }
         })
+    }
+
+    /// Wakes when an agent of a service domain rings, once there may be one.
+    pub(super) fn watch_bells(&mut self) {
+        let Some(bells) = self.wraps.bells().filter(|_| !self.bells) else {
+            return;
+        };
+        match self.epoll.watch(bells, Token::Bells) {
+            Ok(()) => self.bells = true,
+            Err(error) => log(format_args!("cannot wait for event channels: {error}")),
+        }
     }
 
     /// Closes an interface and says what went through it.
@@ -137,8 +151,9 @@ impl Forwarder {
         let received = self
             .datapath
             .receive_from(port, usize::from(socket), |frames, ports| {
-                wraps.commit(port);
-                engine.handle_frames(now, port, frames, ports);
+                if wraps.commit(port) {
+                    engine.handle_frames(now, port, frames, ports);
+                }
             });
         match received {
             // What is left wakes the loop again, after the other ports have had their turn.

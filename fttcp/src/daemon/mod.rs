@@ -213,6 +213,7 @@ impl Daemon {
                     Token::Port(port, socket) => self.forwarder.receive(port, socket),
                     // What it wakes us for has been done.
                     Token::Records => {}
+                    Token::Bells => self.forwarder.hear_bells(),
                 }
             }
             self.forwarder.settle();

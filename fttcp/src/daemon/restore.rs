@@ -20,6 +20,8 @@ impl Forwarder {
     pub(super) fn restore(&mut self, path: &Path) -> Result<(), DaemonError> {
         let began = Instant::now();
         let (mut journal, image) = JournalFile::open(path)?;
+        self.wraps.keep_areas(&path.with_extension("areas"));
+        self.watch_bells();
         if let Some(unusable) = journal.take_failure() {
             log(format_args!("{unusable}"));
         }

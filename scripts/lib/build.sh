@@ -50,15 +50,27 @@ build_guest() {
     strip -o target/lab/guest-bin/rxl-guest "${CARGO_TARGET_DIR:-target}/$target/release/rxl-guest"
 }
 
-# Puts our programs where the lab finds them: rxl and rxld on the payload disk, the logger's daemons in its image, the agent in
-# the service VM's.
+# The wrap's library, and a server whose answers show whether its replacement remembers them. Both are dynamic: the loader
+# brings the one into the other.
+build_wrap() {
+    local to=target/lab/guest-bin
+    cargo build --release --locked -p rxl-wrap ||
+        { echo "error: the build of rxl-wrap failed (cargo's messages are above)" >&2; return 3; }
+    mkdir -p "$to"
+    strip -o "$to/librxl_wrap.so" "${CARGO_TARGET_DIR:-target}/release/librxl_wrap.so"
+    cc -O2 -w -s -o "$to/chain" guest-driver/wrap/tests/servers/chain.c ||
+        { echo "error: the build of the server chain failed (cc's messages are above)" >&2; return 3; }
+}
+
+# Puts our programs where the lab finds them: rxl and rxld on the payload disk, the logger's daemons in its image, the agent and
+# the wrap in the service VM's.
 # Without debugging information: every byte goes through emulated disks.
 build_payload() {
     local bin=target/lab/payload/bin logger=target/lab/logger-bin
     mkdir -p "$bin" "$logger"
     strip_into "$bin" rxl rxld demo-client
     strip_into "$logger" ftlogger rxl-devd
-    (build_guest) || return
+    (build_guest) && build_wrap || return
     scripts/lab images && scripts/images/logger --bin "$logger" && scripts/images/guest --bin target/lab/guest-bin &&
         scripts/lab payload
 }

@@ -49,6 +49,14 @@ copy_program() {
     done
 }
 
+# copy_libraries ROOT STAGE: glibc and libgcc_s for Rust programs, which link to nothing else.
+copy_libraries() {
+    local library
+    for library in libc.so.6 libm.so.6 libgcc_s.so.1; do
+        copy_program "$1" "$2" "/lib/x86_64-linux-gnu/$library"
+    done
+}
+
 # copy_modules KERNEL STAGE MODULE...: copies kernel modules with everything they depend on, and makes modules.dep.
 copy_modules() {
     local kernel=$1 stage=$2 version module

@@ -23,22 +23,23 @@ take_bin() {
     printf '%s' "$bin" >"$memory"
 }
 
-# add_programs OUT: OUT/initrd.img = OUT/base.img + the files of $bin in /usr/bin, with the libraries they need; a file
-# rc.logger becomes /etc/rc.logger. The kernel unpacks concatenated archives one after the other; each starts at a
+# add_programs OUT: OUT/initrd.img = OUT/base.img + the files of $bin in /usr/bin (*.so in /usr/lib), with the libraries they
+# need; a file rc.logger becomes /etc/rc.logger. The kernel unpacks concatenated archives one after the other; each starts at a
 # multiple of four bytes.
 add_programs() {
-    local out=$1 stage=$1/stage program library
+    local out=$1 stage=$1/stage program place library
     cp "$out/base.img" "$out/initrd.new"
     if [ -n "$bin" ]; then
         rm -rf "$stage"
-        mkdir -p "$stage/usr/bin"
+        mkdir -p "$stage"
         for program in "$bin"/*; do
             [ -f "$program" ] || continue
             if [ "${program##*/}" = rc.logger ]; then
                 install -D -m 755 "$program" "$stage/etc/rc.logger"
                 continue
             fi
-            install -m 755 "$program" "$stage/usr/bin/"
+            case $program in *.so) place=lib ;; *) place=bin ;; esac
+            install -D -m 755 "$program" "$stage/usr/$place/${program##*/}"
             # Libraries beyond glibc and libgcc_s (libxenstore, say) come from this machine, a Debian 12 too.
             for library in $(ldd "$program" 2>/dev/null | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p'); do
                 case ${library##*/} in libc.so.6 | libm.so.6 | libgcc_s.so.1 | ld-linux*) continue ;; esac

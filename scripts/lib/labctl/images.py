@@ -25,7 +25,7 @@ RECIPES = {
     "dom0": (["images/dom0", "images/files/labinit", "images/files/dom0-inittab", "images/files/dom0-initramfs"],
              ["xen-utils-4.17", "libxenmisc4.17", "libc6", "dropbear-bin", "busybox-static"], ["kernel"]),
     "guest": (["images/guest", "images/files/nginx.conf", *GUEST_FILES],
-              ["nginx", "busybox-static", "libc6", "libssl3"], ["kernel"]),
+              ["nginx", "busybox-static", "libc6", "libgcc-s1", "libssl3"], ["kernel"]),
     "logger": (["images/logger", *GUEST_FILES], ["busybox-static", "libc6", "libgcc-s1"], ["kernel"]),
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Declared groups on real Xen: members make themselves, die, hang, wake up, and are replaced.
 
-use rxl_tests::lab::{Lab, project};
-
+use crate::declared::{
+    self, active, end, last_event, story, wait_complete, wait_event, with_logger,
+};
 use crate::dom0::Dom0;
 
 const URL: &str = "http://10.77.0.10/blob.bin";
-const FILE: &str = "/root/demo/www.toml";
 
 /// Counts the TCP segments that come from the service's address on Dom0's side of the logger, for some seconds in which a
 /// command runs.
@@ -27,54 +27,12 @@ command.wait()
 print(count)
 ";
 
-/// Dom0 with a logger and no group.
-fn with_logger() -> Dom0 {
-    let dom0 = Dom0 {
-        lab: Lab::up().expect("the lab runs"),
-    };
-    // A group that a failed test has left would make new members.
-    dom0.run("rxl ft unprotect www");
-    let dom0 = Dom0::clean();
-    dom0.ok("mkdir -p /root/demo; rm -f /var/log/xen/console/guest-*.log");
-    for name in ["logger", "web"] {
-        let file = project().join(format!("scripts/demo.d/{name}.cfg"));
-        let to = format!("/root/demo/{name}.cfg");
-        dom0.lab.put(&file, &to).unwrap_or_else(|e| panic!("{e}"));
-    }
-    dom0.ok("rxl create /root/demo/logger.cfg");
-    dom0.wait_ready("logger");
-    dom0
-}
-
-/// Applies a group file with one standby and `more`; returns when the group is as it says.
+/// Applies a group file for web VMs, with one standby and `more`; returns when the group is as it says.
 fn apply(dom0: &Dom0, more: &str) {
-    let text = format!(
-        "name = 'www'\nlogger = 'logger'\n[[service]]\nport = 80\nkind = 'http'\n\
-         [member]\nconfig = 'web.cfg'\n{more}"
-    );
-    dom0.ok(&format!("cat > {FILE} <<'END'\n{text}END\n"));
-    wait_complete(dom0);
+    let text =
+        format!("[[service]]\nport = 80\nkind = 'http'\n[member]\nconfig = 'web.cfg'\n{more}");
+    declared::apply(dom0, &text);
     dom0.wait_ready("web-1");
-}
-
-fn wait_complete(dom0: &Dom0) {
-    let ran = dom0.run(&format!("timeout 240 rxl ft apply {FILE}"));
-    assert_eq!(ran.code, 0, "{}{}{}", ran.stdout, ran.stderr, story(dom0));
-}
-
-fn story(dom0: &Dom0) -> String {
-    let all = "rxl ft events | tail -n 40; rxl ft show; rxl ft status; rxl list; tail -n 20 /var/log/xen/rxld.log; \
-               tail -n 20 /var/log/xen/console/guest-logger.log";
-    dom0.run(all).stdout
-}
-
-/// The member that serves.
-fn active(dom0: &Dom0) -> String {
-    let json = dom0.ok("rxl ft show www --json");
-    let groups: serde_json::Value = serde_json::from_str(&json).expect("rxl ft show prints JSON");
-    let name = groups[0]["state"]["active"]["name"].as_str();
-    name.unwrap_or_else(|| panic!("nobody serves: {}", story(dom0)))
-        .to_owned()
 }
 
 /// A client that reads a few bytes at a time until it is told to make haste, however long what goes on meanwhile takes.
@@ -111,28 +69,6 @@ fn end_download(dom0: &Dom0) {
         "{told}{}",
         story(dom0)
     );
-}
-
-/// Waits for an event of the group that came after event `since`; prints it.
-fn wait_event(dom0: &Dom0, since: u64, kind: &str) -> String {
-    let ran = dom0.run(&format!(
-        "exec {{fd}}< <(exec rxl ft events --follow --since {since}); pid=$!; \
-         timeout 300 grep -m1 -- ' {kind} ' <&$fd; rc=$?; kill $pid; exit $rc"
-    ));
-    assert_eq!(ran.code, 0, "no {kind}: {}", story(dom0));
-    ran.stdout
-}
-
-fn last_event(dom0: &Dom0) -> u64 {
-    let events = dom0.ok("rxl ft events --json");
-    let events: serde_json::Value = serde_json::from_str(&events).expect("JSON");
-    let last = events.as_array().and_then(|all| all.last());
-    last.and_then(|event| event["seq"].as_u64()).unwrap_or(0)
-}
-
-fn end(dom0: &Dom0) {
-    dom0.ok("rxl ft unprotect www");
-    Dom0::clean();
 }
 
 #[test]

@@ -9,8 +9,9 @@ use toolstack::devd;
 
 /// Daemon of a driver domain: plugs network back-ends, carries Dom0's requests to ftlogger.
 ///
-/// It runs in the domain that serves other domains' network interfaces (backend= in their configuration). It writes one line
-/// per event to standard error, and stops at SIGTERM or SIGINT.
+/// It runs in the domain that serves other domains' network interfaces (backend= in their configuration). It also tells ftlogger
+/// where these domains keep the records of wrapped programs (data/rxl/wrap in their xenstore directories). It writes one line per
+/// event to standard error, and stops at SIGTERM or SIGINT.
 ///
 /// Exit codes: 0 stopped as asked, 2 wrong usage, 3 failure.
 #[derive(Debug, Parser)]

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Service groups and events as text for people.
 
-use fttcp::control::{ConnectionStatus, Counters, FailoverStatus, GroupStatus, ServiceSpec};
+use fttcp::control::{
+    ConnectionStatus, Counters, FailoverStatus, GroupStatus, ServiceSpec, WrapStatus,
+};
 
 use crate::supervise::proto::{Event, GroupReport, GroupState, Member};
 
@@ -106,10 +108,27 @@ fn logger_lines(status: &GroupStatus) -> Vec<(&'static str, String)> {
         ),
         ("frames", format!("{frames} forwarded, {dropped} dropped")),
     ];
+    if let Some(status) = &status.wrap {
+        lines.push(("wrap", wrap(status)));
+    }
     if let Some(status) = &status.failover {
         lines.push(("failover", failover(status)));
     }
     lines
+}
+
+fn wrap(status: &WrapStatus) -> String {
+    let mut text = format!(
+        "{} records copied, {} kept, {} handed over, {} missing",
+        status.records,
+        bytes(status.kept),
+        status.handed,
+        status.missing
+    );
+    if status.ended {
+        text += "; the recording has ended, a replacement will begin anew";
+    }
+    text
 }
 
 fn failover(status: &FailoverStatus) -> String {
@@ -291,6 +310,7 @@ mod tests {
                 "protected": 1, "closed": 4, "unprotected": 0, "recovered": 1, "diverged": 0, "lost": 0,
                 "logged_bytes": 2048, "frames": 900, "dropped": 2, "swallowed_closes": 0,
             },
+            "wrap": { "records": 700, "kept": 3000, "handed": 1, "missing": 2, "ended": true },
             "failover": {
                 "number": 1, "reason": "domain 2 died", "told_at_ms": 0, "connections": 1, "recovered": 1, "lost": 0,
                 "first_handshake_us": 1250, "first_new_byte_us": null, "done_us": 99999,
@@ -309,6 +329,8 @@ mod tests {
                 "  now        1 connection protected, 2 KiB logged",
                 "  so far     4 closed, 1 recovered, 0 diverged, 0 lost, 0 not protected (0 TLS)",
                 "  frames     900 forwarded, 2 dropped",
+                "  wrap       700 records copied, 2 KiB kept, 1 handed over, 2 missing; the recording has ended, a \
+                 replacement will begin anew",
                 "  failover   number 1, because domain 2 died: 1 of 1 connection moved, standby answered after 1.2 ms, \
                  done after 99.9 ms",
                 "  CLIENT                   SERVER                   STATE              LOGGED       SENT      ACKED \

@@ -21,6 +21,12 @@ pub(super) fn plan(plan: &GroupPlan) -> String {
     for spec in &plan.services {
         line("service", &service(spec));
     }
+    if plan.wrap {
+        line(
+            "wrap",
+            "a replacement goes through the record of the server before it",
+        );
+    }
     let image = |image: &Image| format!("{}-N, from {}", image.config.name, image.source);
     line("member", &image(&plan.member));
     let mode = match plan.mode {
@@ -159,6 +165,7 @@ pub(super) mod tests {
             logger: "logger".into(),
             north: "eth0".into(),
             services: vec![fttcp::control::ServiceSpec::new(80, "http")],
+            wrap: false,
             outbound: fttcp::control::Outbound::Pass,
             member: Image {
                 source: "/etc/xen/web.cfg".into(),
@@ -213,6 +220,18 @@ pub(super) mod tests {
                 "  stopped    no new member is made: 3 failovers",
             ]
         );
+    }
+
+    #[test]
+    fn wrap_is_told() {
+        let plain = example();
+        let wrapped = GroupPlan {
+            wrap: true,
+            ..plain.clone()
+        };
+        let line = "  wrap       a replacement goes through the record of the server before it\n";
+        assert_eq!(plan(&wrapped).replace(line, ""), plan(&plain));
+        assert!(plan(&wrapped).contains(line));
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //! The daemon of a driver domain, `rxl-devd`: what `xl devd` is for other driver domains, plus the way to `ftlogger`.
 //!
 //! Who lives here: [`Daemon`] (what to do at each event, without waiting for anything), `vifs` (plugging back-ends),
-//! `requests` (carrying Dom0's requests to `ftlogger`), `ports` (the kernel's interfaces), `run` (the loop that waits).
+//! `requests` (carrying Dom0's requests to `ftlogger`), `wraps` (telling it where service domains keep their records), `ports`
+//! (the kernel's interfaces), `run` (the loop that waits), `socket` (news of `ftlogger`'s start).
 //! Who may call in: the binary `rxl-devd`. It runs in a minimal root file system: no libxen, no tools, no files of its own.
 
 mod ports;
 mod requests;
 mod run;
+mod socket;
 mod vifs;
+mod wraps;
 
 pub use ports::{LinuxPorts, Plan, Ports};
 pub use requests::{Forward, Socket};
@@ -33,8 +36,11 @@ pub struct Daemon<'a, S: ?Sized, P, F> {
     ports: P,
     forward: F,
     vifs: vifs::Vifs,
+    wraps: wraps::Wraps,
     /// Something below the back-ends' directory, or an interface, has changed.
     look_at_vifs: bool,
+    /// A domain's wrap, or who has interfaces here, may have changed.
+    look_at_wraps: bool,
     /// A request may be there.
     look_at_requests: bool,
 }
@@ -75,7 +81,9 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
             ports,
             forward,
             vifs: vifs::Vifs::default(),
+            wraps: wraps::Wraps::default(),
             look_at_vifs: true,
+            look_at_wraps: true,
             look_at_requests: true,
         })
     }
@@ -84,6 +92,7 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
     pub fn on_event(&mut self, event: &WatchEvent) {
         match event.token.as_str() {
             VIF_TOKEN => self.look_at_vifs = true,
+            wraps::TOKEN => self.look_at_wraps = true,
             REQUEST_TOKEN => self.look_at_requests = true,
             _ => {}
         }
@@ -94,11 +103,34 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
         self.look_at_vifs = true;
     }
 
+    /// `ftlogger` has made its socket: it may be another one than before.
+    pub fn on_logger(&mut self) {
+        self.wraps.forget_told();
+        self.look_at_wraps = true;
+    }
+
+    /// Whether `ftlogger` was not there to be told something.
+    #[must_use]
+    pub const fn waits_for_logger(&self) -> bool {
+        self.wraps.pending()
+    }
+
+    /// `ftlogger` may listen now.
+    pub const fn try_logger(&mut self) {
+        self.look_at_wraps = true;
+    }
+
     /// Does everything that the events since the last call ask for.
     pub fn work(&mut self) -> Result<()> {
-        // Interfaces first: a request may name one that has just come.
+        // Interfaces first: a request may name one that has just come. Then wraps: it may be about servers that have one.
         if std::mem::take(&mut self.look_at_vifs) {
             self.vifs.look(self.store, self.domain, &mut self.ports)?;
+            self.look_at_wraps = true;
+        }
+        let again = self.look_at_requests && self.wraps.pending();
+        if std::mem::take(&mut self.look_at_wraps) || again {
+            let interfaces = self.vifs.interfaces();
+            self.wraps.look(self.store, interfaces, &mut self.forward)?;
         }
         if std::mem::take(&mut self.look_at_requests) {
             requests::look(self.store, self.domain, &mut self.forward)?;

@@ -17,12 +17,12 @@ use crate::device::relay::ft_call;
 use crate::store::Permission;
 use crate::store::memory::MemoryStore;
 
-const ME: DomId = DomId(3);
-const GUEST: DomId = DomId(5);
+pub(super) const ME: DomId = DomId(3);
+pub(super) const GUEST: DomId = DomId(5);
 
 /// A kernel whose interfaces a test makes.
 #[derive(Clone, Default)]
-struct FakePorts {
+pub(super) struct FakePorts {
     links: Rc<RefCell<BTreeSet<String>>>,
     plans: Rc<RefCell<Vec<Plan>>>,
     broken: bool,
@@ -56,7 +56,7 @@ impl Forward for Echo {
 }
 
 /// A store with the nodes that the toolstack makes for the driver domain, and that domain's connection.
-fn store() -> (MemoryStore, MemoryStore) {
+pub(super) fn store() -> (MemoryStore, MemoryStore) {
     let dom0 = MemoryStore::new();
     let home = XsPath::domain(ME);
     let readable = vec![Permission::owner(DomId::DOM0), Permission::read(ME)];
@@ -72,7 +72,7 @@ fn store() -> (MemoryStore, MemoryStore) {
     (dom0, own)
 }
 
-fn vif(vifname: Option<&str>) -> Vec<Request> {
+pub(super) fn vif(vifname: Option<&str>) -> Vec<Request> {
     let config = VifConfig {
         mac: [0, 0x16, 0x3e, 0, 0, 1],
         bridge: Some("xenbr0".into()),
@@ -84,7 +84,7 @@ fn vif(vifname: Option<&str>) -> Vec<Request> {
     nodes::vif(GUEST, ME, 0, &config, true)
 }
 
-fn settle<P: Ports, F: Forward>(daemon: &mut Daemon<'_, MemoryStore, P, F>) {
+pub(super) fn settle<P: Ports, F: Forward>(daemon: &mut Daemon<'_, MemoryStore, P, F>) {
     let store = daemon.store;
     loop {
         let mut events = false;

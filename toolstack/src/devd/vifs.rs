@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The network back-ends of this domain: plug those that are new, clear away those that are closed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::log;
 use super::ports::{Plan, Ports};
@@ -18,6 +18,8 @@ const CLOSED: &str = "6";
 pub(super) struct Vifs {
     /// Plugged, or reported as impossible: done until their directory goes.
     settled: BTreeSet<Device>,
+    /// The names of each domain's interfaces.
+    interfaces: BTreeMap<DomId, Vec<String>>,
 }
 
 /// A back-end's directory, as far as it matters here.
@@ -30,7 +32,25 @@ struct Found {
     vifname: Option<String>,
 }
 
+impl Found {
+    /// Its front-end is closed, and the toolstack wants it to go.
+    fn closed(&self) -> bool {
+        self.state.as_deref() == Some(CLOSED) && self.online.as_deref() == Some("0")
+    }
+
+    /// The name that its interface has, or will have.
+    fn name(&self) -> String {
+        let own = self.vifname.clone();
+        own.unwrap_or_else(|| self.device.interface())
+    }
+}
+
 impl Vifs {
+    /// The names of the interfaces of each domain that has some here, as of the last look.
+    pub(super) const fn interfaces(&self) -> &BTreeMap<DomId, Vec<String>> {
+        &self.interfaces
+    }
+
     /// Looks at all back-ends and does what is to be done, in few flights whatever their number.
     pub(super) fn look<S: Store + ?Sized>(
         &mut self,
@@ -41,9 +61,13 @@ impl Vifs {
         let found = find(store, here)?;
         self.settled
             .retain(|known| found.iter().any(|f| f.device == *known));
+        self.interfaces.clear();
+        for back_end in found.iter().filter(|it| !it.closed()) {
+            let names = self.interfaces.entry(back_end.device.domain);
+            names.or_default().push(back_end.name());
+        }
         for back_end in found {
-            if back_end.state.as_deref() == Some(CLOSED) && back_end.online.as_deref() == Some("0")
-            {
+            if back_end.closed() {
                 self.clear(store, &back_end.device)?;
             } else if !self.settled.contains(&back_end.device) {
                 self.plug(store, here, ports, back_end)?;

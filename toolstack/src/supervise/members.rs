@@ -14,7 +14,7 @@ use super::work::{ask_logger, gone, interface, with_connection};
 use crate::config::DomainConfig;
 use crate::domain::{self, CreateOptions};
 use crate::error::{Code, Error, Result};
-use crate::guest::{FROZEN, HEARTBEAT, PROGRESS};
+use crate::guest::{FROZEN, HEARTBEAT, PROGRESS, WRAP};
 use crate::ids::DomId;
 use crate::store::{StoreExt, XsPath};
 
@@ -112,13 +112,13 @@ fn look(connection: &Connection, targets: &[Target]) -> Result<Vec<Sight>> {
         .flat_map(|target| {
             let home = XsPath::domain(target.domid);
             let state = home.join(format!("device/vif/{}/state", target.devid));
-            let [beat, progress, frozen] =
-                [HEARTBEAT, PROGRESS, FROZEN].map(|node| home.join(node));
-            [beat, progress, frozen, state]
+            let [beat, progress, frozen, wrap] =
+                [HEARTBEAT, PROGRESS, FROZEN, WRAP].map(|node| home.join(node));
+            [beat, progress, frozen, state, wrap]
         })
         .collect();
     let values = connection.store.read_many(&paths)?;
-    let sights = targets.iter().zip(values.chunks_exact(4));
+    let sights = targets.iter().zip(values.chunks_exact(5));
     let number = |text: &Option<String>| text.as_ref().and_then(|text| text.trim().parse().ok());
     Ok(sights
         .map(|(target, values)| Sight {
@@ -127,6 +127,7 @@ fn look(connection: &Connection, targets: &[Target]) -> Result<Vec<Sight>> {
             // What is frozen may be what the service waits for.
             progress: number(&values[1]).filter(|_| values[2].is_none()),
             connected: values[3].as_deref() == Some(CONNECTED),
+            wrapped: values[4].is_some(),
             // Not there yet, or not any more.
             interface: target
                 .find

@@ -24,6 +24,9 @@ pub struct GroupPlan {
     pub north: String,
     /// The TCP services to protect; none: a failover only moves the path.
     pub services: Vec<ServiceSpec>,
+    /// The services' programs run under the north side wrap: a replacement goes through the record of the one before it.
+    #[serde(default)]
+    pub wrap: bool,
     /// What becomes of connections that the service itself opens.
     pub outbound: Outbound,
     /// What the first member is made from, and all others unless `standby` says otherwise.

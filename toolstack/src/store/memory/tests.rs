@@ -191,6 +191,23 @@ fn removal_fires_for_a_watch_below_the_removed_node() {
 }
 
 #[test]
+fn watch_tells_who_could_read_a_node_of_its_end() {
+    let dom0 = MemoryStore::new();
+    let reader = dom0.connect(DomId(3));
+    let node = path("/vm/secret/node");
+    reader.watch(&watch(node.as_str(), "w")).unwrap();
+    dom0.request(write(node.as_str(), "1")).unwrap();
+    let first = ["w:/vm/secret/node"];
+    assert_eq!(drain(&reader), first, "not yet its to read");
+    let readable = vec![Permission::owner(DomId::DOM0), Permission::read(DomId(3))];
+    dom0.request(Request::SetPerms(node.clone(), readable))
+        .unwrap();
+    assert_eq!(drain(&reader), first);
+    dom0.request(Request::Rm(node)).unwrap();
+    assert_eq!(drain(&reader), first);
+}
+
+#[test]
 fn relative_watch_tells_relative_paths() {
     let store = MemoryStore::new();
     let guest = store.connect(DomId(3));

@@ -32,6 +32,8 @@ pub(super) struct Change {
     pub(super) value: Option<Vec<u8>>,
     /// Told to watches on exactly this node only: it went with a parent that was removed.
     pub(super) exact: bool,
+    /// Its permissions before: who could read it is told, also if it is gone or can be read no more.
+    pub(super) before: Vec<Permission>,
 }
 
 /// Nodes that a transaction has looked at, with the generation that it saw (`None`: the node was missing).
@@ -81,6 +83,11 @@ enum Right {
     Read,
     Write,
     Own,
+}
+
+/// Whether `who` may read what has these permissions.
+pub(super) fn may_read(who: DomId, perms: &[Permission]) -> bool {
+    allowed(who, perms, Right::Read)
 }
 
 fn allowed(who: DomId, perms: &[Permission], right: Right) -> bool {
@@ -196,8 +203,12 @@ impl Tree {
                     }
                     Some(_) => {}
                 }
+                let before = self.perms(&path);
                 self.touch(&path, |node| node.perms.clone_from(perms));
-                changes.push(self.changed(&path));
+                changes.push(Change {
+                    before,
+                    ..self.changed(&path)
+                });
                 Ok(Reply::Done)
             }
             Request::Introduce { .. } | Request::Release(_) => Err(errno("EINVAL")),
@@ -247,7 +258,13 @@ impl Tree {
             path: path.to_owned(),
             value: self.nodes.get(path).map(|node| node.value.clone()),
             exact: false,
+            before: Vec::new(),
         }
+    }
+
+    fn perms(&self, path: &str) -> Vec<Permission> {
+        let node = self.nodes.get(path);
+        node.map(|node| node.perms.clone()).unwrap_or_default()
     }
 
     fn write(
@@ -323,15 +340,21 @@ impl Tree {
             .collect();
         self.note(seen, &up);
         self.touch(&up, |_| {});
+        let before = self.perms(path);
         self.nodes.remove(path);
-        changes.push(self.changed(path));
+        changes.push(Change {
+            before,
+            ..self.changed(path)
+        });
         for name in gone {
             self.note(seen, &name);
+            let before = self.perms(&name);
             self.nodes.remove(&name);
             changes.push(Change {
                 path: name,
                 value: None,
                 exact: true,
+                before,
             });
         }
         Ok(Reply::Done)

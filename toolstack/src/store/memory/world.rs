@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::super::types::{Errno, Permission, Reply, Request, Tx, Watch, WatchEvent, XsPath};
 use super::Connection;
-use super::tree::{Change, Seen, Tree, absolute, errno};
+use super::tree::{Change, Seen, Tree, absolute, errno, may_read};
 use crate::ids::DomId;
 
 /// Rounds of reaction after which the kernel of a test counts as looping.
@@ -255,8 +255,10 @@ impl World {
     fn publish(&mut self, changes: Vec<Change>) {
         for change in &changes {
             for registered in &self.watches {
-                if registered.covers(change) && self.tree.readable(registered.domain, &change.path)
-                {
+                let who = registered.domain;
+                let knows =
+                    || self.tree.readable(who, &change.path) || may_read(who, &change.before);
+                if registered.covers(change) && knows() {
                     self.connections[registered.connection]
                         .events
                         .push_back(registered.event(&change.path));

@@ -102,6 +102,12 @@ fn new_group(plan: GroupPlan, logger: DomId, seed: Uuid) -> GroupState {
     }
 }
 
+/// Whether the logger would be told the same of both.
+fn same_protection(one: &GroupPlan, other: &GroupPlan) -> bool {
+    (&one.north, &one.services, one.outbound, one.wrap)
+        == (&other.north, &other.services, other.outbound, other.wrap)
+}
+
 /// Changes a group's plan; says what that means.
 fn change(group: &mut GroupState, plan: GroupPlan, logger: DomId) -> Result<String> {
     let failed =
@@ -115,9 +121,9 @@ fn change(group: &mut GroupState, plan: GroupPlan, logger: DomId) -> Result<Stri
     if group.logger != logger {
         return failed(Code::State, "it has another logger", hint);
     }
-    if (&old.north, &old.services, old.outbound) != (&plan.north, &plan.services, plan.outbound) {
+    if !same_protection(old, &plan) {
         let cause =
-            "its services, north or outbound are others than those that the logger protects";
+            "its services, wrap, north or outbound are others than those that the logger protects";
         return failed(Code::State, cause, hint);
     }
     let Some(care) = group.care.as_deref_mut() else {

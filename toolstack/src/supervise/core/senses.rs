@@ -239,7 +239,9 @@ impl Core {
         let beats = group.care.as_deref().is_none_or(|care| {
             let beats = care.plan.heartbeat_ms.is_none() || sight.beat.is_some();
             let serves = care.plan.progress_ms.is_none() || sight.progress > Some(0);
-            beats && serves
+            // Before, a failover to it would find nothing to hand the record to.
+            let wrapped = !care.plan.wrap || sight.wrapped;
+            beats && serves && wrapped
         });
         let Some(making) = &mut group.making else {
             return;
@@ -350,6 +352,7 @@ mod tests {
                 beat: Some(*beat),
                 progress: *progress,
                 connected: true,
+                wrapped: false,
                 interface: None,
             };
             senses.judge(&sight, (Some(3000), Some(5000)), second as u64 * 1000)

@@ -27,6 +27,7 @@ pub(super) fn plan(standbys: u32, mode: StandbyMode) -> GroupPlan {
         logger: "logger".into(),
         north: "eth0".into(),
         services: Vec::new(),
+        wrap: false,
         outbound: fttcp::control::Outbound::Pass,
         member: Image {
             source: "web.cfg".into(),
@@ -146,6 +147,8 @@ pub(super) struct Sim {
     logger_refuses: u32,
     fence_fails: u32,
     never_boots: bool,
+    /// Programs of new members use the memory for their wrap's record.
+    wrapped: bool,
     sick: bool,
     failovers: u32,
 }
@@ -165,6 +168,7 @@ impl Sim {
             logger_refuses: 0,
             fence_fails: 0,
             never_boots: false,
+            wrapped: false,
             sick: false,
             failovers: 0,
         };
@@ -271,6 +275,7 @@ impl Sim {
                         beat: up.then_some(guest.beat),
                         progress: up.then_some(guest.progress),
                         connected: up,
+                        wrapped: up && self.wrapped,
                         interface: None,
                     })
                 });
@@ -281,7 +286,8 @@ impl Sim {
                 let result = self.ask();
                 self.give(Input::Heard { group, result });
             }
-            Action::Serve { domid, .. } => {
+            Action::Serve { domid, spec, .. } => {
+                assert_eq!(spec.wrap.as_deref(), self.wrapped.then_some("xen"));
                 let result = self.told(|sim| {
                     sim.logged = Some(Logged {
                         active: domid,

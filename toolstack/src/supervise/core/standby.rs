@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! How a group gets its members: one is ordered when one is missing, boots, settles, and is told to the logger.
 
-use fttcp::control::GroupSpec;
+use fttcp::control::{GRANTED, GroupSpec};
 
 use super::Core;
 use super::types::Action;
@@ -71,16 +71,14 @@ impl GroupState {
 
     /// The group as its logger is told of it, with `active` as its first member.
     fn spec(&self, active: &str) -> GroupSpec {
+        let plan = self.care.as_deref().map(|care| &care.plan);
         GroupSpec {
             name: self.name.clone(),
             north: self.north.clone(),
             active: active.to_owned(),
             services: self.services.clone(),
-            outbound: self
-                .care
-                .as_ref()
-                .map(|care| care.plan.outbound)
-                .unwrap_or_default(),
+            wrap: plan.filter(|plan| plan.wrap).map(|_| GRANTED.to_owned()),
+            outbound: plan.map(|plan| plan.outbound).unwrap_or_default(),
             ..GroupSpec::default()
         }
     }

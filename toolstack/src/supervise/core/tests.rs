@@ -456,6 +456,7 @@ fn member_that_restarts_stands_by_again() {
         beat: None,
         progress: None,
         connected: true,
+        wrapped: false,
         interface: Some("vif4.0".into()),
     }];
     let group = || "web".to_owned();

@@ -284,6 +284,8 @@ pub struct Sight {
     pub progress: Option<u64>,
     /// Its network interface is connected.
     pub connected: bool,
+    /// Its agent has memory for the record of a wrap, which a program uses.
+    pub wrapped: bool,
     /// The logger's interface towards it, if that was to be found.
     pub interface: Option<String>,
 }

@@ -29,6 +29,7 @@ pub(super) fn plan(file: &File, folder: &Path, findings: &mut Findings<'_>) -> O
         }
     }
     let services = services(file, folder, findings);
+    let wrap = wrap(file, findings);
     let mode = mode(file, findings);
     let (count, most) = (&file.standby.count, &file.policy.most_failovers);
     if let Some(count) = count.as_ref().filter(|it| *it.get_ref() > MOST_STANDBYS) {
@@ -121,6 +122,7 @@ pub(super) fn plan(file: &File, folder: &Path, findings: &mut Findings<'_>) -> O
         logger: logger.clone(),
         north: file.north.clone().unwrap_or_else(|| NORTH.to_owned()),
         services,
+        wrap,
         outbound: file.outbound,
         member,
         standby: standby_image,
@@ -251,6 +253,36 @@ fn spec(text: &ServiceText, port: u16, folder: &Path, findings: &mut Findings<'_
         (None, None) => {}
     }
     spec
+}
+
+/// Whether the servers are wrapped. Then what they say depends on all that they were told, so nothing may be left out of a
+/// replay; and one that waits for its turn does nothing at all.
+fn wrap(file: &File, findings: &mut Findings<'_>) -> bool {
+    let texts = || file.services.iter().map(Spanned::get_ref);
+    let asked = |text: &ServiceText| text.wrap.as_ref().is_some_and(|wrap| *wrap.get_ref());
+    if !texts().any(asked) {
+        return false;
+    }
+    let opaque = KINDS[0];
+    let other = texts().find_map(|text| match (&text.kind, &text.definition) {
+        (_, Some(definition)) => Some((definition, "service.definition")),
+        (Some(kind), None) if kind.get_ref() != opaque => Some((kind, "service.kind")),
+        _ => None,
+    });
+    if let Some((what, key)) = other {
+        let cause = format!(
+            "the group has wrap = true, so its servers are replayed from their beginning, which {:?} is not",
+            what.get_ref()
+        );
+        let hint = format!("use kind = \"{opaque}\" in all its services, or leave wrap out");
+        findings.at(what, key, cause, &hint);
+    }
+    if let Some(progress) = &file.detection.progress {
+        let cause = "the group has wrap = true: a standby answers nobody before its turn, so it would never be ready";
+        let hint = "leave it out; heartbeat and tcp-silence find members that hang";
+        findings.at(progress, "detection.progress", cause, hint);
+    }
+    true
 }
 
 /// Two members run at the same time: what they write must not be the same.

@@ -146,6 +146,35 @@ fn all_faults_are_told_at_once_with_line_and_key() {
 }
 
 #[test]
+fn wrap_is_for_opaque_services_whose_progress_nobody_asks_for() {
+    let folder = Folder::new("wrap");
+    let read = |text: &str| parse("www.toml", &format!("{LEAST}{text}"), &folder.0);
+    let two = "[[service]]\nport = 7\nwrap = true\n[[service]]\nport = 8\n";
+    assert!(read(two).unwrap().wrap);
+    assert!(!read(&two.replace("true", "false")).unwrap().wrap);
+    assert!(
+        !read("[[service]]\nport = 80\nkind = 'http'\n")
+            .unwrap()
+            .wrap
+    );
+    let told = folder.told(&format!("{LEAST}{two}kind = 'http'\n"));
+    assert_eq!(
+        told,
+        [
+            "www.toml:10: service.kind: cannot use the group file: the group has wrap = true, so its servers are replayed \
+             from their beginning, which \"http\" is not\n  hint: use kind = \"opaque\" in all its services, or leave wrap \
+             out"
+        ]
+    );
+    let told = folder.told(&format!("{LEAST}{two}[detection]\nprogress = '5s'\n"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("www.toml:11: detection.progress: "),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn unknown_key_and_wrong_type_name_their_line() {
     let folder = Folder::new("unknown");
     let told = folder.told(&format!("{LEAST}conifg = 'x'\n"));

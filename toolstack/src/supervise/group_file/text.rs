@@ -28,7 +28,7 @@ pub(super) struct File {
     pub(super) policy: PolicyText,
 }
 
-/// As the value of `--port`.
+/// As the value of `--port`, and `wrap`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ServiceText {
@@ -42,6 +42,8 @@ pub(super) struct ServiceText {
     pub(super) spill: Option<u64>,
     pub(super) hold: Option<u32>,
     pub(super) mss: Option<Spanned<u16>>,
+    /// In one service it counts for all: their servers are replayed together.
+    pub(super) wrap: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) verify: Verify,
     #[serde(default)]

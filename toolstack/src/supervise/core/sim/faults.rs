@@ -23,6 +23,20 @@ fn group_is_made_from_its_file() {
     }
 }
 
+#[test]
+fn member_with_a_wrap_is_ready_when_its_record_is_there() {
+    let plan = GroupPlan {
+        wrap: true,
+        ..plan(1, StandbyMode::Booted)
+    };
+    let mut sim = Sim::new(plan, 1);
+    sim.run_ms(15_000);
+    assert!(sim.logged.is_none(), "a member serves without its record");
+    sim.wrapped = true;
+    sim.run_ms(20_000);
+    sim.assert_whole("made");
+}
+
 /// Xen may not have let go of the name yet.
 #[test]
 fn new_member_does_not_take_the_number_of_the_one_that_went_last() {

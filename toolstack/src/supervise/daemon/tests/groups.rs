@@ -18,6 +18,7 @@ fn declared_group_is_made_and_mends_itself() {
         logger: "logger".into(),
         north: "eth0".into(),
         services: Vec::new(),
+        wrap: false,
         outbound: fttcp::control::Outbound::Pass,
         member: Image {
             source: "web.cfg".into(),

@@ -138,6 +138,7 @@ impl Connection {
         }
         let end = end.max(0).unsigned_abs();
         if data_len > 0 && end > self.server.end {
+            cx.counters.said_bytes += end - self.server.end;
             self.server.end = end;
             cx.new_byte();
         }

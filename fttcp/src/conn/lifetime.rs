@@ -16,7 +16,22 @@ const UNKNOWN: Duration = Duration::from_secs(3600);
 /// How long a connection may be silent. After this it is forgotten, as by Linux's connection tracking.
 const IDLE: Duration = Duration::from_secs(5 * 86_400);
 
+/// A client that has less room than a segment is not waited for: it does not read.
+const ROOM: u64 = 1460;
+
 impl Connection {
+    /// Whether it is the server's turn: the client has asked, has all that was said, and reads.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        let end = self.server.end;
+        let heard = self.server.una >= end && self.client.right >= end + ROOM;
+        let open = self.state == State::Established && self.server.fin.is_none();
+        let plugin = self
+            .plugin
+            .as_ref()
+            .filter(|_| self.protected && open && heard);
+        plugin.is_some_and(|plugin| plugin.awaits(end))
+    }
+
     /// Both FINs are acknowledged: only the mapping is needed now.
     pub(crate) fn check_closed(&mut self, cx: &mut Context<'_>) {
         let client = self.client.fin.is_some_and(|fin| self.client.acked > fin);

@@ -141,7 +141,9 @@ impl Connection {
         client.acked = client.acked.max(client_at(state.client_acked));
         server.right = server.right.max(client_at(state.server_right));
         client.next = client.next.max(state.client_pos);
-        server.end = server.end.max(state.server_pos);
+        let said = server.end.max(state.server_pos);
+        cx.counters.said_bytes += said - server.end;
+        server.end = said;
         server.una = server.una.max(server_at(state.server_una));
         if let Some(map) = &mut self.map {
             newer(&mut map.ts_last, state.ts_last);
@@ -174,6 +176,7 @@ impl Connection {
                 let (una, end) = (self.server.una, self.server.end);
                 self.server.una = una.max(record.seen);
                 self.server.end = end.max(record.seen);
+                cx.counters.said_bytes += self.server.end - end;
                 if record.seen > una {
                     self.sent.prune(record.seen, &cx.service.masks);
                     self.consider_truncation(cx);

@@ -32,6 +32,10 @@ pub struct Silence {
     /// How often it was asked since then (for its hardware address, in the name of a client), and did not answer. 0 if there
     /// is no connection in whose name to ask: then nothing is known.
     pub asked: u32,
+    /// For how long some client has waited for an answer, as its protocol tells, while no client was answered anything, in
+    /// ms. Clients that do not read do not count.
+    #[serde(default)]
+    pub owed_ms: u64,
 }
 
 /// Totals of the fast path, the kernel's program at the ports: frames; a super-segment counts as one.
@@ -141,6 +145,8 @@ pub struct Counters {
     pub error_replies: u64,
     /// Connections given up because the same request was under way each time that a server died (`poison_deaths`).
     pub poisoned: u64,
+    /// Bytes of the servers' streams on protected connections; of what the fast path forwards, as far as was looked at.
+    pub said_bytes: u64,
     /// Client bytes in the stable buffers now.
     pub logged_bytes: u64,
     /// Memory used now for bytes that are kept: logged, beyond gaps, regenerated and not yet passed on.

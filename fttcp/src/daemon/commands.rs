@@ -31,6 +31,8 @@ impl Forwarder {
             Request::WrapArea { interface, area } => self.set_area(&interface, area),
             Request::Probe { group } => {
                 let now = self.clock.now();
+                // What the kernel has forwarded counts.
+                self.engine.refresh(now, self.datapath.ports());
                 return match self.engine.probe(now, &group, self.datapath.ports()) {
                     Ok(silence) => Reply::Silence(silence),
                     Err(error) => Reply::Error {

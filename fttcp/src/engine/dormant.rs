@@ -53,6 +53,7 @@ impl Dormant {
             && (connection.protected || connection.map.is_none())
             && !connection.log.has_gap()
             && !connection.mark.touched
+            && !connection.awaits_answer()
             && connection.log.spilled() == 0;
         if !quiet {
             return None;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::outbound::Opening;
 use super::places::Links;
-use super::probe::Heard;
+use super::probe::{Heard, Owed};
 use super::upgrade::Upgrade;
 use super::{EngineError, GroupPorts};
 use crate::conn::{Context, Desk, Masks, Path, Progress, ProtectedService, Unsaid};
@@ -53,6 +53,8 @@ pub(super) struct Group {
     pub(super) solicited: HashSet<(MacAddr, IpAddr)>,
     /// When the active server was heard.
     pub(super) heard: Heard,
+    /// Since when its clients wait, when that was last looked at.
+    pub(super) owed: Owed,
     /// The data path may forward connections by itself.
     pub(super) shortcut: bool,
     /// Where long logs go.
@@ -149,6 +151,7 @@ impl Group {
             opening: Opening::default(),
             solicited: HashSet::new(),
             heard: Heard::default(),
+            owed: Owed::default(),
             shortcut,
             spill: None,
         }

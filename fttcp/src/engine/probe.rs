@@ -3,10 +3,12 @@
 //!
 //! A server in the middle of a long answer owes its clients no acknowledgement, so their segments do not tell a hang from
 //! patience. The logger asks by itself, for the server's hardware address in the name of a client: any kernel that
-//! lives answers, whatever its programs do.
+//! lives answers, whatever its programs do. Whether these still serve is seen by what clients wait for.
+
+use std::time::Duration;
 
 use super::{Engine, EngineError, Group};
-use crate::conn::Path;
+use crate::conn::{Connection, Path};
 use crate::control::Silence;
 use crate::frame::{Output, PortId, Time};
 
@@ -15,6 +17,30 @@ use crate::frame::{Output, PortId, Time};
 pub(super) struct Heard {
     last: Option<Time>,
     asked: u32,
+}
+
+/// Since when clients were found waiting while nobody was answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Owed {
+    /// What servers had said until then ([`crate::control::Counters::said_bytes`]).
+    said: u64,
+    since: Option<Time>,
+}
+
+impl Owed {
+    /// Clients wait now, or not, and servers have said so much. For how long that has been so.
+    fn look(&mut self, waits: bool, said: u64, now: Time) -> Duration {
+        if !waits || said != self.said {
+            *self = Self {
+                said,
+                since: waits.then_some(now),
+            };
+        }
+        let since = self.since.get_or_insert(now);
+        let owed = now.since(*since);
+        self.since = waits.then_some(*since);
+        owed
+    }
 }
 
 impl Heard {
@@ -41,6 +67,8 @@ impl Engine {
     ) -> Result<Silence, EngineError> {
         let index = self.find(group)?;
         let path = self.path_of(index);
+        let mut all = self.table.all_awake().filter(|it| it.group == index);
+        let waits = all.any(Connection::awaits_answer);
         let Some(state) = &mut self.groups[index] else {
             return Err(EngineError::NoGroup(group.to_owned()));
         };
@@ -48,10 +76,12 @@ impl Engine {
         if let Some(path) = path {
             state.ask(&path, out, &mut self.desk.scratch);
         }
-        let silence = now.since(last).as_millis();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let owed = state.owed.look(waits, state.counters.said_bytes, now);
         Ok(Silence {
-            heard_ms: u64::try_from(silence).unwrap_or(u64::MAX),
+            heard_ms: ms(now.since(last)),
             asked: state.heard.asked,
+            owed_ms: ms(owed),
         })
     }
 

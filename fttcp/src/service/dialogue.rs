@@ -309,6 +309,11 @@ impl<P: Protocol> Service for Talk<P> {
         self.dialogue.close_expected(at)
     }
 
+    fn awaits(&self, _: u64) -> bool {
+        let mut unanswered = self.dialogue.waiting.iter().skip(self.dialogue.answered);
+        unanswered.any(|(request, answer)| !request.silent && answer.is_none())
+    }
+
     fn truncates(&self) -> bool {
         self.protocol.truncates()
     }

@@ -205,6 +205,13 @@ pub trait Service: Debug + Send {
         true
     }
 
+    /// Whether the client has said a whole request to which the server, having said its stream up to `end`, owes an answer
+    /// or more of it. Only who understands the protocol says so: by this a server is found that lives and answers nobody.
+    fn awaits(&self, end: u64) -> bool {
+        let _ = end;
+        false
+    }
+
     /// Whether [`Service::restart`] ever says something. Only then may a full buffer hold a client's window.
     fn truncates(&self) -> bool {
         false

@@ -60,6 +60,10 @@ pub(super) fn plan(plan: &GroupPlan) -> String {
         plan.silence_ms
             .map(|ms| format!("silence on the network for {}", time(ms))),
     );
+    found.extend(
+        plan.request_ms
+            .map(|ms| format!("no answer to a client for {}", time(ms))),
+    );
     line("failure", &found.join(", "));
     let policy = match plan.on_failure {
         OnFailure::Failover => "failover",
@@ -180,6 +184,7 @@ pub(super) mod tests {
             heartbeat_ms: Some(3000),
             progress_ms: Some(10_000),
             silence_ms: None,
+            request_ms: None,
             on_failure: OnFailure::Failover,
             keep_for_autopsy: true,
             most_failovers: 3,

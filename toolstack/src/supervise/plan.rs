@@ -49,6 +49,9 @@ pub struct GroupPlan {
     pub progress_ms: Option<u64>,
     /// An active member of which the logger hears nothing for so many ms, though it asks, hangs.
     pub silence_ms: Option<u64>,
+    /// An active member whose service has answered no client anything for so many ms, though some wait, hangs.
+    #[serde(default)]
+    pub request_ms: Option<u64>,
     /// What a failure leads to.
     pub on_failure: OnFailure,
     /// The last member that failed is kept, paused if it lives, instead of being destroyed.

@@ -135,3 +135,68 @@ fn standby_that_was_taken_out_is_not_chosen() {
     assert_eq!(bench.engine.remove_standby(STANDBY), Some("web"));
     assert_eq!(bench.engine.standby("web", &interface).unwrap(), None);
 }
+
+/// A group whose protocol tells what is asked, and a client that has asked.
+fn asking() -> Bench {
+    let kind = "http".to_owned();
+    let web = ServiceSpec { kind, ..service() };
+    let mut bench = Bench::configured(EngineConfig::default(), vec![web]);
+    bench.open(7);
+    let get = Say::new(bench.c(0), bench.s(0), PUSH).stamp(102, 7000);
+    bench.say(NORTH, &get.data(GET));
+    bench
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nans";
+
+/// The server says `data` at `at`, and the client acknowledges it with this window.
+fn says(bench: &mut Bench, at: usize, data: &[u8], window: u16) {
+    let end = (at + data.len()) as u32;
+    let asked = bench.c(GET.len() as u32);
+    let answer = Say::new(bench.s(at as u32), asked, PUSH).stamp(7005, 102);
+    bench.say(ACTIVE, &answer.data(data));
+    let ack = Say::new(asked, bench.s(end), ACK).stamp(103, 7005);
+    bench.say(NORTH, &ack.window(window));
+}
+
+fn owed(bench: &mut Bench) -> u64 {
+    bench.wait(Duration::from_secs(1));
+    probe(bench).0.owed_ms
+}
+
+#[test]
+fn client_that_waits_for_an_answer_is_noticed_until_something_is_answered() {
+    let mut bench = asking();
+    assert_eq!([0; 3].map(|_| owed(&mut bench)), [0, 1000, 2000]);
+    // A part of the answer, and then nothing again.
+    says(&mut bench, 0, ANSWER, 500);
+    assert_eq!([0; 2].map(|_| owed(&mut bench)), [0, 1000]);
+    says(&mut bench, ANSWER.len(), b"wer", 500);
+    assert_eq!([0; 3].map(|_| owed(&mut bench)), [0; 3], "nothing is owed");
+}
+
+#[test]
+fn client_that_does_not_read_is_not_owed_anything() {
+    let mut bench = asking();
+    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n".to_vec();
+    answer.resize(64_000, b'x');
+    says(&mut bench, 0, &answer, 0);
+    assert_eq!([0; 3].map(|_| owed(&mut bench)), [0; 3]);
+}
+
+#[test]
+fn client_that_waits_long_is_not_owed_more_while_others_are_answered() {
+    let mut bench = asking();
+    assert_eq!([0; 2].map(|_| owed(&mut bench)), [0, 1000]);
+    // Another client asks and is answered, again and again.
+    for port in 2..5 {
+        bench.client_port = port;
+        bench.open(7);
+        let get = Say::new(bench.c(0), bench.s(0), PUSH).stamp(102, 7000);
+        bench.say(NORTH, &get.data(GET));
+        says(&mut bench, 0, &[ANSWER, b"wer"].concat(), 500);
+        assert_eq!(owed(&mut bench), 0);
+    }
+    assert_eq!([0; 2].map(|_| owed(&mut bench)), [1000, 2000]);
+}

@@ -347,6 +347,12 @@ impl Service for Ftp {
         self.foreign || !self.greeted || !self.waiting.is_empty()
     }
 
+    fn awaits(&self, _: u64) -> bool {
+        // A transfer that has begun takes as long as it takes.
+        let command = self.waiting.front().is_some_and(|it| it.begun.is_none());
+        !self.foreign && self.greeted && command
+    }
+
     fn sees_all(&self) -> bool {
         !self.foreign
     }

@@ -89,6 +89,11 @@ impl Messages {
         }
     }
 
+    /// Whether all that was begun has ended.
+    pub(super) fn are_whole(&self) -> bool {
+        matches!(&self.state, State::Head(head) if head.is_empty())
+    }
+
     /// Whether no message is open at this position. Of the last one, bytes may have been left out.
     pub(super) fn is_between(&self, at: u64) -> bool {
         match &self.state {

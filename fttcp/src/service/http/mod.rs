@@ -283,6 +283,14 @@ impl Http {
     fn understands(&self) -> bool {
         !self.requests.is_foreign() && !self.responses.is_foreign()
     }
+
+    /// Whether something is asked of which the server, having said its stream up to `end`, has not said all.
+    fn is_unanswered(&self, end: u64) -> bool {
+        let open = self.exchanges.iter().filter(|it| !it.is_had(end));
+        // Whose response ends here, of which bytes were left out, is the first that is open.
+        let ends_here = self.responses.is_in_body() && self.responses.is_between(end);
+        open.count() > usize::from(ends_here)
+    }
 }
 
 impl Service for Http {
@@ -447,11 +455,11 @@ impl Service for Http {
     }
 
     fn owes(&self, end: u64) -> bool {
-        let open = self.exchanges.iter().filter(|it| !it.is_had(end));
-        // Whose response ends here, of which bytes were left out, is the first that is open.
-        let ends_here = self.responses.is_in_body() && self.responses.is_between(end);
-        let unanswered = open.count() > usize::from(ends_here);
-        !self.understands() || unanswered || self.requests.begun().is_some()
+        !self.understands() || self.is_unanswered(end) || self.requests.begun().is_some()
+    }
+
+    fn awaits(&self, end: u64) -> bool {
+        self.understands() && self.is_unanswered(end) && self.requests.are_whole()
     }
 
     fn answered(&self, at: u64) -> bool {

@@ -96,6 +96,26 @@ fn request_that_must_not_be_made_twice_ends_the_connection_until_it_is_answered(
 }
 
 #[test]
+fn client_that_has_asked_awaits_an_answer_and_one_that_still_asks_does_not() {
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd";
+    let end = SHORT.len() as u64;
+    for step in [1, 7, 1000] {
+        assert!(!told(b"", b"", step).awaits(0));
+        for part in [1, GET.len() - 1] {
+            assert!(!told(&GET[..part], b"", step).awaits(0));
+        }
+        for part in [POST.len() - 4, POST.len() - 1] {
+            assert!(!told(&POST[..part], b"", step).awaits(0), "{part}");
+        }
+        assert!(told(GET, b"", step).awaits(0) && told(POST, b"", step).awaits(0));
+        let http = told(GET, &SHORT[..SHORT.len() - 1], step);
+        assert!(http.awaits(end - 1) && !http.awaits(end));
+        assert!(told(&GET.repeat(2), SHORT, step).awaits(end));
+    }
+    assert!(!told(b"\x16\x03\x01\n\n", b"", 1000).awaits(0));
+}
+
+#[test]
 fn something_is_owed_until_every_request_is_answered_to_the_last_byte() {
     let end = SHORT.len() as u64;
     for step in [1, 7, 1000] {

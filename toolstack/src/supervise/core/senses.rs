@@ -174,7 +174,8 @@ impl Core {
                 find: None,
             }));
         }
-        let silence = plan.and_then(|plan| plan.silence_ms);
+        let limits = plan.map_or([None; 2], |plan| [plan.silence_ms, plan.request_ms]);
+        let silence = limits.into_iter().flatten().min();
         let ask = silence.filter(|_| {
             let known = group.care.as_deref().is_some_and(|care| care.in_logger);
             known && group.active.is_some()
@@ -269,10 +270,17 @@ impl Core {
             return;
         };
         let (domid, limit) = (active.domid, care.plan.silence_ms);
+        let owed = care.plan.request_ms;
         if limit.is_some_and(|limit| silence.heard_ms >= limit) && silence.asked >= LEAST_LOOKS {
             let why = format!(
                 "nothing heard of it for {} ms, though asked {} times",
                 silence.heard_ms, silence.asked
+            );
+            self.hangs(name, domid, &why, now_ms);
+        } else if owed.is_some_and(|limit| silence.owed_ms >= limit) {
+            let why = format!(
+                "no client was answered anything for {} ms, though some wait",
+                silence.owed_ms
             );
             self.hangs(name, domid, &why, now_ms);
         } else if silence.asked <= 1 && silence.heard_ms < limit.unwrap_or(u64::MAX) {

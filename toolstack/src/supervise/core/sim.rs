@@ -42,6 +42,7 @@ pub(super) fn plan(standbys: u32, mode: StandbyMode) -> GroupPlan {
         heartbeat_ms: Some(2000),
         progress_ms: Some(2500),
         silence_ms: Some(3000),
+        request_ms: Some(3500),
         on_failure: OnFailure::Failover,
         keep_for_autopsy: false,
         most_failovers: 3,
@@ -89,6 +90,8 @@ struct Logged {
     standbys: Vec<DomId>,
     heard_ms: u64,
     asked: u32,
+    /// Clients wait at any time; then one was answered last.
+    answered_ms: u64,
     /// The upgrade under way: whether it goes back, and the connections to be moved. The member that is left is the first
     /// standby.
     moving: Option<(bool, u64)>,
@@ -293,6 +296,7 @@ impl Sim {
                         active: domid,
                         standbys: Vec::new(),
                         heard_ms: sim.now_ms,
+                        answered_ms: sim.now_ms,
                         asked: 0,
                         moving: None,
                     });

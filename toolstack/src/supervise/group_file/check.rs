@@ -65,6 +65,19 @@ pub(super) fn plan(file: &File, folder: &Path, findings: &mut Findings<'_>) -> O
         least,
         findings,
     );
+    let request_ms = time(
+        detection.request_progress.as_ref(),
+        "detection.request-progress",
+        least,
+        findings,
+    );
+    if let Some(at) = &detection.request_progress
+        && services.iter().all(|service| service.kind == KINDS[0])
+    {
+        let cause = "no service of the group has a protocol that tells what is a request";
+        let hint = "give a service its kind, or leave this out; progress = \"...\" lets the guest's agent ask";
+        findings.at(at, "detection.request-progress", cause, hint);
+    }
     let ready = time(
         standby.ready_after.as_ref(),
         "standby.ready-after",
@@ -133,6 +146,7 @@ pub(super) fn plan(file: &File, folder: &Path, findings: &mut Findings<'_>) -> O
         heartbeat_ms,
         progress_ms,
         silence_ms,
+        request_ms,
         on_failure: file.policy.on_failure,
         keep_for_autopsy: file.policy.keep_for_autopsy,
         most_failovers: most.as_ref().map_or(3, |it| *it.get_ref()),

@@ -77,6 +77,7 @@ fn every_key_is_read() {
         [member]\nconfig = 'web.cfg'\nset = ['memory=96']\n\
         [standby]\ncount = 2\nmode = 'paused'\nconfig = 'next.cfg'\nset = []\nready-after = '250ms'\nboot-timeout = '2min'\n\
         [detection]\nheartbeat = '3s'\nprogress = '10s'\ntcp-silence = '4s'\n\
+        request-progress = '30s'\n\
         [policy]\non-failure = 'notify'\nkeep-for-autopsy = true\nmost-failovers = 5\nwithin = '1h'\n";
     let plan = parse("www.toml", text, &folder.0).unwrap();
     assert_eq!(
@@ -99,6 +100,7 @@ fn every_key_is_read() {
         (plan.heartbeat_ms, plan.progress_ms, plan.silence_ms),
         (Some(3000), Some(10_000), Some(4000))
     );
+    assert_eq!(plan.request_ms, Some(30_000));
     assert_eq!(plan.on_failure, OnFailure::Notify);
     assert!(plan.keep_for_autopsy);
     assert_eq!((plan.most_failovers, plan.within_ms), (5, 3_600_000));
@@ -234,6 +236,20 @@ fn members_may_not_write_to_the_same_disk_nor_have_two_addresses() {
     );
     let told = folder.told(&format!("{LEAST}[standby]\nconfig = 'mac.cfg'\n"));
     assert!(told[0].contains("00:16:3e:00:00:11"), "{told:?}");
+}
+
+#[test]
+fn requests_are_not_looked_at_where_nobody_knows_them() {
+    let folder = Folder::new("requests");
+    let of = |kind| {
+        format!(
+            "{LEAST}[detection]\nrequest-progress = '30s'\n[[service]]\nport = 80\nkind = '{kind}'\n"
+        )
+    };
+    assert!(parse("www.toml", &of("http"), &folder.0).is_ok());
+    let told = folder.told(&of("opaque"));
+    assert!(told[0].contains("detection.request-progress"), "{told:?}");
+    assert!(told[0].contains("what is a request"), "{told:?}");
 }
 
 #[test]

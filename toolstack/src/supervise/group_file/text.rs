@@ -76,6 +76,7 @@ pub(super) struct DetectionText {
     pub(super) heartbeat: Option<Spanned<String>>,
     pub(super) progress: Option<Spanned<String>>,
     pub(super) tcp_silence: Option<Spanned<String>>,
+    pub(super) request_progress: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

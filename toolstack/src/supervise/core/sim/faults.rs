@@ -37,6 +37,25 @@ fn member_with_a_wrap_is_ready_when_its_record_is_there() {
     sim.assert_whole("made");
 }
 
+/// No agent looks at it, and its kernel lives.
+#[test]
+fn service_that_answers_nobody_is_replaced_without_an_agent() {
+    let looked_at = |request_ms| GroupPlan {
+        heartbeat_ms: None,
+        progress_ms: None,
+        request_ms,
+        ..plan(1, StandbyMode::Booted)
+    };
+    for (request_ms, failovers) in [(None, 0), (Some(4000), 1)] {
+        let mut sim = Sim::new(looked_at(request_ms), 5);
+        sim.run_ms(15_000);
+        assert_eq!(sim.failovers, 0, "all is well");
+        sim.inject(Fault::ActiveStuck);
+        sim.run_ms(20_000);
+        assert_eq!(sim.failovers, failovers, "{request_ms:?}");
+    }
+}
+
 /// Xen may not have let go of the name yet.
 #[test]
 fn new_member_does_not_take_the_number_of_the_one_that_went_last() {

@@ -95,13 +95,18 @@ impl Sim {
             .logged
             .as_mut()
             .ok_or_else(|| Self::refusal("no group"))?;
-        if self.guests.get(&logged.active).is_some_and(Guest::runs) {
+        let active = self.guests.get(&logged.active);
+        if active.is_some_and(Guest::runs) {
             (logged.heard_ms, logged.asked) = (self.now_ms, 0);
+        }
+        if active.is_some_and(|guest| guest.runs() && !guest.stuck) {
+            logged.answered_ms = self.now_ms;
         }
         logged.asked += 1;
         Ok(Silence {
             heard_ms: self.now_ms - logged.heard_ms,
             asked: logged.asked,
+            owed_ms: self.now_ms - logged.answered_ms,
         })
     }
 
@@ -129,6 +134,7 @@ impl Sim {
             logged.active = logged.standbys.remove(0);
             logged.moving = None;
             (logged.heard_ms, logged.asked) = (self.now_ms, 0);
+            logged.answered_ms = self.now_ms;
             self.failovers += 1;
             Ok(())
         };

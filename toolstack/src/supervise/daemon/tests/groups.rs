@@ -33,6 +33,7 @@ fn declared_group_is_made_and_mends_itself() {
         heartbeat_ms: None,
         progress_ms: None,
         silence_ms: None,
+        request_ms: None,
         on_failure: OnFailure::Failover,
         keep_for_autopsy: false,
         most_failovers: 9,

@@ -13,7 +13,7 @@
 
 // Not in the tests of this crate: they would stand before the test's own libc.
 pub mod again;
-#[cfg(not(test))]
+#[cfg(all(feature = "hooks", not(test)))]
 mod hooks;
 pub mod program;
 pub mod record;

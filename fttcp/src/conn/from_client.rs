@@ -30,6 +30,8 @@ pub(crate) struct FromClient {
     pub(crate) rested: bool,
     /// An old acknowledgement with a new clock.
     pub(crate) misdated: bool,
+    /// How much it has room for now, beyond what it acknowledges.
+    pub(crate) room: Option<u64>,
 }
 
 impl Connection {
@@ -161,13 +163,15 @@ impl Connection {
                 && ack <= self.server.next()
             {
                 self.client.heard = true;
-                let right = ack + (u64::from(head.window) << self.client_scale());
+                let room = u64::from(head.window) << self.client_scale();
+                let right = ack + room;
                 brought.advanced = ack > self.server.una || right > self.client.right;
                 self.client.right = self.client.right.max(right);
                 if ack > self.server.una {
                     self.server.una = ack;
                     self.sent.prune(ack, &cx.service.masks);
                 }
+                brought.room = (ack == self.server.una).then_some(room);
             }
         }
         if cx.leaving && self.planned != Planned::Returned && !head.flags.has(Flags::FIN) {

@@ -261,12 +261,12 @@ impl Forwarder {
     }
 
     fn set_area(&mut self, interface: &str, area: Option<WrapArea>) -> Result<(), String> {
-        self.wraps.set_area(interface, area)?;
+        let kept = self.wraps.set_area(interface, area);
         self.watch_bells();
         for group in self.wraps.groups_of(interface) {
             self.begin(&group, interface);
         }
-        Ok(())
+        kept
     }
 
     /// The program behind `interface` may begin now, if it is the active server's.

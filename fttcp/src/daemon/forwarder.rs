@@ -242,6 +242,7 @@ impl Forwarder {
         let ports = self.datapath.ports();
         if forget {
             ports.journal().map(JournalFile::remove);
+            self.wraps.forget_areas();
         } else {
             self.engine.take_back_all(now, ports);
             self.engine.sync_journal(now, ports);

@@ -296,6 +296,11 @@ impl Connection {
             }
         }
         let mss = self.client_mss();
+        if at == self.server.una
+            && let (Some(recovery), Some(head)) = (&mut self.recovery, bytes.chunks(mss).next())
+        {
+            recovery.custody.head_leaves(at, head, cx.now);
+        }
         let mut position = at;
         for piece in bytes.chunks(mss) {
             let next = position + piece.len() as u64;

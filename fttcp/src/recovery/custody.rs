@@ -6,6 +6,9 @@
 //! time, and that may end before the border at which its bytes can be proven: both would wait for ever. When the
 //! replacement repeats held bytes, the logger therefore acknowledges them, so that more comes; from then on it is the
 //! logger that repeats them to the client. They are few: less than a block and a segment.
+//!
+//! The first segment that the client lacks is remembered in any case. A client that does not read drops it, and a
+//! replacement repeats it ever more rarely; when the client says that it has room, the logger repeats it at once.
 
 use super::RTO;
 use crate::conn::{Connection, Context};
@@ -20,6 +23,10 @@ pub(super) struct Custody {
     kept: Vec<u8>,
     kept_at: u64,
     retry: Option<Time>,
+    /// The first segment that the client lacks, as it was sent last.
+    head: Vec<u8>,
+    head_at: u64,
+    head_sent: Time,
 }
 
 impl Custody {
@@ -30,7 +37,22 @@ impl Custody {
             kept: bytes.to_vec(),
             kept_at: at,
             retry: (!bytes.is_empty()).then_some(now),
+            ..Self::default()
         }
+    }
+
+    /// This segment leaves for the client, which lacks it.
+    pub(super) fn head_leaves(&mut self, at: u64, bytes: &[u8], now: Time) {
+        (self.head_at, self.head_sent) = (at, now);
+        self.head.clear();
+        self.head.extend_from_slice(bytes);
+    }
+
+    /// The segment at `una`, if a client with so much room may have dropped it and it was not sent just now.
+    fn head_again(&self, una: u64, room: u64, now: Time) -> Option<&[u8]> {
+        let lacks = self.head_at == una && !self.head.is_empty();
+        let dropped = room >= self.head.len() as u64 && self.head_sent.after(RTO) <= now;
+        (lacks && dropped).then_some(&self.head)
     }
 
     pub(super) const fn end(&self) -> u64 {
@@ -38,7 +60,7 @@ impl Custody {
     }
 
     pub(super) const fn cost(&self) -> usize {
-        self.kept.capacity()
+        self.kept.capacity() + self.head.capacity()
     }
 
     pub(super) const fn deadline(&self) -> Option<Time> {
@@ -72,6 +94,9 @@ impl Custody {
         if self.kept.is_empty() {
             self.retry = None;
         }
+        if una > self.head_at {
+            self.head = Vec::new();
+        }
     }
 
     /// Whether the client has everything that was taken.
@@ -99,6 +124,16 @@ impl Connection {
         recovery
             .custody
             .take(known, acknowledged, &data[sent], cx.now);
+    }
+
+    /// The client has room for so much: what it has dropped before is said again at once.
+    pub(super) fn repeat_head(&mut self, room: u64, cx: &mut Context<'_>) {
+        let una = self.server.una;
+        let recovery = self.recovery.as_ref();
+        let head = recovery.and_then(|it| it.custody.head_again(una, room, cx.now));
+        if let Some(bytes) = head.map(<[u8]>::to_vec) {
+            self.send_data(una, bytes, cx);
+        }
     }
 
     /// Repeats to the client what the replacement no longer repeats, if it is time.

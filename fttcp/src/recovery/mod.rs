@@ -208,6 +208,9 @@ impl Connection {
             self.release_verified(cx);
             self.ack_replacement(cx);
         }
+        if let Some(room) = brought.room {
+            self.repeat_head(room, cx);
+        }
         self.feed(cx);
         self.check_caught_up(cx);
         self.watch_client(cx);

@@ -66,6 +66,16 @@ impl Areas {
         }
     }
 
+    /// Removes the file.
+    pub(super) fn forget(&self) {
+        let removed = self.path.as_ref().map(fs::remove_file);
+        if let Some(Err(error)) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log(format_args!("cannot remove the list of areas: {error}"));
+        }
+    }
+
     fn need_xen(&mut self) -> Result<(), String> {
         if self.xen.is_none() {
             self.xen = Some(Xen::open()?);

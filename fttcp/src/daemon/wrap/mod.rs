@@ -68,6 +68,11 @@ impl Wraps {
         self.areas.keep_at(path);
     }
 
+    /// No logger comes after this one that is to know them.
+    pub(super) fn forget_areas(&self) {
+        self.areas.forget();
+    }
+
     /// The record of the server behind `interface`, whose frames come at `port`, is where `template` says.
     pub(super) fn watch(&mut self, group: &str, template: &str, interface: &str, port: PortId) {
         self.totals.entry(group.to_owned()).or_default();
@@ -89,13 +94,14 @@ impl Wraps {
     /// Where the record of the server behind `interface` is: its domain grants other memory now, or none any more.
     ///
     /// # Errors
-    /// This domain cannot use what another one grants.
+    /// This domain cannot use what another one grants, or it cannot be kept for the next logger.
     pub(super) fn set_area(
         &mut self,
         interface: &str,
         area: Option<WrapArea>,
     ) -> Result<(), String> {
-        self.areas.set(interface, area)?;
+        // What cannot be kept for the next logger is read by this one all the same.
+        let kept = self.areas.set(interface, area);
         match area {
             Some(area) => self.attach(interface, area),
             // Its program may go on without the agent, in the memory that it has.
@@ -109,7 +115,7 @@ impl Wraps {
                 }
             }
         }
-        Ok(())
+        kept
     }
 
     /// What tells that an agent has something to say, once there is one.

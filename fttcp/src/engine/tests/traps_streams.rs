@@ -377,6 +377,20 @@ fn trap_26_client_that_does_not_read_is_waited_for_but_not_a_replacement_that_sa
         }
         assert_eq!(bench.state(), "recovering");
         assert_eq!(moved(&bench), (true, 0, 0, 1));
+        // It has dropped all that it was sent, and reads on: it does not wait for a timer of the replacement, which has
+        // backed off as long as it did not read.
+        let mut repeated = |window| {
+            let opens = Say::new(bench.c(3), bench.s(0), ACK).stamp(105, 7001);
+            let seen = bench.say(NORTH, &opens.window(window));
+            let north = seen.into_iter().filter(|seen| seen.port == NORTH);
+            north
+                .map(|seen| (seen.head.seq.0, seen.data))
+                .collect::<Vec<_>>()
+        };
+        assert!(repeated(0).is_empty());
+        let again = repeated(500);
+        assert_eq!((again.len(), again[0].0), (1, bench.s(0)));
+        assert_eq!(again[0].1, stream(HEAD)[..again[0].1.len()]);
         let ack = Say::new(bench.c(3), bench.s(2000), ACK).stamp(105, 7001);
         let told = bench.say(NORTH, &ack);
         let south = told.iter().find(|seen| seen.port == STANDBY);

@@ -2,7 +2,7 @@
 //! Plugging with real interfaces and loop devices, and with another domain's daemon played by the store.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::testing::{in_namespace, ip};
 use super::super::{nodes, remove_nodes};
@@ -13,6 +13,8 @@ use crate::store::Request;
 use crate::store::memory::MemoryStore;
 
 const GUEST: DomId = DomId(5);
+/// Longest wait for what comes soon.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn vif_config() -> VifConfig {
     VifConfig {
@@ -234,6 +236,12 @@ fn file_goes_behind_a_loop_device_until_unplugged() {
     assert_eq!(read_only.trim(), "1");
 
     unplug(&store, DomId::DOM0, &device).unwrap();
+    // The kernel takes it down when its last user has closed it (LOOP_CLR_FD): a process that another test is just starting
+    // has a copy of the descriptor until it runs its program.
+    let begun = Instant::now();
+    while loopdev::backing_file(&node).is_some() && begun.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
     assert_eq!(loopdev::backing_file(&node), None);
     unplug(&store, DomId::DOM0, &device).unwrap();
     remove_nodes(&store, &[device]).unwrap();

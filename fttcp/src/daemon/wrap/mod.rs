@@ -215,11 +215,17 @@ impl Wraps {
     /// begin. It is given before the connections are moved, so that a logger that is killed meanwhile can give the order
     /// when it is started again.
     pub(super) fn give(&mut self, group: &str, from: &str, to: &str) {
-        let record = self.find(group, from).and_then(|source| source.record());
-        let (Some((record, records)), Some(target)) = (record, self.find(group, to)) else {
+        let Some(record) = self.find(group, from).map(|source| source.record()) else {
             return;
         };
-        if let Err(error) = target.prepare(record, records) {
+        let Some(target) = self.find(group, to) else {
+            return;
+        };
+        let given = match record {
+            Some((record, records)) => target.prepare(record, records),
+            None => target.take_back(),
+        };
+        if let Err(error) = given {
             log(format_args!(
                 "group {group}: cannot write the record for {to} into {}: {error}",
                 target.place.name()

@@ -177,6 +177,16 @@ impl Server {
         self.write_gift(&BTreeSet::new()).map(drop)
     }
 
+    /// There is no record for it, nor is what it was given before a failover that did not take place.
+    pub(super) fn take_back(&mut self) -> io::Result<()> {
+        self.gift = None;
+        let given = self.place.header()?.filter(Header::waits);
+        if given.is_some_and(|header| header.bytes > 0) {
+            self.place.put(word::BYTES, 0)?;
+        }
+        Ok(())
+    }
+
     /// Writes the gift where its program finds it, if there is room for it and for these clients. Says whether it is there.
     fn write_gift(&mut self, clients: &BTreeSet<SocketAddr>) -> io::Result<bool> {
         let Some(header) = self.place.header()?.filter(Header::waits) else {
@@ -268,9 +278,8 @@ impl Server {
         if !matches!(self.place, Place::Granted(Some(_))) || bytes <= self.wanted {
             return Ok(());
         }
-        let more = (bytes + bytes / 2 + AHEAD)
-            .min(HEADER + MAX_BYTES)
-            .max(bytes);
+        // An agent does nothing about a wish that it can never fulfil.
+        let more = (bytes + bytes / 2 + AHEAD).min(MAX_BYTES).max(bytes);
         self.place.put(word::WANT, more)?;
         self.place.ring();
         self.wanted = more;

@@ -250,6 +250,35 @@ fn standby_has_room_before_it_needs_it() {
     assert_eq!(standby.word(10), wanted, "asked once");
 }
 
+/// The agent grows no area beyond 64 MiB, and does nothing if it is asked to.
+#[test]
+fn no_more_room_is_asked_for_than_an_agent_has() {
+    let (active, standby) = (Domain::with(4), Domain::with(4));
+    let mut wraps = pair(&active, &standby);
+    let server = wraps.find(GROUP, "vif2").unwrap();
+    server.want(60 << 20).unwrap();
+    assert_eq!(standby.word(10), 64 << 20);
+}
+
+#[test]
+fn what_was_given_for_a_failover_that_was_refused_is_not_replayed_later() {
+    let (active, standby) = (Domain::with(4), Domain::with(4));
+    let mut wraps = pair(&active, &standby);
+    standby.program(WAITS, &[]);
+    active.program(0, &record(800));
+    assert!(wraps.commit(PortId(1)));
+    wraps.give(GROUP, "vif1", "vif2");
+    assert_eq!(standby.word(1), 800);
+    // The failover is refused; then the recording ends, and the server dies.
+    active.put_word(4, 1);
+    assert!(wraps.commit(PortId(1)));
+    wraps.give(GROUP, "vif1", "vif2");
+    wraps.order(GROUP, "vif2", &clients(1));
+    assert_eq!((standby.word(5), standby.word(1)), (LIVE, 0));
+    let status = wraps.status(GROUP, "vif2").unwrap();
+    assert_eq!((status.handed, status.missing), (0, 1));
+}
+
 #[test]
 fn standby_without_room_gets_the_record_when_it_has_it() {
     let (active, standby) = (Domain::with(1024), Domain::with(1));

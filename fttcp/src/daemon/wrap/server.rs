@@ -217,6 +217,11 @@ impl Server {
     /// Orders its program, if it waits, to begin: with its gift, or with the record that is there, and these clients.
     pub(super) fn order(&mut self, clients: &BTreeSet<SocketAddr>) -> io::Result<Ordered> {
         let granted = matches!(self.place, Place::Granted(_));
+        let needs = |gift: &Gift| Place::needs(gift.record.len(), clients);
+        if granted && self.gift.as_ref().map(needs) > Some(MAX_BYTES) {
+            // There will never be room for it.
+            self.take_back()?;
+        }
         if self.gift.is_some() && !self.write_gift(clients)? {
             let later = granted && self.place.header()?.is_none_or(|header| header.waits());
             return Ok(if later {

@@ -261,6 +261,18 @@ fn no_more_room_is_asked_for_than_an_agent_has() {
 }
 
 #[test]
+fn record_for_which_there_can_be_no_room_is_not_waited_for() {
+    let standby = Domain::with(4);
+    let mut wraps = pair(&Domain::with(4), &standby);
+    standby.program(WAITS, &[]);
+    let server = wraps.find(GROUP, "vif2").unwrap();
+    server.prepare(Rc::new(vec![0; 64 << 20]), 1).unwrap();
+    wraps.order(GROUP, "vif2", &clients(1));
+    assert_eq!(standby.word(5), LIVE);
+    assert_eq!(wraps.status(GROUP, "vif2").unwrap().missing, 1);
+}
+
+#[test]
 fn what_was_given_for_a_failover_that_was_refused_is_not_replayed_later() {
     let (active, standby) = (Domain::with(4), Domain::with(4));
     let mut wraps = pair(&active, &standby);

@@ -112,9 +112,10 @@ mod tests {
 
     use super::*;
 
-    /// A file of two pages, without a name.
-    fn file() -> File {
-        let path = std::env::temp_dir().join(format!("rxl-shared-words-{}", std::process::id()));
+    /// A file of two pages, which has lost its name. `test` makes that name its own: tests run side by side.
+    fn file(test: &str) -> File {
+        let name = format!("rxl-shared-words-{test}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(true);
         let file = options.open(&path).unwrap();
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn words_are_those_of_the_file_little_endian() {
-        let file = file();
+        let file = file("words");
         let words = SharedWords::map(&file, 4096, 4096).unwrap();
         words.store(1, 0x0102_0304_0506_0708);
         words.put_u32(20, 0x0a0b_0c0d);
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn outside_of_the_mapping_there_is_nothing() {
-        let words = SharedWords::map(file(), 0, 4096).unwrap();
+        let words = SharedWords::map(file("outside"), 0, 4096).unwrap();
         for index in [512, usize::MAX / 8, usize::MAX] {
             let load = std::panic::AssertUnwindSafe(|| words.load(index));
             assert!(std::panic::catch_unwind(load).is_err(), "{index}");
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_empty_or_crooked_range_is_refused() {
-        let file = file();
+        let file = file("refused");
         assert!(SharedWords::map(&file, 0, 0).is_err());
         assert!(SharedWords::map(&file, 8, 4096).is_err());
     }

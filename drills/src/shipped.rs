@@ -8,7 +8,7 @@ macro_rules! files {
 }
 
 /// Their names and files.
-pub const SHIPPED: [(&str, &str); 12] = files![
+pub const SHIPPED: [(&str, &str); 14] = files![
     "proxy-crash-under-load",
     "ftp-crash-mid-upload",
     "rolling-upgrade",
@@ -19,6 +19,8 @@ pub const SHIPPED: [(&str, &str); 12] = files![
     "logger-restart",
     "lab-crash-under-load",
     "lab-rolling-upgrade",
+    "lab-hang",
+    "lab-operations",
     "lab-repeated-crash",
     "lab-repeated-crash-pvh",
 ];

@@ -153,7 +153,11 @@ fn status_without_a_logger_says_where_it_looked() {
 #[test]
 fn status_and_failover_reach_the_running_logger() {
     let daemon = Daemon::start("status");
-    assert_eq!(text(&daemon.ask(&["status"]).stdout), "no groups\n");
+    let status = text(&daemon.ask(&["status"]).stdout);
+    let (logger, groups) = status.split_once('\n').expect("two lines");
+    assert!(logger.starts_with("ftlogger 0."), "{status}");
+    assert!(logger.ends_with("journal 1 KiB"), "{status}");
+    assert_eq!(groups, "no groups\n");
     assert_eq!(text(&daemon.ask(&["status", "--json"]).stdout), "[]\n");
     let refused = daemon.ask(&["failover", "web7"]);
     assert_eq!(refused.status.code(), Some(3));

@@ -188,7 +188,7 @@ impl Engine {
         let working = self.stopped.is_none();
         if let Some(index) = self.pending.iter().position(due).filter(|_| working) {
             let fault = self.pending.remove(index);
-            if let Act::Hang(Some(after)) = fault.act {
+            if let Act::Hang(_, Some(after)) = fault.act {
                 self.wake = Some(now + after);
             }
             self.ordered += 1;

@@ -2,6 +2,7 @@
 //! Drills without a stage: what the engine orders, and what it says in the end.
 
 use super::*;
+use crate::plan::Still;
 
 const PLAN: &str = r#"
 name = "x"
@@ -97,7 +98,7 @@ impl Drill {
         drill.begun("crash");
         drill.run(1050, false);
         drill.over(2);
-        let hang = Action::Do(Act::Hang(Some(ms(300))));
+        let hang = Action::Do(Act::Hang(Still::Stop, Some(ms(300))));
         assert_eq!(drill.run(3050, true), [(3050, hang)]);
         drill.begun("hang");
         let silent = drill.run(3260, false);

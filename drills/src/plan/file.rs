@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Reads a drill file, and says what is wrong with one: file, line, key, what to do.
 
+mod faults;
 mod stages;
 
 use std::fmt;
@@ -12,9 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::units::{Size, Time};
-use super::{
-    Act, Detect, Expect, Fault, Guests, How, Load, Plan, Runs, Service, StageKind, When, Work,
-};
+use super::{Detect, Expect, Guests, Load, Plan, Runs, Service, StageKind, Work};
 
 /// Clients are threads: more would measure the machine.
 const MOST_CONNECTIONS: usize = 512;
@@ -22,8 +21,6 @@ const MOST_CONNECTIONS: usize = 512;
 const MOST_BYTES: u64 = 1 << 30;
 /// More faults than anybody can tell apart.
 const MOST_FAULTS: usize = 100;
-/// How long connections may take to come to rest unless a drill says otherwise.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a drill file is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +119,7 @@ struct FaultTable {
     at_bytes: Option<Spanned<Size>>,
     times: Option<Spanned<usize>>,
     every: Option<Spanned<Time>>,
-    how: Option<Spanned<How>>,
+    how: Option<Spanned<HowName>>,
     wakes_after: Option<Spanned<Time>>,
     drain: Option<Spanned<Time>>,
 }
@@ -136,6 +133,18 @@ enum ActName {
     Upgrade,
     Rollback,
     Finish,
+}
+
+/// How a server dies, or stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum HowName {
+    Destroy,
+    Kill,
+    Unplug,
+    Panic,
+    Pause,
+    Stop,
 }
 
 #[derive(Default, Deserialize)]
@@ -238,7 +247,7 @@ fn plan(file: File) -> Result<Plan, Wrong> {
     };
     let mut all = Vec::new();
     for table in &file.fault {
-        all.extend(faults(table, duration, detect)?);
+        all.extend(faults::of(table, file.stage, duration, detect)?);
         if all.len() > MOST_FAULTS {
             let what = format!("there are more than {MOST_FAULTS} faults; take fewer");
             return Err(at(table, what));
@@ -331,107 +340,6 @@ fn load(table: Spanned<LoadTable>, runs: Runs, index: usize) -> Result<Load, Wro
         size,
         keep_alive: table.keep_alive,
         pause: table.pause.map_or(Duration::ZERO, |time| time.0),
-    })
-}
-
-/// The faults of one table: one, or several if it happens again.
-fn faults(
-    table: &Spanned<FaultTable>,
-    duration: Duration,
-    detect: Detect,
-) -> Result<Vec<Fault>, Wrong> {
-    let fault = table.get_ref();
-    let act = act(table, detect)?;
-    let first = match (&fault.at, &fault.at_bytes) {
-        (Some(time), None) => When::At(time.get_ref().0),
-        (None, Some(bytes)) => When::Bytes(bytes.get_ref().0),
-        (None, None) => {
-            let what = "when? Add at = \"3s\" or at_bytes = \"20MiB\"";
-            return Err(at(table, what));
-        }
-        (Some(_), Some(bytes)) => {
-            return Err(at(bytes, "a fault has at or at_bytes, not both"));
-        }
-    };
-    let times = fault.times.as_ref().map_or(1, |times| *times.get_ref());
-    let every = match (&fault.every, first) {
-        (Some(every), When::Bytes(_)) => {
-            return Err(at(every, "only a fault with at happens again"));
-        }
-        (Some(every), When::At(_)) => every.get_ref().0,
-        (None, _) if times > 1 => {
-            return Err(at(
-                table,
-                "how often? Add every = \"1s\", or take times away",
-            ));
-        }
-        (None, _) => Duration::ZERO,
-    };
-    if let Some(times) = fault
-        .times
-        .as_ref()
-        .filter(|it| !(1..=MOST_FAULTS).contains(it.get_ref()))
-    {
-        let what = format!("a fault happens from 1 to {MOST_FAULTS} times");
-        return Err(at(times, what));
-    }
-    let mut all = Vec::new();
-    for time in 0..times as u32 {
-        let when = match first {
-            When::At(at) => When::At(at + every * time),
-            bytes @ When::Bytes(_) => bytes,
-        };
-        if let When::At(moment) = when
-            && moment >= duration
-        {
-            let what = format!(
-                "the drill is over after {duration:?}; let it happen before, or last longer"
-            );
-            return Err(fault
-                .at
-                .as_ref()
-                .map_or_else(|| at(table, what.clone()), |it| at(it, what.clone())));
-        }
-        all.push(Fault { act, when });
-    }
-    Ok(all)
-}
-
-fn act(table: &Spanned<FaultTable>, detect: Detect) -> Result<Act, Wrong> {
-    let fault = table.get_ref();
-    if let Some(how) = &fault.how
-        && fault.act != ActName::Crash
-    {
-        return Err(at(how, "only a crash has a how; take it away"));
-    }
-    if let Some(wakes) = &fault.wakes_after
-        && fault.act != ActName::Hang
-    {
-        return Err(at(wakes, "only a hang ends so; take it away"));
-    }
-    if let Some(drain) = &fault.drain
-        && fault.act != ActName::Upgrade
-    {
-        return Err(at(drain, "only an upgrade drains; take it away"));
-    }
-    Ok(match fault.act {
-        ActName::Crash => Act::Crash(
-            fault
-                .how
-                .as_ref()
-                .map_or(How::default(), |it| *it.get_ref()),
-        ),
-        ActName::Hang if detect.hang.is_none() => {
-            let what = "nobody would notice; add [detect] with hang = \"500ms\"";
-            return Err(at(table, what));
-        }
-        ActName::Hang => Act::Hang(fault.wakes_after.as_ref().map(|time| time.get_ref().0)),
-        ActName::RestartLogger => Act::RestartLogger,
-        ActName::Upgrade => {
-            Act::Upgrade(fault.drain.as_ref().map_or(DRAIN, |time| time.get_ref().0))
-        }
-        ActName::Rollback => Act::Rollback,
-        ActName::Finish => Act::Finish,
     })
 }
 

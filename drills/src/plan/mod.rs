@@ -185,7 +185,7 @@ pub enum Act {
     /// The active server dies.
     Crash(How),
     /// The active server stands still; after that time, if there is one, it wakes up again.
-    Hang(Option<Duration>),
+    Hang(Still, Option<Duration>),
     /// The logger's process is killed and started again.
     RestartLogger,
     /// A new version takes over the service; connections that do not come to rest within this time are moved as they are.
@@ -202,7 +202,7 @@ impl Act {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Crash(_) => "crash",
-            Self::Hang(_) => "hang",
+            Self::Hang(..) => "hang",
             Self::RestartLogger => "logger restart",
             Self::Upgrade(_) => "upgrade",
             Self::Rollback => "rollback",
@@ -212,8 +212,7 @@ impl Act {
 }
 
 /// How a server dies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum How {
     /// As a whole, as a domain is destroyed.
     #[default]
@@ -224,6 +223,15 @@ pub enum How {
     Unplug,
     /// Its kernel panics.
     Panic,
+}
+
+/// How a server stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Still {
+    /// As a whole, as a domain is paused.
+    Pause,
+    /// Its programs are stopped; its kernel goes on acknowledging.
+    Stop,
 }
 
 /// When the end of a server is noticed: the part that a supervisor has.
@@ -284,7 +292,7 @@ impl Plan {
                 When::At(time) => When::At(time.mul_f64(part)),
                 When::Bytes(bytes) => When::Bytes((bytes as f64 * part) as u64),
             };
-            if let Act::Hang(Some(wakes)) = &mut fault.act {
+            if let Act::Hang(_, Some(wakes)) = &mut fault.act {
                 *wakes = wakes.mul_f64(part);
             }
         }

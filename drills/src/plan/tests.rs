@@ -74,7 +74,7 @@ fn shortened_drill_has_its_faults_earlier() {
     assert_eq!(plan.faults[3].when, When::Bytes(32 << 20));
     assert_eq!(
         plan.faults[3].act,
-        Act::Hang(Some(Duration::from_millis(500)))
+        Act::Hang(Still::Stop, Some(Duration::from_millis(500)))
     );
     assert_eq!(plan.expect.gap_p99, Some(Duration::from_millis(250)));
 }
@@ -139,7 +139,7 @@ fn what_contradicts_itself_is_refused() {
         "{both}"
     );
     let how = wrong("wakes_after = \"1s\"", "how = \"kill\"");
-    assert!(how.contains("how: only a crash has a how"), "{how}");
+    assert!(how.contains("how: a server stands still by"), "{how}");
     let none = wrong("command = \"curl -sf {url}\"\n", "");
     assert!(none.contains("do: which command?"), "{none}");
     let twice = wrong("connections = 4", "connections = 0");
@@ -175,6 +175,10 @@ fn lab_drill_is_read_and_what_the_lab_cannot_do_is_refused() {
     );
     let plan = in_lab("runs = \"web\"", "runs = \"web\"\nguests = \"pvh\"").unwrap();
     assert_eq!(plan.service.guests, Guests::Pvh);
+    let hang = in_lab("do = \"crash\"", "do = \"hang\"").unwrap();
+    assert_eq!(hang.faults[0].act, Act::Hang(Still::Pause, None));
+    let stop = in_lab("do = \"crash\"", "do = \"hang\"\nhow = \"stop\"").unwrap();
+    assert_eq!(stop.faults[0].act, Act::Hang(Still::Stop, None));
     let kill = refused("do = \"crash\"", "do = \"crash\"\nhow = \"kill\"");
     assert!(kill.contains("how: in the lab a server dies by"), "{kill}");
     let finish = refused("do = \"crash\"", "do = \"finish\"");
@@ -205,4 +209,9 @@ fn processes_are_no_guests_and_have_no_kernel_that_panics() {
     );
     let panic = wrong("do = \"crash\"", "do = \"crash\"\nhow = \"panic\"");
     assert!(panic.contains("how: a process has no kernel"), "{panic}");
+    let still = wrong("do = \"crash\"", "do = \"crash\"\nhow = \"stop\"");
+    assert!(
+        still.contains("how: that is how a server stands still"),
+        "{still}"
+    );
 }

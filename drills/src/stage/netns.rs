@@ -360,7 +360,7 @@ impl Stage for Netns {
         }
         match act {
             Act::Crash(how) => self.crash(how, clock),
-            Act::Hang(wakes) => self.hang(wakes.is_some(), clock),
+            Act::Hang(_, wakes) => self.hang(wakes.is_some(), clock),
             Act::RestartLogger => self.restart_logger(clock),
             Act::Upgrade(drain) => self.upgrade(drain, clock),
             Act::Rollback => self.roll_back(clock),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use fttcp::control::client::Client;
 use fttcp::control::{
-    self, GroupSpec, GroupStatus, Reply, Request, UpgradeEnd, UpgradeStatus, WrapStatus,
+    self, GroupSpec, GroupStatus, Hello, Reply, Request, UpgradeEnd, UpgradeStatus, WrapStatus,
 };
 use fttcp::daemon::SpillOptions;
 use fttcp::datapath::{Choice, FastSettings};
@@ -320,12 +320,38 @@ fn status(socket: &Path, json: bool) -> Result<(), String> {
     if json {
         let text = serde_json::to_string_pretty(&groups).map_err(|error| error.to_string())?;
         println!("{text}");
-    } else if groups.is_empty() {
-        println!("no groups");
-    } else {
-        groups.iter().for_each(show);
+        return Ok(());
     }
+    let Reply::Hello(hello) = ask(socket, &Request::Hello)? else {
+        return Err("the logger answered something else than its name".to_owned());
+    };
+    show_logger(&hello);
+    if groups.is_empty() {
+        println!("no groups");
+    }
+    groups.iter().for_each(show);
     Ok(())
+}
+
+/// The process, and the frames that were lost at its interfaces.
+fn show_logger(hello: &Hello) {
+    let journal = match hello.journal_kib {
+        Some(kib) => format!("journal {kib} KiB"),
+        None => "no journal".to_owned(),
+    };
+    println!(
+        "{}: data path {}, {} KiB of memory, {journal}",
+        hello.software, hello.datapath, hello.memory_kib
+    );
+    for port in &hello.ports {
+        let (lost, late) = (port.receive_drops, port.send_drops);
+        if lost + late > 0 {
+            println!(
+                "  {}: {lost} frames lost on the way in, {late} on the way out",
+                port.interface
+            );
+        }
+    }
 }
 
 fn show(group: &GroupStatus) {

@@ -16,6 +16,9 @@ pub struct Hello {
     pub datapath: String,
     /// Memory that the process uses (resident set), in KiB.
     pub memory_kib: u64,
+    /// What the journal takes, in KiB; `None`: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_kib: Option<u64>,
     /// Totals of each open interface.
     #[serde(default)]
     pub ports: Vec<PortStatus>,

@@ -72,6 +72,7 @@ impl Forwarder {
             software: concat!("ftlogger ", env!("CARGO_PKG_VERSION")).to_owned(),
             datapath: self.datapath.name().to_owned(),
             memory_kib: resident_kib(),
+            journal_kib: self.datapath.ports().journal().map(|it| it.kib()),
             ports: self.datapath.status(),
             fast: self.datapath.fast_totals(),
         }

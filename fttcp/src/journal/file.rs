@@ -157,6 +157,14 @@ impl JournalFile {
         fstatfs(&self.lock).is_ok_and(|system| !IN_MEMORY.contains(&system.f_type))
     }
 
+    /// What its files take, in KiB.
+    #[must_use]
+    pub fn kib(&self) -> u64 {
+        let files = ["", ".old", ".new"].map(|suffix| beside(&self.path, suffix));
+        let bytes = files.map(|path| fs::metadata(path).map_or(0, |file| file.len()));
+        bytes.iter().sum::<u64>().div_ceil(1024)
+    }
+
     /// Does what the engine asks for. After a failure nothing more is written, and nothing is left that would be
     /// taken for the present state.
     pub fn log(&mut self, log: Log<'_>) {
@@ -294,6 +302,7 @@ mod tests {
         ];
         for (step, known) in steps {
             journal.log(step);
+            assert!(journal.kib() > 0);
             // As another process would find it: the lock is that of the descriptor.
             let mut replay = Replay::new();
             let mut found = false;

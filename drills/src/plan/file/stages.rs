@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{ActName, FaultTable, File, How, Runs, StageKind, Wrong, at};
+use super::{ActName, FaultTable, File, HowName, Runs, StageKind, Wrong, at};
 
 /// All files of a drill in the lab, together: they go through an emulated disk.
 const MOST_LAB_BYTES: u64 = 256 << 20;
@@ -25,13 +25,18 @@ fn netns(file: &File) -> Result<(), Wrong> {
         return Err(at(guests, what));
     }
     for fault in &file.fault {
-        if let Some(how) = fault.get_ref().how.as_ref()
-            && *how.get_ref() == How::Panic
-        {
-            let what =
-                "a process has no kernel of its own; take how = \"destroy\", or stage = \"lab\"";
-            return Err(at(how, what));
-        }
+        let Some(how) = &fault.get_ref().how else {
+            continue;
+        };
+        let instead = match how.get_ref() {
+            HowName::Panic => "destroy",
+            HowName::Pause => "stop",
+            _ => continue,
+        };
+        let what = format!(
+            "a process has no kernel of its own; take how = \"{instead}\", or stage = \"lab\""
+        );
+        return Err(at(how, what));
     }
     Ok(())
 }
@@ -73,7 +78,7 @@ fn lab(file: &File) -> Result<(), Wrong> {
 fn lab_fault(table: &Spanned<FaultTable>) -> Result<(), Wrong> {
     let fault = table.get_ref();
     if let Some(how) = &fault.how
-        && !matches!(how.get_ref(), How::Destroy | How::Panic)
+        && matches!(how.get_ref(), HowName::Kill | HowName::Unplug)
     {
         let what = "in the lab a server dies by how = \"destroy\" or how = \"panic\"";
         return Err(at(how, what));

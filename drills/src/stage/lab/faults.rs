@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::dom0::epoch_ms;
-use super::files::{self, FOLDER, GROUP};
+use super::files::{self, FOLDER, GROUP, LOGGER};
 use super::group::Report;
 use super::{Awaited, Lab, typing};
-use crate::plan::{Act, How};
+use crate::plan::{Act, How, Still};
 use crate::stage::Clock;
 
 /// How often the logger's daemon has ended so far.
@@ -47,15 +47,24 @@ impl Lab {
                 let detail = format!("the active server is destroyed: rxl destroy {name}");
                 self.begin(&format!("rxl destroy {name}"), clock, what, detail)
             }
-            Act::Hang(wakes) => {
-                let detail = format!("the active server stands still: rxl pause {name}");
-                self.begin(&format!("rxl pause {name}"), clock, what, detail)?;
+            Act::Hang(still, wakes) => {
+                let (script, detail) = match still {
+                    Still::Pause => (
+                        format!("rxl pause {name}"),
+                        format!("the active server stands still: rxl pause {name}"),
+                    ),
+                    Still::Stop => (
+                        typing(&name, "kill -STOP $(pidof nginx)"),
+                        format!("nginx is stopped in {name}, whose kernel lives"),
+                    ),
+                };
+                self.begin(&script, clock, what, detail)?;
                 self.still = Some((name, wakes.map(|after| clock.now() + after)));
                 Ok(())
             }
             Act::RestartLogger => {
                 let ended = self.endings()?;
-                let kill = typing("kill -KILL $(pidof ftlogger)");
+                let kill = typing(LOGGER, "kill -KILL $(pidof ftlogger)");
                 let detail = "the process ftlogger is killed in the logger's domain".to_owned();
                 self.begin(&kill, clock, what, detail)?;
                 self.awaited.push(Awaited::Logger(ended));
@@ -95,9 +104,11 @@ impl Lab {
     }
 
     pub(super) fn wake_up(&mut self, name: &str, clock: Clock<'_>) -> Result<(), String> {
-        // Once for us, and once for the supervisor, which has paused it before it replaced it.
+        // Once for us, and once for the supervisor, which has paused it before it replaced it. A program that was stopped goes
+        // on, too; to others that means nothing.
         self.dom0.ok(&format!(
-            "rxl unpause {name}; rxl unpause {name} 2>/dev/null || true"
+            "rxl unpause {name}; rxl unpause {name} 2>/dev/null; {}",
+            typing(name, "kill -CONT $(pidof nginx)")
         ))?;
         let detail = format!("{name} goes on, and must not be heard");
         clock.note("awake", detail);

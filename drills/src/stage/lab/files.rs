@@ -74,7 +74,7 @@ pub(super) fn group(plan: &Plan) -> String {
         READY_AFTER.as_secs(),
         BOOT_TIMEOUT.as_secs()
     );
-    let wakes = |act: &Act| matches!(act, Act::Hang(Some(_)));
+    let wakes = |act: &Act| matches!(act, Act::Hang(_, Some(_)));
     if plan.faults.iter().any(|fault| wakes(&fault.act)) {
         text += "keep-for-autopsy = true\n";
     }
@@ -84,6 +84,10 @@ pub(super) fn group(plan: &Plan) -> String {
             "[detection]\ntcp-silence = \"{}ms\"",
             hang.as_millis()
         );
+        // What has no requests cannot be asked for answers (docs/service-groups.md).
+        if service.protected && service.kind != "opaque" {
+            let _ = writeln!(text, "request-progress = \"{}ms\"", hang.as_millis());
+        }
     }
     text
 }
@@ -162,7 +166,9 @@ hang = "4s"
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table["outbound"].as_str(), Some("re-issue"));
         assert_eq!(table["service"][0]["kind"].as_str(), Some("http"));
-        assert_eq!(table["detection"]["tcp-silence"].as_str(), Some("4000ms"));
+        for sign in ["tcp-silence", "request-progress"] {
+            assert_eq!(table["detection"][sign].as_str(), Some("4000ms"));
+        }
         assert_eq!(table["policy"]["keep-for-autopsy"].as_bool(), Some(true));
         plan.service.protected = false;
         let table: toml::Table = group(&plan).parse().unwrap();

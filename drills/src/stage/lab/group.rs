@@ -142,7 +142,7 @@ impl Report {
             && state.making.is_none()
             && state.orders.is_empty();
         match act {
-            Act::Crash(_) | Act::Hang(_) => {
+            Act::Crash(_) | Act::Hang(..) => {
                 state.active.is_some() && (stands_by || self.upgrade().is_some())
             }
             Act::Upgrade(_) => stands_by && self.upgrade().is_none(),

@@ -123,7 +123,7 @@ impl Connection {
         if self.hold.is_none() && self.follows_answer(at, pause, cx.now) {
             cx.service.unsaid.note(cx.now, hold);
         }
-        let hold = if self.explained() && !hold.is_zero() {
+        let hold = if self.explained() && (!hold.is_zero() || cx.service.spec.durable) {
             hold.max(EXPLAINED_WITHIN)
         } else {
             hold
@@ -131,8 +131,18 @@ impl Connection {
         if says_more {
             self.hold = Some(Hold {
                 close,
-                until: cx.now.after(hold),
+                until: cx.now.after(hold).max(self.kept_open),
             });
+        }
+    }
+
+    /// What explains a close of this one waits for a disk until `until`: so does the close, and what the server was told
+    /// here stays to be told to another.
+    pub(crate) fn keep_open(&mut self, until: Time) {
+        let until = until.after(EXPLAINED_WITHIN);
+        self.kept_open = self.kept_open.max(until);
+        if let Some(hold) = self.hold.as_mut().filter(|_| self.server.fin.is_none()) {
+            hold.until = hold.until.max(until);
         }
     }
 

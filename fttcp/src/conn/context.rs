@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Masks, Unsaid};
 use crate::control::{Counters, FailoverStatus, OnFull, ServiceSpec, UpgradeStatus, Verify};
-use crate::engine::Event;
+use crate::engine::{Commits, Event};
 use crate::frame::{Offload, Output, PortId, Time};
 use crate::service::Maker;
 use crate::stable::Store;
@@ -132,6 +132,10 @@ pub(crate) struct Context<'a> {
     pub(crate) progress: Option<&'a mut Progress>,
     /// The upgrade under way or last done.
     pub(crate) upgrade: Option<&'a mut UpgradeStatus>,
+    /// The number of the connection's server.
+    pub(crate) number: u32,
+    /// What servers are asked to bring to their disks.
+    pub(crate) commits: &'a mut Commits,
     pub(crate) events: &'a mut Events,
     pub(crate) scratch: &'a mut Vec<u8>,
     /// The data path can forward connections by itself.

@@ -119,7 +119,13 @@ impl Connection {
         if head.flags.has(Flags::ACK) {
             self.track_server_ack(&head, cx);
         }
-        if data_len > 0 && self.withhold(at, segment.payload(), cx) {
+        let payload = segment.payload();
+        if data_len > 0
+            && (self.withhold(at, payload, cx) || self.hold_uncommitted(at, payload, cx))
+        {
+            return Verdict::Drop;
+        }
+        if data_len == 0 && head.flags.has(Flags::FIN) && self.closes_uncommitted(end) {
             return Verdict::Drop;
         }
         if data_len > 0 && self.exceeds(at, end) {

@@ -49,6 +49,7 @@ impl Connection {
             + self.causes.capacity() * CAUSE
             + self.sent.cost()
             + recovery.map_or(0, |recovery| recovery.cost())
+            + self.uncommitted.as_ref().map_or(0, |it| it.cost())
     }
 
     /// Gives up room to spare, which was made without knowing the bounds.

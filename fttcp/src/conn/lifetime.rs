@@ -25,6 +25,8 @@ impl Connection {
         let end = self.server.end;
         let heard = self.server.una >= end && self.client.right >= end + ROOM;
         let open = self.state == State::Established && self.server.fin.is_none();
+        // It has answered: its disk is waited for.
+        let open = open && self.uncommitted.is_none();
         let plugin = self
             .plugin
             .as_ref()
@@ -134,6 +136,9 @@ impl Connection {
         if let Some(hushed) = self.hush.due() {
             due = due.min(hushed);
         }
+        if let Some(uncommitted) = &self.uncommitted {
+            due = due.min(uncommitted.until());
+        }
         if let Some(recovery) = &self.recovery {
             due = due.min(recovery.deadline());
         }
@@ -148,6 +153,7 @@ impl Connection {
         if self.recovery.is_some() {
             self.recovery_timeout(cx);
         }
+        self.commit_overdue(cx);
         self.kick_again(cx);
         if self.hush.due().is_some_and(|due| due <= cx.now) {
             self.say_withheld(cx);

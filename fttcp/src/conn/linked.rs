@@ -171,7 +171,7 @@ impl Connection {
     }
 
     /// Passes on what the server has said, in segments of the logger's own.
-    fn say_to_client(&mut self, at: u64, bytes: Vec<u8>, cx: &mut Context<'_>) {
+    pub(super) fn say_to_client(&mut self, at: u64, bytes: Vec<u8>, cx: &mut Context<'_>) {
         if self.absorb(at, &bytes, cx) {
             if let Some(map) = &mut self.map {
                 map.next = map.next.max(at + bytes.len() as u64);

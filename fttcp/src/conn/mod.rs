@@ -20,6 +20,7 @@
 //! * `emit`: segments that the logger makes itself.
 //! * `planned`: its server is left while it lives.
 //! * `linked`: what its plug-in is told of other connections, and tells of them.
+//! * `uncommitted`: answers that wait until the server's disk has what they tell of.
 //! * `window`: how much the client may send. `full`: what a connection may keep. `truncate`: what it need not keep any more.
 //! * `image`: how it stands, for another process to go on with.
 //! * `journaled`: what changes, for the journal.
@@ -54,6 +55,7 @@ mod sketch;
 mod syn;
 mod tls;
 mod truncate;
+mod uncommitted;
 mod unsaid;
 mod urgent;
 mod verify;
@@ -85,6 +87,7 @@ pub(crate) use outbound::{Adopted, Outbound};
 pub(crate) use planned::Planned;
 pub(crate) use sent::Sent;
 pub(crate) use syn::{Ecn, Offer, prepare as prepare_syn};
+pub(crate) use uncommitted::Uncommitted;
 pub(crate) use unsaid::Unsaid;
 pub(crate) use urgent::Urgent;
 pub(crate) use verify::{Divergence, Verifier};
@@ -266,6 +269,12 @@ pub(crate) struct Connection {
     pub(crate) linked_unfinished: bool,
     #[serde(skip)]
     pub(crate) withheld: Option<Box<Withheld>>,
+    /// What a durable service has said and its client must not hear yet. Who takes an image in hears it again.
+    #[serde(skip)]
+    pub(crate) uncommitted: Option<Box<Uncommitted>>,
+    /// A close is not told before this time: who is to explain it waits for a disk.
+    #[serde(skip)]
+    pub(crate) kept_open: Time,
     /// When it was seen first.
     pub(crate) opened: Time,
     /// What a replacement would be told of it was said after this time; nothing earlier, if it was cut.
@@ -374,6 +383,8 @@ impl Connection {
             left: false,
             linked_unfinished: false,
             withheld: None,
+            uncommitted: None,
+            kept_open: Time(0),
             opened: cx.now,
             since: cx.now,
             answered: None,

@@ -52,6 +52,7 @@ impl Connection {
             && (self.client.heard || !self.protected)
             && self.hold.is_none()
             && self.recovery.is_none()
+            && self.uncommitted.is_none()
             && self.scale_for_present() == self.client_scale()
             && self.client.fin.is_none()
             && self.server.fin.is_none()

@@ -25,6 +25,10 @@ pub struct GroupSpec {
     /// [`super::GRANTED`]. `None`: they run without.
     #[serde(default)]
     pub wrap: Option<String>,
+    /// Who can be asked to bring to disk what a server has written: a socket's path, with `{}` for the server's interface, or
+    /// [`super::GRANTED`]. `None`: nobody.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// What becomes of TCP connections that the server itself opens towards the north.
     #[serde(default)]
     pub outbound: Outbound,
@@ -43,6 +47,7 @@ impl Default for GroupSpec {
             standbys: Vec::new(),
             services: Vec::new(),
             wrap: None,
+            commit: None,
             outbound: Outbound::default(),
             outbound_service: ServiceSpec::outbound(),
         }
@@ -139,6 +144,13 @@ pub struct ServiceSpec {
     /// given to another server. 0: never.
     #[serde(default = "default_poison")]
     pub poison_deaths: u8,
+    /// Answers that say that something was changed wait until what the server has written is on its disk
+    /// ([`crate::service::Service::commits`]).
+    #[serde(default)]
+    pub durable: bool,
+    /// How long such an answer waits at most, in ms. Then it passes, and is counted.
+    #[serde(default = "default_commit")]
+    pub commit_ms: u32,
 }
 
 impl ServiceSpec {
@@ -169,6 +181,8 @@ impl ServiceSpec {
             verify: Verify::default(),
             mss_clamp: None,
             poison_deaths: default_poison(),
+            durable: false,
+            commit_ms: default_commit(),
         }
     }
 }
@@ -179,6 +193,10 @@ const fn default_buffer() -> u32 {
 
 const fn default_poison() -> u8 {
     2
+}
+
+const fn default_commit() -> u32 {
+    10_000
 }
 
 const fn default_hold() -> u32 {

@@ -198,6 +198,15 @@ pub struct Counters {
     /// IP fragments dropped: they overlap, their datagram was not complete in time, or there was no room for them.
     #[serde(default)]
     pub fragments_dropped: u64,
+    /// Answers that passed when what they tell of was on the server's disk (`durable`).
+    #[serde(default)]
+    pub commits: u64,
+    /// How long they have waited for that, all together, in microseconds.
+    #[serde(default)]
+    pub commits_waited_us: u64,
+    /// Answers that passed though it was not known to be there: the time was up, it failed, or nobody could be asked.
+    #[serde(default)]
+    pub commits_not_durable: u64,
 }
 
 /// How a failover went. Times are in microseconds since the logger was told of it.

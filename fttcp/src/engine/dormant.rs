@@ -49,6 +49,7 @@ impl Dormant {
             && !connection.is_half_open()
             && connection.recovery.is_none()
             && connection.hold.is_none()
+            && connection.uncommitted.is_none()
             && connection.outbound.is_none()
             && (connection.protected || connection.map.is_none())
             && !connection.log.has_gap()

@@ -102,6 +102,18 @@ pub enum EngineError {
         /// The plug-in.
         kind: String,
     },
+    /// The service's answers are to wait for its disk, but its plug-in cannot say which.
+    #[error(
+        "group {group}: port {port}: durable cannot be used with plug-in {kind}, which does not know which answers tell of a change; leave it out"
+    )]
+    CannotCommit {
+        /// The group.
+        group: String,
+        /// The service's TCP port.
+        port: u16,
+        /// The plug-in.
+        kind: String,
+    },
     /// The service asks for a spill file, but there is none, or its buffer is too small for chunks of it.
     #[error("group {group}: port {port}: spill_bytes cannot be used: {}", match .least {
         None => "the logger has no spill file; start it with --spill DIR, or leave spill_bytes out".to_owned(),

@@ -195,6 +195,21 @@ pub enum Event {
         /// How many servers have died.
         deaths: u8,
     },
+    /// An answer passed though it is not known that the server's disk has what it tells of.
+    NotDurable {
+        /// The connection.
+        ends: Ends,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Nobody can be asked to bring to disk what a server has written. Told for the first answer of a group;
+    /// `Counters::commits_not_durable` counts all.
+    NobodyCommits {
+        /// The group.
+        group: String,
+        /// The interface towards the server.
+        interface: String,
+    },
     /// A connection could not be moved; its client was told so by an error reply.
     Answered {
         /// The connection.
@@ -339,6 +354,16 @@ impl fmt::Display for Event {
                     "{ends}: opened by the server: refused (outbound = forbid)"
                 )
             }
+            Self::NotDurable { ends, reason } => {
+                write!(
+                    f,
+                    "{ends}: an answer passed before it was durable: {reason}"
+                )
+            }
+            Self::NobodyCommits { group, interface } => write!(
+                f,
+                "group {group}: an answer passed before it was durable: there is nobody at {interface} who could be asked; further ones are only counted (commits_not_durable)"
+            ),
             Self::Lost { ends, reason } => write!(f, "{ends}: reset: {reason}"),
             Self::Poisoned {
                 ends,

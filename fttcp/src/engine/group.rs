@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::commits::Commits;
 use super::outbound::Opening;
 use super::places::Links;
 use super::probe::{Heard, Owed};
@@ -59,6 +60,8 @@ pub(super) struct Group {
     pub(super) shortcut: bool,
     /// Where long logs go.
     pub(super) spill: Option<Store>,
+    /// What servers are asked to bring to their disks.
+    pub(super) commits: Commits,
 }
 
 /// The services of a group's spec; after those that it offers, that of connections which its server opens.
@@ -88,6 +91,13 @@ pub(super) fn plugins(spec: &GroupSpec, kinds: &Kinds) -> Result<Vec<Maker>, Eng
         })?;
         if service.on_full == OnFull::Hold && !make.make().truncates() {
             return Err(EngineError::CannotHold {
+                group: group.clone(),
+                port,
+                kind: kind.clone(),
+            });
+        }
+        if service.durable && !make.make().knows_changes() {
+            return Err(EngineError::CannotCommit {
                 group: group.clone(),
                 port,
                 kind: kind.clone(),
@@ -154,6 +164,7 @@ impl Group {
             owed: Owed::default(),
             shortcut,
             spill: None,
+            commits: Commits::default(),
         }
     }
 
@@ -193,6 +204,22 @@ impl Group {
         leaving.map_or(self.ports.active, |(_, port)| port)
     }
 
+    /// The interface of the server with this number, if it lives; and the other way round.
+    pub(super) fn interface_of(&self, number: u32) -> Option<&str> {
+        if number == self.number {
+            return Some(&self.spec.active);
+        }
+        let leaves = self.leaving().is_some_and(|(left, _)| left == number);
+        let first = self.spec.standbys.first().filter(|_| leaves);
+        first.map(String::as_str)
+    }
+
+    pub(super) fn number_of(&self, interface: &str) -> Option<u32> {
+        let leaving = self.leaving().map(|(left, _)| left);
+        let mut living = [Some(self.number), leaving].into_iter().flatten();
+        living.find(|&number| self.interface_of(number) == Some(interface))
+    }
+
     /// A new server's number.
     pub(super) const fn next_number(&mut self) -> u32 {
         self.numbers += 1;
@@ -219,6 +246,8 @@ impl Group {
             service: &self.services[service],
             counters: &mut self.counters,
             progress: self.progress.as_mut(),
+            number,
+            commits: &mut self.commits,
             events: &mut desk.events,
             scratch: &mut desk.scratch,
             shortcut: self.shortcut,

@@ -19,7 +19,7 @@ use crate::frame::{Output, Time};
 use crate::wire::MacAddr;
 
 /// Raised whenever the layout of anything in an image changes.
-pub(crate) const VERSION: u32 = 16;
+pub(crate) const VERSION: u32 = 17;
 
 /// A group in an image.
 #[derive(Debug, Serialize, Deserialize)]

@@ -6,9 +6,10 @@
 //! [`Engine::next_timeout`] is reached, and reads [`Engine::poll_event`] until it is empty.
 //!
 //! Who lives here. Connections: `table`, `dormant`, `group`, `links`, `places`. Frames: `frames`, `segment`, `fragments`,
-//! `icmp`, `outbound`, `opened_links`; `offload`, what the fast path has. Commands: `failover`, `upgrade`, `moved_links`,
+//! `icmp`, `outbound`, `opened_links`; `offload`, what the fast path has. Answers that wait for a disk: `commits`. Commands: `failover`, `upgrade`, `moved_links`,
 //! `probe`. Another process: `image`, `recorder`. Reports: `event`, `error`, `status`, `history`.
 
+mod commits;
 mod dormant;
 mod error;
 mod event;
@@ -46,6 +47,8 @@ use recorder::Recorder;
 use table::Table;
 
 pub use crate::stable::{Chunk, Spill, Unreadable};
+pub(crate) use commits::Commits;
+pub use commits::{Commit, Committed};
 pub use error::EngineError;
 pub use event::{Ends, Event};
 pub(crate) use image::{GroupImage, VERSION as IMAGE_VERSION};

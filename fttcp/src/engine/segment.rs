@@ -192,11 +192,15 @@ impl Engine {
             }
             _ => {}
         }
+        let waits = connection.uncommitted.is_some();
         if lived && connection.state == State::Closed {
             let generation = connection.generation;
             self.note_closed(slot, generation);
         }
         self.table.schedule(slot);
+        if waits {
+            self.note_uncommitted(slot);
+        }
         let group = self.groups[index].as_ref();
         if group.is_some_and(|group| group.announces(service)) {
             self.follow_news(now, slot, out);

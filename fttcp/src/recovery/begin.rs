@@ -199,7 +199,7 @@ impl Connection {
             client_due: None,
             waits,
         }));
-        self.withheld = None;
+        (self.withheld, self.uncommitted) = (None, None);
         self.left = false;
         self.map = None;
         self.state = State::Recovering;

@@ -135,9 +135,15 @@ impl Connection {
 
     /// Takes bytes whose turn has come. False: the recovery is over.
     fn take(&mut self, at: u64, data: &[u8], fin: bool, cx: &mut Context<'_>) -> bool {
+        if let Some(fresh) = self.splits_at(at, at + data.len() as u64, cx) {
+            // Of what is new the plug-in can say whether it waits when it has been shown the old.
+            let (old, new) = data.split_at((fresh - at) as usize);
+            return self.take(at, old, false, cx) && self.take(fresh, new, fin, cx);
+        }
         let known = self.sent.end();
         let all = data.len();
         let data = self.within_window(at, data);
+        let data = self.take_committed(at, data, cx);
         let fin = fin && data.len() == all;
         let end = at + data.len() as u64;
         if let Some(map) = &mut self.map {

@@ -279,6 +279,21 @@ pub trait Service: Debug + Send {
         None
     }
 
+    /// Of these bytes of the server at `at`, which have not passed yet: from which position on they must wait until what the
+    /// server has written is on its disk, because they say that something was changed. What waits is not shown before it
+    /// passes, and is asked about again if more follows it. Asked only if the service is durable
+    /// ([`crate::control::ServiceSpec::durable`]).
+    fn commits(&self, at: u64, bytes: &[u8]) -> Option<u64> {
+        let _ = (at, bytes);
+        None
+    }
+
+    /// Whether [`Service::commits`] ever says something: only then can a service be durable. Such a plug-in must be shown every
+    /// byte ([`Service::sees_all`]).
+    fn knows_changes(&self) -> bool {
+        false
+    }
+
     /// The kind of service, as the engine's [`Kinds`] know it.
     fn kind(&self) -> &str;
 

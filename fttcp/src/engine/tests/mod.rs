@@ -6,6 +6,7 @@ mod chaos;
 mod closing;
 mod crowd;
 mod damaged;
+mod durable;
 mod farewell;
 mod flood;
 mod forwarding;

@@ -6,9 +6,9 @@ use super::linked::{DATA, PASSIVE, Session, closes};
 use super::*;
 
 /// The replacement's port and initial sequence numbers.
-const MOVED: u16 = 6000;
+pub(super) const MOVED: u16 = 6000;
 const CONTROL_ISN: u32 = 77_000;
-const DATA_ISN: u32 = 55_000;
+pub(super) const DATA_ISN: u32 = 55_000;
 pub(super) const LOGIN: &[u8] = b"220 other\r\n230 in\r\n200 binary\r\n";
 
 fn fetching() -> Session {

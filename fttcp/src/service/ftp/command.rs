@@ -55,6 +55,11 @@ impl Means {
     pub(super) const fn is_transfer(self) -> bool {
         matches!(self, Self::Retrieve | Self::Store | Self::Append)
     }
+
+    /// Whether the server writes something that is to last.
+    pub(super) const fn is_change(self) -> bool {
+        matches!(self, Self::Store | Self::Append | Self::Act)
+    }
 }
 
 /// The first word of a command line in upper case, and what follows it.

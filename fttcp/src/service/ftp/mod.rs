@@ -10,6 +10,7 @@
 //!   server's (`PORT`, `EPRT`): it is protected without being named in the group's services;
 //! * when a transfer is over: the close of its data connection is then expected. The client is told so only when it has
 //!   everything: what it lacks then, could not be asked for without a second end;
+//! * which replies say that a file was changed: a durable service's wait until the server's disk has it;
 //! * whether the server has a reason to close the control connection (221, 421);
 //! * that the streams are encrypted from here on (`AUTH`, 234): nothing can be said of them, nor be replayed.
 //!
@@ -212,6 +213,31 @@ impl Ftp {
         }
     }
 
+    /// Where in these bytes the first reply begins that says that something was changed.
+    fn done_at(&self, at: u64, bytes: &[u8]) -> Option<u64> {
+        let changes = |asked: &Asked| asked.means.is_some_and(Means::is_change);
+        if self.foreign || !self.greeted || !self.waiting.iter().any(changes) {
+            return None;
+        }
+        let mut next = self.clone();
+        let mut new = self.lines.new_of(at, bytes)?;
+        loop {
+            let start = next.lines.at();
+            let begins = next.lines.is_between() && !next.replies.is_open();
+            let first = next.waiting.front();
+            if begins && new.first() == Some(&b'2') && first.is_some_and(changes) {
+                return Some(start);
+            }
+            let (line, _) = next.lines.next(&mut new, reply::LONGEST, false)?;
+            if let Some(reply) = next.replies.take(&line).ok()? {
+                next.reply(&reply);
+            }
+            if next.foreign {
+                return None;
+            }
+        }
+    }
+
     /// Where in these bytes the reply begins that says that a download is complete, if they are nothing else.
     fn held_end(&self, at: u64, bytes: &[u8]) -> Option<u64> {
         let asked = self.waiting.front().filter(|_| self.waiting.len() == 1)?;
@@ -392,6 +418,14 @@ impl Service for Ftp {
 
     fn withholds(&self, at: u64, bytes: &[u8]) -> Option<u64> {
         self.held_end(at, bytes)
+    }
+
+    fn commits(&self, at: u64, bytes: &[u8]) -> Option<u64> {
+        self.done_at(at, bytes)
+    }
+
+    fn knows_changes(&self) -> bool {
+        true
     }
 
     fn linked(&self) -> Option<Box<dyn Service>> {

@@ -3,6 +3,7 @@
 
 mod aborted;
 mod active;
+mod durable;
 mod logins;
 mod once;
 

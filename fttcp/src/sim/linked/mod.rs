@@ -15,7 +15,7 @@ use apps::App;
 use super::Death;
 use super::host::{Host, HostSpec};
 use crate::control::{Counters, GroupSpec, Outbound, ServiceSpec};
-use crate::engine::{Engine, EngineConfig, GroupPorts};
+use crate::engine::{Commit, Committed, Engine, EngineConfig, GroupPorts};
 use crate::frame::{Offload, Output, PortId, Time};
 
 const NORTH: PortId = PortId(0);
@@ -24,6 +24,8 @@ const MAX_TIME: Time = Time(200_000_000);
 const NORTH_DELAY: u64 = 1000;
 const SOUTH_DELAY: u64 = 50;
 const DETECT: u64 = 2000;
+/// How long a server takes to bring to its disk what it has written.
+const COMMIT: u64 = 3000;
 
 /// What a run consists of.
 struct Scenario {
@@ -32,6 +34,8 @@ struct Scenario {
     outbound: Outbound,
     /// The plug-in of control connections.
     control: &'static str,
+    /// Their answers wait for the servers' disks.
+    durable: bool,
     /// Puts the applications on client, origin and, with its number, each server.
     client: fn(&mut Host) -> Vec<Box<dyn App>>,
     server: fn(&mut Host, usize) -> Vec<Box<dyn App>>,
@@ -86,6 +90,8 @@ enum Target {
     Engine(u32),
     North(usize),
     Server(usize),
+    /// This server's disk has what was asked for by this number.
+    Committed(usize, u64),
     Failover,
 }
 
@@ -167,6 +173,10 @@ impl World {
         let port = Target::Engine(index as u32 + 1);
         let server = &mut self.servers[index];
         server.apps.clear();
+        self.queue.retain(
+            |Reverse((_, _, target, _))| !matches!(target, Target::Committed(of, _) if *of == index),
+        );
+        let server = &mut self.servers[index];
         if death == Death::Silent {
             server.silent = true;
             self.queue
@@ -211,10 +221,14 @@ fn engine(scenario: &Scenario) -> Engine {
     let mut engine = Engine::new(EngineConfig::default());
     let spec = GroupSpec {
         name: "g".to_owned(),
+        active: "server0".to_owned(),
         standbys: (1..=count).map(|n| format!("server{n}")).collect(),
         services: vec![
             ServiceSpec::new(apps::PROXY_PORT, "opaque"),
-            ServiceSpec::new(apps::CONTROL_PORT, scenario.control),
+            ServiceSpec {
+                durable: scenario.durable,
+                ..ServiceSpec::new(apps::CONTROL_PORT, scenario.control)
+            },
         ],
         outbound: scenario.outbound,
         ..GroupSpec::default()
@@ -266,6 +280,14 @@ fn run(scenario: &Scenario) -> Outcome {
                     world.servers[index].host.deliver(frame);
                     world.run_server(index);
                 }
+                Target::Committed(index, number) => {
+                    let done = Commit {
+                        group: "g".to_owned(),
+                        interface: format!("server{index}"),
+                        number,
+                    };
+                    engine.committed(next, &done, Committed::Done, &mut sent);
+                }
                 Target::Failover => {
                     let dead = engine.failover(next, 0, "g", "simulated", &mut sent);
                     let dead = dead.expect("there is a standby for each crash");
@@ -284,6 +306,15 @@ fn run(scenario: &Scenario) -> Outcome {
             world.now = Time(world.now.0 + 1);
         }
         world.engine_sent(sent);
+        while let Some(wanted) = engine.poll_commit() {
+            let index = wanted.interface.strip_prefix("server");
+            let index: usize = index.and_then(|it| it.parse().ok()).expect("a server");
+            // One that is dead does not get so far; the logger may not know yet that it is.
+            if !world.servers[index].apps.is_empty() {
+                let target = Target::Committed(index, wanted.number);
+                world.push(COMMIT, target, Vec::new());
+            }
+        }
         while let Some(event) = engine.poll_event() {
             log.push(format!("{} {event}", world.now.0));
         }

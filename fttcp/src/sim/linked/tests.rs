@@ -14,6 +14,7 @@ fn scenario(
         crashes: Vec::new(),
         outbound: Outbound::Keep,
         control: "opaque",
+        durable: false,
         client,
         server,
     }

@@ -90,6 +90,28 @@ fn trap_35_ftp_sessions_whose_servers_crash_twice() {
     }
 }
 
+#[test]
+fn durable_ftp_session_whose_server_crashes_at_any_event() {
+    for mode in [Mode::Passive, Mode::Active] {
+        let base = Scenario {
+            durable: true,
+            ..session(mode)
+        };
+        crash_everywhere(&base, Death::Silent);
+        crash_everywhere(&base, Death::Closes);
+        let counters = clean(&base).counters;
+        assert_eq!((counters.commits, counters.commits_not_durable), (1, 0));
+    }
+}
+
+#[test]
+fn durable_ftp_session_whose_servers_crash_twice() {
+    crash_in_pairs(&Scenario {
+        durable: true,
+        ..session(Mode::Passive)
+    });
+}
+
 /// The control: what the other tests forbid does happen to sessions of which the logger knows nothing.
 #[test]
 fn crash_in_the_middle_of_an_opaque_session_is_seen_by_its_client() {

@@ -400,6 +400,12 @@ fn show(group: &GroupStatus) {
         "  frames       {} forwarded, {} dropped",
         counters.frames, counters.dropped
     );
+    if spec.services.iter().any(|service| service.durable) {
+        println!(
+            "  durable      {} answers waited for a disk, {} us in all; {} passed before it was done",
+            counters.commits, counters.commits_waited_us, counters.commits_not_durable
+        );
+    }
     if let Some(wrap) = &group.wrap {
         show_wrap(wrap);
     }

@@ -25,18 +25,18 @@ pub use upgrade::{UpgradeEnd, UpgradeStatus};
 /// Version of the protocol, in [`Hello`]. Raised when an old peer would misunderstand a new message.
 pub const VERSION: u32 = 1;
 
-/// [`GroupSpec::wrap`] in place of a path: the servers' domains grant the memory of their wraps' records ([`WrapArea`]).
+/// [`GroupSpec::wrap`] or [`GroupSpec::commit`] in place of a path: the servers' domains grant the memory for it ([`Grant`]).
 pub const GRANTED: &str = "xen";
 
 /// Where `ftlogger` listens unless told otherwise.
 pub const SOCKET: &str = "/run/ftlogger.sock";
 
-/// Memory that a service domain grants to this one: the record of its north side wrap.
+/// Memory that a service domain grants to this one, and its bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WrapArea {
+pub struct Grant {
     /// The service domain.
     pub domain: u16,
-    /// Its grant reference of the directory's first page.
+    /// Its grant reference of the first page.
     pub gref: u32,
     /// Its event channel port, not yet bound.
     pub port: u32,
@@ -45,6 +45,10 @@ pub struct WrapArea {
 /// What the toolstack asks. Serialised as `{"op": "...", ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and none is kept"
+)]
 pub enum Request {
     /// Who is there. Reply: [`Reply::Hello`].
     Hello,
@@ -77,8 +81,16 @@ pub enum Request {
     WrapArea {
         /// The interface towards the server.
         interface: String,
+        /// The directory of that memory. `None`: it grants none any more.
+        area: Option<Grant>,
+    },
+    /// By which page the agent of the server behind an interface is asked to bring to disk what the server has written
+    /// ([`ServiceSpec::durable`]). Reply: [`Reply::Done`], also for an interface that is not used yet.
+    CommitPage {
+        /// The interface towards the server.
+        interface: String,
         /// `None`: it grants none any more.
-        area: Option<WrapArea>,
+        page: Option<Grant>,
     },
     /// Asks the active server for a sign of life. Reply, at once: [`Reply::Silence`].
     Probe {

@@ -4,9 +4,10 @@
 use std::fs;
 
 use super::clock::{log, wall_ms};
+use super::commit;
 use super::forwarder::Forwarder;
 use super::wrap::{self, Lack};
-use crate::control::{GroupSpec, Hello, Outbound, Reply, Request, VERSION, WrapArea};
+use crate::control::{Grant, GroupSpec, Hello, Outbound, Reply, Request, VERSION};
 use crate::engine::GroupPorts;
 use crate::frame::PortId;
 
@@ -29,6 +30,7 @@ impl Forwarder {
             Request::AddStandby { group, interface } => self.add_standby(&group, &interface),
             Request::RemoveStandby { group, interface } => self.remove_standby(&group, &interface),
             Request::WrapArea { interface, area } => self.set_area(&interface, area),
+            Request::CommitPage { interface, page } => self.set_commit_page(&interface, page),
             Request::Probe { group } => {
                 let now = self.clock.now();
                 // What the kernel has forwarded counts.
@@ -80,6 +82,7 @@ impl Forwarder {
 
     pub(super) fn protect(&mut self, spec: &GroupSpec) -> Result<(), String> {
         wrap::check(spec)?;
+        commit::check(spec)?;
         let mut opened = Vec::new();
         let result = self.open_group(spec, &mut opened).and_then(|ports| {
             let text = describe(spec);
@@ -87,6 +90,7 @@ impl Forwarder {
                 .add_group(spec.clone(), ports.clone())
                 .map_err(|error| error.to_string())?;
             self.watch_wraps(spec, &ports);
+            self.commits.watch(spec);
             log(text);
             Ok(())
         });
@@ -127,6 +131,7 @@ impl Forwarder {
             .map_err(|error| error.to_string())?;
         log(format_args!("group {group}: ended"));
         self.wraps.forget_group(group);
+        self.commits.forget_group(group);
         for port in ports {
             self.close(port, "was closed");
         }
@@ -261,7 +266,7 @@ impl Forwarder {
         }
     }
 
-    fn set_area(&mut self, interface: &str, area: Option<WrapArea>) -> Result<(), String> {
+    fn set_area(&mut self, interface: &str, area: Option<Grant>) -> Result<(), String> {
         let kept = self.wraps.set_area(interface, area);
         self.watch_bells();
         for group in self.wraps.groups_of(interface) {

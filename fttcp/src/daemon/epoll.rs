@@ -25,6 +25,10 @@ pub(super) enum Token {
     Records,
     /// The agents of servers whose records are in memory that their domains grant.
     Bells,
+    /// The socket of who brings a server's data to disk.
+    Commit(u32),
+    /// The agents that do so in other domains.
+    CommitBells,
 }
 
 /// An epoll(7) instance, level-triggered. What is closed leaves it by itself.
@@ -97,6 +101,8 @@ impl Token {
             Self::Port(port, socket) => (4 | u64::from(socket) << 16, port.0),
             Self::Records => (5, 0),
             Self::Bells => (6, 0),
+            Self::Commit(id) => (7, id),
+            Self::CommitBells => (8, 0),
         };
         EventData::new_u64(u64::from(number) | kind << 32)
     }
@@ -110,6 +116,8 @@ impl Token {
             3 => Self::Client(number),
             5 => Self::Records,
             6 => Self::Bells,
+            7 => Self::Commit(number),
+            8 => Self::CommitBells,
             _ => Self::Port(PortId(number), (data.u64() >> 48) as u16),
         }
     }
@@ -131,6 +139,8 @@ mod tests {
             Token::Port(PortId(u32::MAX), u16::MAX),
             Token::Records,
             Token::Bells,
+            Token::Commit(u32::MAX),
+            Token::CommitBells,
         ] {
             assert_eq!(Token::of(token.data()), token);
         }

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::clock::{Clock, log, wall_ms};
+use super::commit::{Answer, Commits};
 use super::epoll::{Epoll, Token};
 use super::wrap::Wraps;
-use crate::control::{FastTotals, PortStatus};
+use crate::control::{FastTotals, Grant, PortStatus};
 use crate::datapath::{DataPath, OpenError, Received, Settings, trim_memory};
-use crate::engine::{Engine, EngineConfig};
+use crate::engine::{Committed, Engine, EngineConfig};
 use crate::frame::{Output, PortId};
 use crate::journal::file::JournalFile;
 
@@ -29,6 +30,7 @@ pub(super) struct Forwarder {
     pub(super) datapath: DataPath,
     pub(super) engine: Engine,
     pub(super) wraps: Wraps,
+    pub(super) commits: Commits,
     epoll: Rc<Epoll>,
     /// The agents' bells are heard.
     bells: bool,
@@ -60,6 +62,7 @@ impl Forwarder {
             datapath,
             engine: Engine::new(limits),
             wraps: Wraps::default(),
+            commits: Commits::new(Rc::clone(&epoll)),
             epoll,
             bells: false,
             more: false,
@@ -120,6 +123,9 @@ impl Forwarder {
             self.epoll.forget(socket);
         }
         self.wraps.forget(port);
+        if let Some(interface) = self.datapath.interface(port) {
+            self.commits.forget(interface);
+        }
         self.datapath.close(port)
     }
 
@@ -212,6 +218,46 @@ impl Forwarder {
         }
     }
 
+    /// Asks for what servers' answers wait for.
+    pub(super) fn ask_commits(&mut self) {
+        while let Some(wanted) = self.engine.poll_commit() {
+            if !self.commits.ask(&wanted) {
+                self.committed(vec![(wanted, Committed::Nobody)]);
+            }
+        }
+    }
+
+    /// Who was asked has answered: at the socket with this number, or a bell has rung.
+    pub(super) fn hear_commits(&mut self, socket: Option<u32>) {
+        let answers = match socket {
+            Some(id) => self.commits.hear(id),
+            None => self.commits.hear_bells(),
+        };
+        self.committed(answers);
+    }
+
+    /// By which page the agent of the server behind `interface` is asked.
+    ///
+    /// # Errors
+    /// This domain cannot use what another one grants, or it cannot be kept for the next logger.
+    pub(super) fn set_commit_page(
+        &mut self,
+        interface: &str,
+        page: Option<Grant>,
+    ) -> Result<(), String> {
+        let (kept, answers) = self.commits.set_page(interface, page);
+        self.committed(answers);
+        kept
+    }
+
+    fn committed(&mut self, answers: Vec<Answer>) {
+        for (commit, how) in answers {
+            let now = self.clock.now();
+            self.engine
+                .committed(now, &commit, how, self.datapath.ports());
+        }
+    }
+
     /// Tells wraps that replay what has become of their clients.
     pub(super) fn follow_wraps(&mut self) {
         let engine = &self.engine;
@@ -243,6 +289,7 @@ impl Forwarder {
         if forget {
             ports.journal().map(JournalFile::remove);
             self.wraps.forget_areas();
+            self.commits.forget_pages();
         } else {
             self.engine.take_back_all(now, ports);
             self.engine.sync_journal(now, ports);

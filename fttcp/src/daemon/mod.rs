@@ -2,15 +2,17 @@
 //! The `ftlogger` daemon: the thin shell of I/O around the engine.
 //!
 //! Who lives here: the event loop ([`run`]), the control socket (`server`), engine and data path together
-//! (`forwarder`), what each request does (`commands`), the records of the servers' wraps (`wrap`), the clocks and the
-//! log. Who may call in: the `ftlogger` binary.
+//! (`forwarder`), what each request does (`commands`), the records of the servers' wraps (`wrap`), who
+//! brings to disk what servers have written (`commit`), what their domains grant (`grants`), the clocks and the log. Who may call in: the `ftlogger` binary.
 //! One thread; it waits in `epoll` on the packet sockets, changes to interfaces, the control socket and its clients, the
 //! signals, and the engine's next timeout.
 
 mod clock;
 mod commands;
+mod commit;
 mod epoll;
 mod forwarder;
+mod grants;
 mod restore;
 mod server;
 mod spill;
@@ -214,10 +216,13 @@ impl Daemon {
                     // What it wakes us for has been done.
                     Token::Records => {}
                     Token::Bells => self.forwarder.hear_bells(),
+                    Token::Commit(id) => self.forwarder.hear_commits(Some(id)),
+                    Token::CommitBells => self.forwarder.hear_commits(None),
                 }
             }
             self.forwarder.settle();
             self.forwarder.handle_timeout();
+            self.forwarder.ask_commits();
             self.forwarder.follow_wraps();
             self.forwarder.say_events();
         }

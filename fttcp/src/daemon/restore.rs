@@ -21,6 +21,7 @@ impl Forwarder {
         let began = Instant::now();
         let (mut journal, image) = JournalFile::open(path)?;
         self.wraps.keep_areas(&path.with_extension("areas"));
+        self.commits.keep_at(&path.with_extension("commits"));
         self.watch_bells();
         if let Some(unusable) = journal.take_failure() {
             log(format_args!("{unusable}"));
@@ -73,6 +74,7 @@ impl Forwarder {
         for (spec, ports) in &opened {
             log(format_args!("group {}: restored", spec.name));
             self.watch_wraps(spec, ports);
+            self.commits.watch(spec);
             self.resume_replay(spec);
         }
         log(format_args!(

@@ -49,6 +49,8 @@ pub struct Layout {
     pub verify: Verify,
     /// What the logger protects, and how; name and interfaces are filled in. `None`: ports 80 and 7, with much room.
     pub group: Option<GroupSpec>,
+    /// Servers have agents that can be asked for their disks: [`super::disk`].
+    pub disks: bool,
     /// Options for `ftlogger`.
     pub logger: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl Default for Layout {
             kind: "opaque",
             verify: Verify::Auto,
             group: None,
+            disks: false,
             logger: Vec::new(),
         }
     }

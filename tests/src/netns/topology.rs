@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use fttcp::control::{Counters, GroupSpec, Request, ServiceSpec};
 
+use super::disk;
 use super::folder::Folder;
 use super::layout::Layout;
 use super::line::Line;
@@ -186,6 +187,10 @@ impl Topology {
                 .chain
                 .as_ref()
                 .and_then(|chain| chain.records(self.folder.path())),
+            commit: self
+                .layout
+                .disks
+                .then(|| self.folder.path().join(disk::PLACE).display().to_string()),
             ..self.layout.group.clone().unwrap_or_else(plain)
         }
     }
@@ -410,10 +415,19 @@ impl Topology {
     /// # Errors
     /// It does not run, or the logger refused.
     pub fn crash(&self) -> Result<(), String> {
+        self.crash_losing(|| Ok(()))
+    }
+
+    /// The same; before the logger is told, `lose` takes away what the server had not brought to its disk.
+    ///
+    /// # Errors
+    /// As [`Self::crash`], and what `lose` says.
+    pub fn crash_losing(&self, lose: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         let victim = self.victim()?;
         let server = &self.servers[self.active];
         self.middle.ip(&["link", "delete", &server.vif])?;
         server.space.destroy()?;
+        lose()?;
         victim.tell_end(End::Destroyed).map(drop)
     }
 

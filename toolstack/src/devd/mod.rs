@@ -2,20 +2,22 @@
 //! The daemon of a driver domain, `rxl-devd`: what `xl devd` is for other driver domains, plus the way to `ftlogger`.
 //!
 //! Who lives here: [`Daemon`] (what to do at each event, without waiting for anything), `vifs` (plugging back-ends),
-//! `requests` (carrying Dom0's requests to `ftlogger`), `wraps` (telling it where service domains keep their records), `ports`
+//! `requests` (carrying Dom0's requests to `ftlogger`), `grants` (telling it what service domains grant), `ports`
 //! (the kernel's interfaces), `run` (the loop that waits), `socket` (news of `ftlogger`'s start).
 //! Who may call in: the binary `rxl-devd`. It runs in a minimal root file system: no libxen, no tools, no files of its own.
 
+mod grants;
 mod ports;
 mod requests;
 mod run;
 mod socket;
 mod vifs;
-mod wraps;
 
 pub use ports::{LinuxPorts, Plan, Ports};
 pub use requests::{Forward, Socket};
 pub use run::{check, run};
+
+use grants::{Grants, Kind};
 
 use crate::device::relay::{REQUEST_DIR, VERSION_NODE};
 use crate::error::{Code, Error, Result};
@@ -36,11 +38,11 @@ pub struct Daemon<'a, S: ?Sized, P, F> {
     ports: P,
     forward: F,
     vifs: vifs::Vifs,
-    wraps: wraps::Wraps,
+    grants: [Grants; 2],
     /// Something below the back-ends' directory, or an interface, has changed.
     look_at_vifs: bool,
-    /// A domain's wrap, or who has interfaces here, may have changed.
-    look_at_wraps: bool,
+    /// What a domain grants, or who has interfaces here, may have changed.
+    look_at_grants: bool,
     /// A request may be there.
     look_at_requests: bool,
 }
@@ -81,9 +83,9 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
             ports,
             forward,
             vifs: vifs::Vifs::default(),
-            wraps: wraps::Wraps::default(),
+            grants: Kind::ALL.map(Grants::new),
             look_at_vifs: true,
-            look_at_wraps: true,
+            look_at_grants: true,
             look_at_requests: true,
         })
     }
@@ -92,8 +94,10 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
     pub fn on_event(&mut self, event: &WatchEvent) {
         match event.token.as_str() {
             VIF_TOKEN => self.look_at_vifs = true,
-            wraps::TOKEN => self.look_at_wraps = true,
             REQUEST_TOKEN => self.look_at_requests = true,
+            token if Kind::ALL.iter().any(|kind| kind.token() == token) => {
+                self.look_at_grants = true;
+            }
             _ => {}
         }
     }
@@ -105,32 +109,35 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
 
     /// `ftlogger` has made its socket: it may be another one than before.
     pub fn on_logger(&mut self) {
-        self.wraps.forget_told();
-        self.look_at_wraps = true;
+        self.grants.iter_mut().for_each(Grants::forget_told);
+        self.look_at_grants = true;
     }
 
     /// Whether `ftlogger` was not there to be told something.
     #[must_use]
-    pub const fn waits_for_logger(&self) -> bool {
-        self.wraps.pending()
+    pub fn waits_for_logger(&self) -> bool {
+        self.grants.iter().any(Grants::pending)
     }
 
     /// `ftlogger` may listen now.
     pub const fn try_logger(&mut self) {
-        self.look_at_wraps = true;
+        self.look_at_grants = true;
     }
 
     /// Does everything that the events since the last call ask for.
     pub fn work(&mut self) -> Result<()> {
-        // Interfaces first: a request may name one that has just come. Then wraps: it may be about servers that have one.
+        // Interfaces first: a request may name one that has just come. Then grants: it may be about
+        // servers that have some.
         if std::mem::take(&mut self.look_at_vifs) {
             self.vifs.look(self.store, self.domain, &mut self.ports)?;
-            self.look_at_wraps = true;
+            self.look_at_grants = true;
         }
-        let again = self.look_at_requests && self.wraps.pending();
-        if std::mem::take(&mut self.look_at_wraps) || again {
+        let again = self.look_at_requests && self.waits_for_logger();
+        if std::mem::take(&mut self.look_at_grants) || again {
             let interfaces = self.vifs.interfaces();
-            self.wraps.look(self.store, interfaces, &mut self.forward)?;
+            for grants in &mut self.grants {
+                grants.look(self.store, interfaces, &mut self.forward)?;
+            }
         }
         if std::mem::take(&mut self.look_at_requests) {
             requests::look(self.store, self.domain, &mut self.forward)?;

@@ -33,5 +33,8 @@ pub const ANSWER: &str = "data/rxl/answer";
 /// Where the record of the guest's north side wrap is, `GREF PORT` in decimal: its grant of the directory's first page, and its
 /// event channel port. There while the guest has one; the domain that serves its network interface may read it.
 pub const WRAP: &str = "data/rxl/wrap";
+/// By which page the guest is asked to bring to disk what its service has written, `GREF PORT` in decimal. There while its agent
+/// is; the domain that serves its network interface may read it.
+pub const COMMIT: &str = "data/rxl/commit";
 /// Dom0's order, an [`Order`]; the guest can only read it.
 pub const ORDER: &str = "control/rxl/order";

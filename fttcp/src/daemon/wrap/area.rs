@@ -4,14 +4,14 @@
 //! It is copied by Xen, never mapped: a domain whose memory is mapped elsewhere cannot go. Its pages are found through a
 //! directory, which is granted too: a root page with the grants of leaves, and leaves with those of the record's pages.
 
-use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use xen_sys::grants::{EventChannels, GrantCopy, Piece};
+use xen_sys::grants::Piece;
 
+use super::super::grants::{Bell, Copier};
 use super::header::{HEADER, Header};
-use crate::control::WrapArea;
+use crate::control::Grant;
 
 const PAGE: u64 = 4096;
 /// First word of the directory: `rxlarea1`.
@@ -27,46 +27,10 @@ const PIECES: usize = 64;
 /// The header is read twice until both are the same, so often at most: Xen promises no more than bytes.
 const TRIES: usize = 8;
 
-/// What copies between this domain's memory and what another one has granted.
-pub(super) trait Copier: fmt::Debug {
-    fn copy(&self, domain: u16, pieces: &mut [Piece<'_>]) -> io::Result<()>;
-}
-
-impl Copier for GrantCopy {
-    fn copy(&self, domain: u16, pieces: &mut [Piece<'_>]) -> io::Result<()> {
-        Self::copy(self, domain, pieces)
-    }
-}
-
-/// What the agent of the service domain hears, and is heard by.
-#[derive(Debug)]
-pub(super) struct Bell {
-    channels: Rc<EventChannels>,
-    port: u32,
-}
-
-impl Bell {
-    /// Binds the port that the domain offers.
-    pub(super) fn bind(channels: &Rc<EventChannels>, area: WrapArea) -> io::Result<Self> {
-        let port = channels.bind_interdomain(area.domain, area.port)?;
-        Ok(Self {
-            channels: Rc::clone(channels),
-            port,
-        })
-    }
-}
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        // The other end may have gone first.
-        let _ = self.channels.unbind(self.port);
-    }
-}
-
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Area {
-    pub(super) place: WrapArea,
+    pub(super) place: Grant,
     copier: Rc<dyn Copier>,
     bell: Option<Bell>,
     /// Grants of the record's pages, as far as they were needed yet.
@@ -78,7 +42,7 @@ fn malformed(what: &str) -> io::Error {
 }
 
 impl Area {
-    pub(super) fn new(place: WrapArea, copier: Rc<dyn Copier>, bell: Option<Bell>) -> Self {
+    pub(super) fn new(place: Grant, copier: Rc<dyn Copier>, bell: Option<Bell>) -> Self {
         Self {
             place,
             copier,
@@ -89,14 +53,13 @@ impl Area {
 
     /// Whether this is the local port of its bell.
     pub(super) fn hears(&self, port: u32) -> bool {
-        self.bell.as_ref().is_some_and(|bell| bell.port == port)
+        self.bell.as_ref().is_some_and(|bell| bell.has(port))
     }
 
     /// Tells the agent that there is news.
     pub(super) fn ring(&self) {
         if let Some(bell) = &self.bell {
-            // A domain that has gone hears nothing, which its interface tells.
-            let _ = bell.channels.notify(bell.port);
+            bell.ring();
         }
     }
 

@@ -7,10 +7,9 @@
 //! is what counts when the server is dead: of a dead server's file nothing is believed.
 //!
 //! Who lives here: [`Wraps`], the records of all groups; `server`, one of them; `place` and `area`, where it is; `header`, the
-//! words at its beginning; `areas`, what domains grant. Who may call in: the daemon.
+//! words at its beginning. Who may call in: the daemon.
 
 mod area;
-mod areas;
 mod header;
 mod place;
 mod server;
@@ -21,10 +20,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::clock::log;
-use crate::control::{GRANTED, GroupSpec, WrapArea, WrapStatus};
+use super::grants::{Grants, is_place};
+use crate::control::{GRANTED, Grant, GroupSpec, WrapStatus};
 use crate::frame::PortId;
 use crate::service::KINDS;
-use areas::Areas;
+use area::Area;
 use header::{REPLAY, REPLAYS, WAITS};
 use place::Place;
 use server::{Ordered, Server};
@@ -36,7 +36,7 @@ pub(super) use server::Lack;
 pub(super) struct Wraps {
     servers: Vec<Server>,
     totals: BTreeMap<String, WrapStatus>,
-    areas: Areas,
+    areas: Grants,
 }
 
 /// Why a group's servers cannot be wrapped as it says.
@@ -53,8 +53,7 @@ pub(super) fn check(spec: &GroupSpec) -> Result<(), String> {
             KINDS[0]
         ));
     }
-    let fits = path == GRANTED || (path.starts_with('/') && path.matches("{}").count() == 1);
-    fits.then_some(()).ok_or_else(|| {
+    is_place(path).then_some(()).ok_or_else(|| {
         format!(
             "group {group}: wrap = {path}: expected {GRANTED}, or an absolute path with {{}} once, for the server's \
              interface, such as /run/rxl/{{}}.record"
@@ -95,11 +94,7 @@ impl Wraps {
     ///
     /// # Errors
     /// This domain cannot use what another one grants, or it cannot be kept for the next logger.
-    pub(super) fn set_area(
-        &mut self,
-        interface: &str,
-        area: Option<WrapArea>,
-    ) -> Result<(), String> {
+    pub(super) fn set_area(&mut self, interface: &str, area: Option<Grant>) -> Result<(), String> {
         // What cannot be kept for the next logger is read by this one all the same.
         let kept = self.areas.set(interface, area);
         match area {
@@ -123,7 +118,7 @@ impl Wraps {
         self.areas.bells()
     }
 
-    fn attach(&mut self, interface: &str, place: WrapArea) {
+    fn attach(&mut self, interface: &str, place: Grant) {
         for server in &mut self.servers {
             if server.interface != interface || !matches!(server.place, Place::Granted(_)) {
                 continue;
@@ -131,8 +126,8 @@ impl Wraps {
             let same = matches!(&server.place, Place::Granted(Some(area)) if area.place == place);
             if same {
                 server.withdrawn = false;
-            } else if let Some(area) = self.areas.open(place) {
-                server.move_to(area);
+            } else if let Some(copier) = self.areas.copier() {
+                server.move_to(Area::new(place, copier, self.areas.bell(place)));
             }
         }
     }

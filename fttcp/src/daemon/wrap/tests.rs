@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use xen_sys::grants::Piece;
 
-use super::area::{Area, Copier};
+use super::super::grants::Copier;
 use super::header::{HEADER, LIVE, WAITS};
 use super::*;
 
@@ -120,8 +120,8 @@ impl Domain {
     }
 }
 
-fn place(domain: u16) -> WrapArea {
-    WrapArea {
+fn place(domain: u16) -> Grant {
+    Grant {
         domain,
         gref: ROOT,
         port: 1,

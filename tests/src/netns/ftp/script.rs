@@ -4,7 +4,9 @@
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
+use crate::netns::disk::readable;
 use crate::netns::topology::{SERVER, Topology};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -57,6 +59,15 @@ ftp = session()
         } else {
             Err(self.error().into())
         }
+    }
+
+    /// Whether it pauses, or ends, within this time.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn pauses_within(&self, time: Duration) -> Result<bool, Box<dyn Error>> {
+        let stdout = self.child.stdout.as_ref().ok_or("no standard output")?;
+        Ok(readable(stdout, time)?)
     }
 
     /// Lets it go on behind its pause.

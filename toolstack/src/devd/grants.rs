@@ -1,39 +1,110 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Where service domains keep the records of their north side wraps: read from xenstore, told to `ftlogger`.
+//! What service domains grant to this one: the records of their north side wraps, the pages by which their agents are asked to
+//! bring data to disk. Read from xenstore, told to `ftlogger`.
 //!
 //! What `ftlogger` has not taken is told it again, at the latest before the next request of Dom0 reaches it: it never sets up a
 //! group without knowing what there is to know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fttcp::control::{self, Reply, WrapArea};
+use fttcp::control::{self, Grant, Reply};
 
 use super::log;
 use super::requests::Forward;
 use crate::error::Result;
-use crate::guest::WRAP;
+use crate::guest::{COMMIT, WRAP};
 use crate::ids::DomId;
 use crate::store::{self, Request, Store, Watch, XsPath};
 
-/// Token of the watches.
-pub(super) const TOKEN: &str = "wrap";
 /// How much of a node that makes no sense is shown.
 const SHOWN: usize = 60;
 
-/// What is known of the areas.
-#[derive(Debug, Default)]
-pub(super) struct Wraps {
+/// What is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A wrap's record.
+    Wrap,
+    /// The page by which an agent is asked.
+    Commit,
+}
+
+impl Kind {
+    /// All of them.
+    pub(super) const ALL: [Self; 2] = [Self::Wrap, Self::Commit];
+
+    /// The node that tells of it.
+    const fn node(self) -> &'static str {
+        match self {
+            Self::Wrap => WRAP,
+            Self::Commit => COMMIT,
+        }
+    }
+
+    /// Token of its watches.
+    pub(super) const fn token(self) -> &'static str {
+        match self {
+            Self::Wrap => "wrap",
+            Self::Commit => "commit",
+        }
+    }
+
+    /// What it is, in a sentence.
+    const fn is(self) -> &'static str {
+        match self {
+            Self::Wrap => "its wrap's record",
+            Self::Commit => "a page to ask its agent for its disk",
+        }
+    }
+
+    /// What follows if a node makes no sense.
+    const fn lacks(self) -> &'static str {
+        match self {
+            Self::Wrap => "its servers count as servers without a wrap",
+            Self::Commit => "nobody asks it to bring data to disk",
+        }
+    }
+
+    /// How `ftlogger` is told.
+    fn request(self, interface: String, grant: Option<Grant>) -> control::Request {
+        match self {
+            Self::Wrap => control::Request::WrapArea {
+                interface,
+                area: grant,
+            },
+            Self::Commit => control::Request::CommitPage {
+                interface,
+                page: grant,
+            },
+        }
+    }
+}
+
+/// What is known of the grants of one kind.
+#[derive(Debug)]
+pub(super) struct Grants {
+    kind: Kind,
     /// Domains whose node is watched.
     watched: BTreeSet<DomId>,
     /// Of these, those whose node makes no sense, which is said once.
     nonsense: BTreeSet<DomId>,
     /// What `ftlogger` has been told, by interface.
-    told: BTreeMap<String, Option<WrapArea>>,
+    told: BTreeMap<String, Option<Grant>>,
     /// Something is to be told that it has not taken.
     pending: bool,
 }
 
-impl Wraps {
+impl Grants {
+    /// Nothing is known yet.
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            watched: BTreeSet::new(),
+            nonsense: BTreeSet::new(),
+            told: BTreeMap::new(),
+            pending: false,
+        }
+    }
+
     /// Whether `ftlogger` is still to be told something.
     pub(super) const fn pending(&self) -> bool {
         self.pending
@@ -73,9 +144,10 @@ impl Wraps {
 
     /// Watches the nodes of domains that are new, and no more those of domains that have gone.
     fn watch<S: Store + ?Sized>(&mut self, store: &S, interfaces: &BTreeMap<DomId, Vec<String>>) {
+        let node = self.kind.node();
         let watch = |domain: &DomId| Watch {
-            path: XsPath::domain(*domain).join(WRAP),
-            token: TOKEN.to_owned(),
+            path: XsPath::domain(*domain).join(node),
+            token: self.kind.token().to_owned(),
         };
         let now: BTreeSet<DomId> = interfaces.keys().copied().collect();
         // A watch that is refused (a quota) is no reason to plug no more interfaces. A broken connection shows at the next
@@ -83,7 +155,7 @@ impl Wraps {
         for domain in now.difference(&self.watched) {
             if let Err(error) = store.watch(&watch(domain)) {
                 log(&format!(
-                    "domain {domain}: changes of {WRAP} are not seen: {error}"
+                    "domain {domain}: changes of {node} are not seen: {error}"
                 ));
             }
         }
@@ -96,8 +168,9 @@ impl Wraps {
         self.watched = now;
     }
 
-    /// The areas of all domains that are watched, in one flight.
-    fn read<S: Store + ?Sized>(&mut self, store: &S) -> Result<BTreeMap<DomId, WrapArea>> {
+    /// The grants of all domains that are watched, in one flight.
+    fn read<S: Store + ?Sized>(&mut self, store: &S) -> Result<BTreeMap<DomId, Grant>> {
+        let node = self.kind.node();
         let mut areas = BTreeMap::new();
         if self.watched.is_empty() {
             return Ok(areas);
@@ -106,7 +179,7 @@ impl Wraps {
         let requests: Vec<Request> = self
             .watched
             .iter()
-            .map(|domain| Request::Read(home(domain).join(WRAP)))
+            .map(|domain| Request::Read(home(domain).join(node)))
             .collect();
         let replies = store.batch(&requests)?;
         for (domain, reply) in self.watched.iter().zip(replies) {
@@ -122,8 +195,9 @@ impl Wraps {
             } else if self.nonsense.insert(*domain) {
                 let shown = &text[..text.floor_char_boundary(SHOWN.min(text.len()))];
                 log(&format!(
-                    "domain {domain}: {WRAP} is {shown:?}, not \"GREF PORT\" in decimal; its servers count as servers \
-                     without a wrap until its rxl-guest writes what it should"
+                    "domain {domain}: {node} is {shown:?}, not \"GREF PORT\" in decimal; {} until its rxl-guest writes what it \
+                     should",
+                    self.kind.lacks()
                 ));
             }
         }
@@ -131,17 +205,19 @@ impl Wraps {
     }
 
     /// Tells what differs from what was told.
-    fn tell(&mut self, wanted: &BTreeMap<&str, Option<WrapArea>>, forward: &mut impl Forward) {
+    fn tell(&mut self, wanted: &BTreeMap<&str, Option<Grant>>, forward: &mut impl Forward) {
         let before = std::mem::take(&mut self.pending);
         for (&interface, &area) in wanted {
             if self.told.get(interface) == Some(&area) {
                 continue;
             }
-            match ask(interface, area, forward) {
+            let request = self.kind.request(interface.to_owned(), area);
+            match ask(&request, interface, forward) {
                 Ok(()) => {
-                    if let Some(WrapArea { domain, gref, port }) = area {
+                    if let Some(Grant { domain, gref, port }) = area {
                         log(&format!(
-                            "{interface}: domain {domain} grants its wrap's record, reference {gref}, port {port}"
+                            "{interface}: domain {domain} grants {}, reference {gref}, port {port}",
+                            self.kind.is()
                         ));
                     }
                     self.told.insert(interface.to_owned(), area);
@@ -150,7 +226,7 @@ impl Wraps {
                     // A driver domain without ftlogger has nothing to tell.
                     if !before && wanted.values().any(Option::is_some) {
                         log(&format!(
-                            "{interface}: {why}; it is told where records are when it comes"
+                            "{interface}: {why}; it is told what is granted when it comes"
                         ));
                     }
                     self.pending = true;
@@ -162,12 +238,12 @@ impl Wraps {
 }
 
 /// Tells `ftlogger` of one interface. An error: it has not heard it.
-fn ask(interface: &str, area: Option<WrapArea>, forward: &mut impl Forward) -> Result<(), String> {
-    let request = control::Request::WrapArea {
-        interface: interface.to_owned(),
-        area,
-    };
-    let line = serde_json::to_string(&request).map_err(|error| error.to_string())?;
+fn ask(
+    request: &control::Request,
+    interface: &str,
+    forward: &mut impl Forward,
+) -> Result<(), String> {
+    let line = serde_json::to_string(request).map_err(|error| error.to_string())?;
     let reply = forward.forward(&line)?;
     // It has heard it. What it does not want to hear does not become better by saying it again.
     match serde_json::from_str(&reply) {
@@ -181,7 +257,7 @@ fn ask(interface: &str, area: Option<WrapArea>, forward: &mut impl Forward) -> R
 }
 
 /// What the node of `domain` says.
-fn parse(domain: DomId, text: &str) -> Option<WrapArea> {
+fn parse(domain: DomId, text: &str) -> Option<Grant> {
     let number = |text: &str| -> Option<u32> {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| digits);
@@ -189,7 +265,7 @@ fn parse(domain: DomId, text: &str) -> Option<WrapArea> {
         number.filter(|&number| number != 0)
     };
     let (gref, port) = text.split_once(' ')?;
-    Some(WrapArea {
+    Some(Grant {
         domain: domain.0,
         gref: number(gref)?,
         port: number(port)?,

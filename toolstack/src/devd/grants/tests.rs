@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! What `ftlogger` is told of wraps, whatever comes first: the interface, the node, or `ftlogger` itself.
+//! What `ftlogger` is told of what domains grant, whatever comes first: the interface, the node, or `ftlogger` itself.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -33,9 +33,17 @@ impl Forward for Logger {
                 area: Some(it),
             } => format!("{interface} {} {} {}", it.domain, it.gref, it.port),
             control::Request::WrapArea { interface, .. } => format!("{interface} none"),
+            control::Request::CommitPage {
+                interface,
+                page: Some(it),
+            } => format!("commit {interface} {} {} {}", it.domain, it.gref, it.port),
+            // The one for the other.
+            control::Request::CommitPage { .. } => String::new(),
             other => format!("{other:?}"),
         };
-        told.lines.push(said);
+        if !said.is_empty() {
+            told.lines.push(said);
+        }
         Ok(format!(
             "{}\n",
             serde_json::to_string(&Reply::Done).unwrap()
@@ -121,7 +129,7 @@ fn area_is_told_under_the_name_of_the_interface_and_taken_back_with_it() {
     dom0.request(Request::Rm(home)).unwrap();
     settle(&mut daemon);
     assert_eq!(logger.told(), ["web1 none"]);
-    assert_eq!(own.watches(), watches - 1, "the node is watched no more");
+    assert_eq!(own.watches(), watches - 2, "no node is watched any more");
     grants(&guest, "9 18");
     settle(&mut daemon);
     assert!(logger.told().is_empty());
@@ -226,5 +234,29 @@ fn refused_watch_stops_nothing() {
     );
     settle(&mut daemon);
     assert_eq!(logger.told(), ["vif5.0 5 8 17"]);
-    assert_eq!(own.watches(), watches);
+    assert_eq!(own.watches(), watches + 1, "only that of the other kind");
+}
+
+#[test]
+fn page_to_ask_an_agent_by_is_told_as_areas_are() {
+    let (dom0, own) = store();
+    let (guest, logger) = (guest(&dom0), Logger::default());
+    dom0.atomic(&vif(None)).unwrap();
+    let mut daemon = start(&own, &logger);
+    assert_eq!(logger.told(), ["vif5.0 none"]);
+    let node = XsPath::domain(GUEST).join(COMMIT);
+    let perms = vec![Permission::owner(GUEST), Permission::read(ME)];
+    let requests = [
+        Request::write(node.clone(), "11 19"),
+        Request::SetPerms(node, perms),
+    ];
+    guest.all(&requests).unwrap();
+    settle(&mut daemon);
+    assert_eq!(logger.told(), ["commit vif5.0 5 11 19"]);
+    grants(&guest, "8 17");
+    settle(&mut daemon);
+    assert_eq!(logger.told(), ["vif5.0 5 8 17"]);
+    daemon.on_logger();
+    settle(&mut daemon);
+    assert_eq!(logger.told(), ["vif5.0 5 8 17", "commit vif5.0 5 11 19"]);
 }

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,6 +13,7 @@ use signal_hook::low_level::pipe;
 use toolstack::error::{Code, Error, Result};
 use toolstack::store::{Store, StoreExt, XsClient, XsPath};
 
+use crate::commit::{self, Committing};
 use crate::driver::Driver;
 use crate::jobs::{Kernel, Worker};
 use crate::probe::Probe;
@@ -34,13 +36,7 @@ pub struct Options {
 /// # Errors
 /// xenstore cannot be reached or does not answer any more.
 pub fn run(options: &Options) -> Result<()> {
-    let (stop, stop_sender) = pair()?;
-    for signal in [SIGTERM, SIGINT] {
-        let sender = stop_sender
-            .try_clone()
-            .map_err(|e| failed("make a socket pair", e))?;
-        pipe::register(signal, sender).map_err(|e| failed("catch signals", e))?;
-    }
+    let stop = stop()?;
     let (mut woken, waker) = pair()?;
     let waker = std::sync::Arc::new(waker);
     // A full socket means that the loop will wake up anyway.
@@ -55,6 +51,8 @@ pub fn run(options: &Options) -> Result<()> {
     )?;
     // It ends with this function, however that ends.
     let _wrapping = wrapping(&options.wrap)?;
+    let _committing = Committing::start(options.wrap.vif, XsClient::open()?, Kernel::default())
+        .map_err(|e| failed("make a socket pair", e))?;
     say(&format!("version {AGENT_VERSION} is ready"));
     loop {
         while let Some(event) = store.next_event(Some(Instant::now()))? {
@@ -86,6 +84,34 @@ pub fn run(options: &Options) -> Result<()> {
             let _ = woken.read(&mut [0; 64]);
         }
     }
+}
+
+/// Brings data to disk when loggers ask for it at a socket, and does nothing else, until SIGTERM or SIGINT. No Xen is needed.
+///
+/// # Errors
+/// Nothing can listen at the path.
+pub fn serve_commits(path: &Path) -> Result<()> {
+    let stop = stop()?;
+    let listen = |e| failed(&format!("listen at {}", path.display()), e);
+    let listener = wrap::listen_at(path).map_err(listen)?;
+    say(&format!("commits are served at {}", path.display()));
+    let served = commit::serve(&listener, &stop, &Kernel::default());
+    // Somebody may have removed it already.
+    let _ = std::fs::remove_file(path);
+    say("stopped");
+    served.map_err(|e| failed("serve commits", e))
+}
+
+/// Readable when SIGTERM or SIGINT has come.
+fn stop() -> Result<UnixStream> {
+    let (stop, sender) = pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        let sender = sender
+            .try_clone()
+            .map_err(|e| failed("make a socket pair", e))?;
+        pipe::register(signal, sender).map_err(|e| failed("catch signals", e))?;
+    }
+    Ok(stop)
 }
 
 /// Serves programs under the wrap. Where their socket cannot be, the agent does the rest of its work.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use rxl_guest::probe::Probe;
-use rxl_guest::{Options, check, run, wrap};
+use rxl_guest::{Options, check, run, serve_commits, wrap};
 
 /// Agent in a service VM: tells Dom0 that this guest and its service live, and carries out orders of `rxl guest`.
 ///
@@ -34,6 +34,11 @@ struct Arguments {
     /// Network interface of this guest whose back-end's domain has the logger: N as in device/vif/N.
     #[arg(long, value_name = "N", default_value_t = 0)]
     wrap_vif: u32,
+    /// Only bring data to disk when a logger on this host asks for it at this socket; without Xen.
+    ///
+    /// For services in containers and namespaces: "commit" of an ftlogger group names the socket. Only root may connect.
+    #[arg(long, value_name = "PATH", conflicts_with = "check")]
+    commit_socket: Option<PathBuf>,
     /// Only look whether the agent could run here.
     #[arg(long)]
     check: bool,
@@ -41,6 +46,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let commits = arguments.commit_socket;
     let options = Options {
         interval: Duration::from_millis(arguments.interval),
         probe: arguments.probe,
@@ -49,7 +55,9 @@ fn main() -> ExitCode {
             vif: arguments.wrap_vif,
         },
     };
-    let outcome = if arguments.check {
+    let outcome = if let Some(path) = commits {
+        serve_commits(&path)
+    } else if arguments.check {
         check(&options).map(|text| println!("{text}"))
     } else {
         run(&options)

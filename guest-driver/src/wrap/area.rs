@@ -7,14 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use xen_sys::grants::SharedWords;
 
 use super::directory::{Directory, LEAVES_MAX};
-use super::hypervisor::{PAGE, Pages};
+use crate::grants::hypervisor::{PAGE, Pages};
 
 /// A new area, and what it grows by.
 const STEP: u64 = 1 << 20;
 /// The largest area.
 const MAX: u64 = 64 << 20;
 /// Most pages of an area and its directory, and of a second directory: the next area has one before the last one goes.
-pub(super) const PAGES_MAX: u32 = (MAX / PAGE) as u32 + 1 + LEAVES_MAX as u32 + 1;
+pub(crate) const PAGES_MAX: u32 = (MAX / PAGE) as u32 + 1 + LEAVES_MAX as u32 + 1;
 
 const _: () = assert!(MAX / PAGE == 1024 * LEAVES_MAX as u64 && MAX.is_multiple_of(STEP));
 
@@ -103,9 +103,9 @@ fn extend<P: Pages>(pages: &mut P, directory: &mut Directory<P>, bytes: u64) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
-    use super::super::hypervisor::Hypervisor;
     use super::*;
+    use crate::grants::fake::Fake;
+    use crate::grants::hypervisor::Hypervisor;
 
     fn area(fake: &Fake) -> Area<<Fake as Hypervisor>::Pages> {
         let directory = Directory::new(fake.pages().unwrap(), 3).unwrap();

@@ -7,7 +7,7 @@
 
 use xen_sys::grants::SharedWords;
 
-use super::hypervisor::{PAGE, Pages};
+use crate::grants::hypervisor::{PAGE, Pages};
 
 /// Word 0 of the root.
 const MAGIC: u64 = u64::from_le_bytes(*b"rxlarea1");
@@ -95,9 +95,9 @@ fn page<P: Pages>(pages: &mut P, logger: u16, at: u64) -> Result<(u32, SharedWor
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
-    use super::super::hypervisor::Hypervisor;
     use super::*;
+    use crate::grants::fake::Fake;
+    use crate::grants::hypervisor::Hypervisor;
 
     #[test]
     fn the_root_counts_and_the_leaves_list() {

@@ -4,12 +4,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use toolstack::guest::WRAP;
 use toolstack::store::Store;
 
 use super::area::Area;
 use super::directory::Directory;
-use super::hypervisor::{Bell, Hypervisor};
-use super::node;
+use crate::grants::hypervisor::{Bell, Hypervisor};
+use crate::grants::node;
 use crate::say;
 
 /// Lends areas, one at a time. When it is dropped, the node goes, then the area.
@@ -50,13 +51,13 @@ impl<H: Hypervisor, S: Store> Lender<H, S> {
         let bell = self.hypervisor.bell(logger)?;
         self.take_back();
         let area = Area::new(self.hypervisor.pages()?, directory)?;
-        node::publish(&self.store, logger, area.root(), bell.port())?;
+        node::publish(&self.store, WRAP, logger, area.root(), bell.port())?;
         let Lent { area, .. } = &*self.lent.insert(Lent { area, bell });
         Ok((area.as_fd(), area.size()))
     }
 
     fn take_back(&mut self) {
-        if let Err(why) = node::withdraw(&self.store) {
+        if let Err(why) = node::withdraw(&self.store, WRAP) {
             say(&format!("wrap: {why}"));
         }
         self.lent = None;

@@ -7,18 +7,14 @@
 //! is new. One program at a time. What a program leaves stays until the next one comes, since its last frames may still be
 //! on their way.
 //!
-//! Who lives here: `message` (program and agent), `directory` and `area` (the memory's layout), `hypervisor` (what Xen gives,
-//! as a trait) and `xen` (the real one), `node` (how the logger's domain finds the area), `lender` (the area of the moment and
-//! its bell), `server` (the loop, in a thread of its own).
+//! Who lives here: `message` (program and agent), `directory` and `area` (the memory's layout), `lender` (the area of the moment
+//! and its bell), `server` (the loop, in a thread of its own).
 
 mod area;
 mod directory;
-mod hypervisor;
 mod lender;
 mod message;
-mod node;
 mod server;
-mod xen;
 
 use std::fs::Permissions;
 use std::io;
@@ -32,8 +28,10 @@ use std::thread::JoinHandle;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen};
 use toolstack::store::Store;
 
+use crate::grants::hypervisor::Hypervisor;
+use crate::grants::xen;
 use crate::say;
-use hypervisor::Hypervisor;
+pub(crate) use area::PAGES_MAX;
 use lender::Lender;
 use server::Server;
 
@@ -107,7 +105,7 @@ impl Drop for Wrapping {
 }
 
 /// Listens at `path`, in place of an agent that was killed.
-fn listen_at(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn listen_at(path: &Path) -> io::Result<OwnedFd> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -125,7 +123,5 @@ fn listen_at(path: &Path) -> io::Result<OwnedFd> {
     Ok(listener)
 }
 
-#[cfg(test)]
-mod fake;
 #[cfg(test)]
 mod tests;

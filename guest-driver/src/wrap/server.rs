@@ -13,9 +13,9 @@ use rustix::net::{
 };
 use toolstack::store::Store;
 
-use super::hypervisor::Hypervisor;
 use super::lender::Lender;
 use super::message::{LENGTH, Message, Outbox, refusal};
+use crate::grants::hypervisor::Hypervisor;
 use crate::say;
 
 /// A socket that is slow or gone is never waited for.

@@ -12,9 +12,9 @@ use toolstack::store::memory::MemoryStore;
 use toolstack::store::{Permission, Reply, Request, StoreExt, XsPath};
 use xen_sys::grants::SharedWords;
 
-use super::fake::Fake;
 use super::message::Message;
 use super::*;
+use crate::grants::fake::Fake;
 
 const GUEST: DomId = DomId(7);
 const LOGGER: u16 = 3;

@@ -7,18 +7,18 @@ use std::path::Path;
 
 use xen_sys::grants::{EventChannels, Granting};
 
-use super::area::PAGES_MAX;
 use super::hypervisor::{Bell, Hypervisor, Pages};
 use crate::say;
+use crate::wrap::PAGES_MAX;
 
 /// Most pages that all programs of this machine may grant; the module's default is 1024.
 const LIMIT: &str = "/sys/module/xen_gntalloc/parameters/limit";
-/// For one area at its largest, its directory, the next one's directory, and a few for others.
+/// For one area at its largest, its directory, the next one's directory, the page of `commit`, and a few for others.
 const LIMIT_WANTED: u32 = PAGES_MAX + 100;
 
 /// Xen, through `/dev/xen`.
 #[derive(Debug)]
-pub(super) struct Xen;
+pub(crate) struct Xen;
 
 impl Hypervisor for Xen {
     type Pages = Granting;
@@ -28,7 +28,7 @@ impl Hypervisor for Xen {
         let pages = Granting::open().map_err(|e| cannot_open("gntalloc", &e))?;
         // Not before: the device has brought its module.
         if let Err(why) = raise(Path::new(LIMIT), LIMIT_WANTED) {
-            say(&format!("wrap: {why}"));
+            say(&why);
         }
         Ok(pages)
     }
@@ -55,7 +55,7 @@ impl Pages for Granting {
 
 /// The one event channel of a file of its own, so that all go when it is dropped.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     channels: EventChannels,
     port: u32,
 }

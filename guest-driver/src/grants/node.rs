@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! How the logger's domain finds the area: a node below the guest's own home, which that domain may read.
+//! How the logger's domain finds what is granted to it: a node below the guest's own home, which that domain may read.
 
-use toolstack::guest::WRAP;
 use toolstack::ids::DomId;
 use toolstack::store::{Permission, Request, Store, StoreExt, XsPath};
 
 /// The domain behind network interface `vif`, where the logger is.
-pub(super) fn logger<S: Store + ?Sized>(store: &S, vif: u32) -> Result<u16, String> {
+pub(crate) fn logger<S: Store + ?Sized>(store: &S, vif: u32) -> Result<u16, String> {
     let path = format!("device/vif/{vif}/backend-id");
     let id = store.read_text(&XsPath::new(&path));
     let id = id.map_err(|e| e.to_string())?;
@@ -14,9 +13,10 @@ pub(super) fn logger<S: Store + ?Sized>(store: &S, vif: u32) -> Result<u16, Stri
         .ok_or_else(|| format!("no logger: network interface {vif} has no back-end ({path})"))
 }
 
-/// Tells `logger` of an area.
-pub(super) fn publish<S: Store + ?Sized>(
+/// Tells `logger` of what it is granted.
+pub(crate) fn publish<S: Store + ?Sized>(
     store: &S,
+    node: &str,
     logger: u16,
     gref: u32,
     port: u32,
@@ -27,9 +27,9 @@ pub(super) fn publish<S: Store + ?Sized>(
         .and_then(|id| id.parse().ok());
     let own = DomId(own.ok_or("xenstore does not tell this domain's number (domid)")?);
     let requests = [
-        Request::write(XsPath::new(WRAP), format_args!("{gref} {port}")),
+        Request::write(XsPath::new(node), format_args!("{gref} {port}")),
         Request::SetPerms(
-            XsPath::new(WRAP),
+            XsPath::new(node),
             vec![Permission::owner(own), Permission::read(DomId(logger))],
         ),
     ];
@@ -39,8 +39,8 @@ pub(super) fn publish<S: Store + ?Sized>(
 }
 
 /// Takes the node away; it may be gone already.
-pub(super) fn withdraw<S: Store + ?Sized>(store: &S) -> Result<(), String> {
+pub(crate) fn withdraw<S: Store + ?Sized>(store: &S, node: &str) -> Result<(), String> {
     store
-        .remove_all(&[XsPath::new(WRAP)])
+        .remove_all(&[XsPath::new(node)])
         .map_err(|e| e.to_string())
 }

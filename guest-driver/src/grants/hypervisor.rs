@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! What the wrap needs of Xen, so that tests can do without it: granted pages and an event channel. Failures are told in the
+//! What is needed of Xen, so that tests can do without it: granted pages and an event channel. Failures are told in the
 //! operator's words, since the program that is refused prints them.
 
 use std::os::fd::AsFd;
 
 /// Bytes of a page.
-pub(super) const PAGE: u64 = xen_sys::grants::PAGE as u64;
+pub(crate) const PAGE: u64 = xen_sys::grants::PAGE as u64;
 
 /// Who gives pages and bells.
-pub(super) trait Hypervisor {
+pub(crate) trait Hypervisor {
     /// Its pages.
     type Pages: Pages;
     /// Its event channel.
@@ -23,13 +23,13 @@ pub(super) trait Hypervisor {
 
 /// Pages that other domains may copy from and to. The descriptor maps them, one behind the other, zero at first; they are
 /// taken back when this and all mappings are gone.
-pub(super) trait Pages: AsFd {
+pub(crate) trait Pages: AsFd {
     /// Adds `count` pages for the domain `logger`, all or none, and returns their grefs.
     fn add(&mut self, logger: u16, count: u32) -> Result<Vec<u32>, String>;
 }
 
 /// An event channel. Its descriptor is readable when it was rung.
-pub(super) trait Bell: AsFd {
+pub(crate) trait Bell: AsFd {
     /// This domain's port.
     fn port(&self) -> u32;
 

@@ -16,7 +16,7 @@ use super::hypervisor::{Bell, Hypervisor, PAGE, Pages};
 
 /// The hypervisor. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fake {
+pub(crate) struct Fake {
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -39,22 +39,22 @@ impl Fake {
     }
 
     /// There are no pages, and this is why.
-    pub(super) fn break_down(&self, why: &str) {
+    pub(crate) fn break_down(&self, why: &str) {
         self.shared().broken = Some(why.to_owned());
     }
 
     /// Only so many pages can be granted from now on.
-    pub(super) fn allow(&self, pages: usize) {
+    pub(crate) fn allow(&self, pages: usize) {
         self.shared().left = Some(pages);
     }
 
     /// How many pages are granted now.
-    pub(super) fn granted(&self) -> usize {
+    pub(crate) fn granted(&self) -> usize {
         self.shared().granted.len()
     }
 
     /// The domain to which the page is granted, if it is.
-    pub(super) fn granted_to(&self, gref: u32) -> Option<u16> {
+    pub(crate) fn granted_to(&self, gref: u32) -> Option<u16> {
         self.shared().granted.get(&gref).map(|(domain, ..)| *domain)
     }
 
@@ -65,21 +65,21 @@ impl Fake {
     }
 
     /// Word `index` of a page, as the logger copies it.
-    pub(super) fn word(&self, gref: u32, index: usize) -> u64 {
+    pub(crate) fn word(&self, gref: u32, index: usize) -> u64 {
         let mut bytes = [0; 8];
         self.read(gref, index * 8, &mut bytes);
         u64::from_le_bytes(bytes)
     }
 
     /// The 4 bytes at `offset` of a page.
-    pub(super) fn half(&self, gref: u32, offset: usize) -> u32 {
+    pub(crate) fn half(&self, gref: u32, offset: usize) -> u32 {
         let mut bytes = [0; 4];
         self.read(gref, offset, &mut bytes);
         u32::from_le_bytes(bytes)
     }
 
     /// Writes word `index` of a page, as the logger does.
-    pub(super) fn put_word(&self, gref: u32, index: usize, value: u64) {
+    pub(crate) fn put_word(&self, gref: u32, index: usize, value: u64) {
         let shared = self.shared();
         let (_, file, at) = &shared.granted[&gref];
         let at = at + index as u64 * 8;
@@ -87,7 +87,7 @@ impl Fake {
     }
 
     /// All pages of the area whose directory has this root.
-    pub(super) fn pages_of(&self, root: u32) -> Vec<u32> {
+    pub(crate) fn pages_of(&self, root: u32) -> Vec<u32> {
         let count = usize::try_from(self.word(root, 1)).unwrap();
         let gref = |page| {
             let leaf = self.half(root, 64 + 4 * (page / 1024));
@@ -97,7 +97,7 @@ impl Fake {
     }
 
     /// The logger's end of a bell: a byte is a ring. Its reads wait.
-    pub(super) fn bind(&self, port: u32) -> UnixStream {
+    pub(crate) fn bind(&self, port: u32) -> UnixStream {
         self.shared().bells.remove(&port).unwrap()
     }
 }
@@ -131,7 +131,7 @@ impl Hypervisor for Fake {
 
 /// A file of memory whose pages have numbers.
 #[derive(Debug)]
-pub(super) struct FakePages {
+pub(crate) struct FakePages {
     hypervisor: Fake,
     file: Arc<File>,
     grefs: Vec<u32>,
@@ -177,7 +177,7 @@ impl Drop for FakePages {
 
 /// One end of a socket pair.
 #[derive(Debug)]
-pub(super) struct FakeBell {
+pub(crate) struct FakeBell {
     port: u32,
     near: UnixStream,
 }

@@ -74,6 +74,9 @@ pub(super) fn service(spec: &ServiceSpec) -> String {
     if !spec.mask.is_empty() {
         text += &format!(", may differ in {}", spec.mask.join(", "));
     }
+    if spec.durable {
+        text += ", durable";
+    }
     text
 }
 
@@ -108,6 +111,9 @@ fn logger_lines(status: &GroupStatus) -> Vec<(&'static str, String)> {
         ),
         ("frames", format!("{frames} forwarded, {dropped} dropped")),
     ];
+    if status.spec.services.iter().any(|service| service.durable) {
+        lines.push(("durable", durable(&status.counters)));
+    }
     if let Some(status) = &status.wrap {
         lines.push(("wrap", wrap(status)));
     }
@@ -115,6 +121,15 @@ fn logger_lines(status: &GroupStatus) -> Vec<(&'static str, String)> {
         lines.push(("failover", failover(status)));
     }
     lines
+}
+
+fn durable(counters: &Counters) -> String {
+    let answers = counters.commits + counters.commits_not_durable;
+    format!(
+        "{answers} answers have waited for a disk, {} of them passed before it was done; {} ms in all",
+        counters.commits_not_durable,
+        counters.commits_waited_us / 1000
+    )
 }
 
 fn wrap(status: &WrapStatus) -> String {

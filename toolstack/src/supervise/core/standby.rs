@@ -72,12 +72,14 @@ impl GroupState {
     /// The group as its logger is told of it, with `active` as its first member.
     fn spec(&self, active: &str) -> GroupSpec {
         let plan = self.care.as_deref().map(|care| &care.plan);
+        let durable = self.services.iter().any(|service| service.durable);
         GroupSpec {
             name: self.name.clone(),
             north: self.north.clone(),
             active: active.to_owned(),
             services: self.services.clone(),
             wrap: plan.filter(|plan| plan.wrap).map(|_| GRANTED.to_owned()),
+            commit: durable.then(|| GRANTED.to_owned()),
             outbound: plan.map(|plan| plan.outbound).unwrap_or_default(),
             ..GroupSpec::default()
         }

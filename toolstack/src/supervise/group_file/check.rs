@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use fttcp::control::ServiceSpec;
-use fttcp::service::KINDS;
+use fttcp::service::{KINDS, Kinds};
 use toml::Spanned;
 
 use super::text::{File, ServiceText, Source, duration};
@@ -265,6 +265,18 @@ fn spec(text: &ServiceText, port: u16, folder: &Path, findings: &mut Findings<'_
             }
         }
         (None, None) => {}
+    }
+    if let Some(durable) = text.durable.as_ref().filter(|durable| *durable.get_ref()) {
+        let plugin = Kinds::default().plugin(&spec.kind);
+        if !plugin.is_some_and(|plugin| plugin.knows_changes()) {
+            let cause = format!(
+                "{:?} does not know which answers tell of a change",
+                spec.kind
+            );
+            let hint = "leave it out; kind = \"ftp\" knows";
+            findings.at(durable, "service.durable", cause, hint);
+        }
+        spec.durable = true;
     }
     spec
 }

@@ -107,6 +107,25 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn durable_service_is_one_whose_kind_knows_of_changes() {
+    let folder = Folder::new("durable");
+    let file =
+        |kind: &str| format!("{LEAST}[[service]]\nport = 21\nkind = '{kind}'\ndurable = true\n");
+    let plan = parse("www.toml", &file("ftp"), &folder.0).unwrap();
+    assert!(plan.services[0].durable);
+    let told = folder.told(&file("http"));
+    assert_eq!(
+        told,
+        [
+            "www.toml:8: service.durable: cannot use the group file: \"http\" does not know which answers tell of a change\n  \
+             hint: leave it out; kind = \"ftp\" knows"
+        ]
+    );
+    let not = file("http").replace("true", "false");
+    assert!(!parse("www.toml", &not, &folder.0).unwrap().services[0].durable);
+}
+
+#[test]
 fn prebuilt_standby_is_refused_with_what_to_do() {
     let folder = Folder::new("prebuilt");
     let told = folder.told(&format!("{LEAST}[standby]\nmode = 'prebuilt'\n"));

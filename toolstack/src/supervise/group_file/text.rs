@@ -28,7 +28,7 @@ pub(super) struct File {
     pub(super) policy: PolicyText,
 }
 
-/// As the value of `--port`, and `wrap`.
+/// As the value of `--port`, and `wrap` and `durable`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ServiceText {
@@ -44,6 +44,7 @@ pub(super) struct ServiceText {
     pub(super) mss: Option<Spanned<u16>>,
     /// In one service it counts for all: their servers are replayed together.
     pub(super) wrap: Option<Spanned<bool>>,
+    pub(super) durable: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) verify: Verify,
     #[serde(default)]

@@ -19,6 +19,8 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// How many crashes each pair of server and client goes through.
 const CRASHES: &str = "FT_CRASHES";
 const USUALLY: usize = 3;
+/// For how many seconds nothing may come to a client.
+const SILENCE: u32 = 18;
 const DOWN: usize = 2_000_000;
 const UP: usize = 1_500_000;
 /// More files, for clients that fetch and store folders.
@@ -81,6 +83,8 @@ impl House {
             login: self.login,
             into: &into,
             sent: &sent,
+            name: "up",
+            silence: SILENCE,
         };
         Ok(self.client.start(self.topology.client(), &errand)?)
     }

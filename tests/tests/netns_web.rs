@@ -14,7 +14,7 @@ use rxl_tests::netns::layout::Layout;
 use rxl_tests::netns::random::Random;
 use rxl_tests::netns::service::Serves;
 use rxl_tests::netns::topology::{CLIENT, GROUP, SERVER, Topology};
-use rxl_tests::netns::web::client::{Client, Way, ab_is_content};
+use rxl_tests::netns::web::client::{Client, Job, Way, ab_is_content};
 use rxl_tests::netns::web::origin::{Origin, PORT};
 use rxl_tests::netns::web::{REVERSE, WebServer};
 
@@ -26,6 +26,10 @@ const LINE: u32 = 200;
 const FILES: [usize; 6] = [9000, 1, 300_000, 0, 1_500_000, 3_000_000];
 /// Of the package.
 const PACKAGE: usize = 1_500_000;
+/// For how many seconds nothing may come to a client.
+const SILENCE: u32 = 30;
+/// How often `ab` asks.
+const ASKED: u32 = 600;
 const CLIENTS: [Client; 5] = [
     Client::Curl,
     Client::Wget,
@@ -88,7 +92,15 @@ impl House {
         fs::create_dir_all(&out)?;
         let space = self.topology.client();
         let round = self.rounds.to_string();
-        let mut command = client.command(space, self.way, (&out, &round), &self.files)?;
+        let job = Job {
+            way: self.way,
+            out: &out,
+            round: &round,
+            files: &self.files,
+            silence: SILENCE,
+            requests: ASKED,
+        };
+        let mut command = client.command(space, &job)?;
         Ok(command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -116,7 +128,7 @@ impl House {
         }
         let out = self.out();
         match client {
-            Client::Ab if !ab_is_content(&said) => {
+            Client::Ab if !ab_is_content(&said, ASKED) => {
                 return Err(format!("ab: {said}\n{}", log()?).into());
             }
             Client::Ab => {}

@@ -2,7 +2,7 @@
 //! The failover without Xen: network namespaces instead of domains, processes instead of kernels.
 //!
 //! Who lives here: namespaces (`space`), child processes (`process`), the stock web server (`nginx`) and other stock services
-//! (`service`; FTP's in `ftp`), the logger's daemon (`logger`), one server (`server`) and how it ends (`victim`), a bad line
+//! (`service`; FTP's in `ftp`; how they are started: `recipe`), the logger's daemon (`logger`), one server (`server`) and how it ends (`victim`), a bad line
 //! (`line`), all of them together (`topology`, as `layout` says), a client of our own (`http`), many clients of every kind
 //! while servers die (`storm`), an attacker (`attack`), clients that need not make sense (`talk`), servers under the north side wrap (`chain`), their disks (`disk`), a server for definitions (`kv`), more web servers, an origin and
 //! stock clients (`web`), and the demo (`demo`). Who may call in: the tests, the benches and the demo. Everything is removed
@@ -23,6 +23,7 @@ pub mod logger;
 pub mod nginx;
 pub mod process;
 pub mod random;
+pub mod recipe;
 mod server;
 pub mod service;
 pub mod space;

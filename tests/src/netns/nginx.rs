@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::process::Running;
+use super::recipe::{Place, Recipe};
 use super::space::Space;
 
 /// nginx logs this once it listens; the kernel answers connections from then on.
@@ -27,7 +28,7 @@ impl Nginx {
         let failed = |error| format!("cannot write below {}: {error}", prefix.display());
         fs::create_dir_all(prefix).map_err(failed)?;
         let path = prefix.join("nginx.conf");
-        fs::write(&path, config(root, prefix, more)).map_err(failed)?;
+        fs::write(&path, config(80, root, prefix, more)).map_err(failed)?;
         let mut command = space.command("nginx");
         command.arg("-p").arg(prefix).arg("-c").arg(&path);
         command.args(["-e", "stderr"]);
@@ -51,7 +52,20 @@ impl Drop for Nginx {
     }
 }
 
-fn config(root: &Path, prefix: &Path, more: &str) -> String {
+/// How it is started, on this port; `more`: further lines for its server block.
+#[must_use]
+pub fn recipe(port: u16, place: &Place<'_>, more: &str) -> Recipe {
+    let prefix = place.prefix.display().to_string();
+    let words = ["nginx", "-p", &prefix, "-e", "stderr", "-c"];
+    Recipe::new(
+        port,
+        place,
+        &words,
+        config(port, place.files, place.prefix, more),
+    )
+}
+
+fn config(port: u16, root: &Path, prefix: &Path, more: &str) -> String {
     let (root, prefix) = (root.display(), prefix.display());
     format!(
         "daemon off;
@@ -71,8 +85,8 @@ http {{
     uwsgi_temp_path {prefix}/uwsgi;
     scgi_temp_path {prefix}/scgi;
     server {{
-        listen 80 backlog=4096;
-        listen [::]:80 ipv6only=on backlog=4096;
+        listen {port} backlog=4096;
+        listen [::]:{port} ipv6only=on backlog=4096;
         root {root};
         {more}
     }}

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::ftp::FtpServer;
 use super::process::Running;
+use super::recipe::{Place, Recipe};
 use super::space::Space;
 use super::web::{WebServer, origin};
 
@@ -64,7 +65,7 @@ impl Service {
                 let process = Running::start("http-server", command, origin::READY)?;
                 return Ok(Self { process });
             }
-            Serves::Web | Serves::Proxy => (tinyproxy(), "tinyproxy", &["-d", "-c"], 80),
+            Serves::Web | Serves::Proxy => (tinyproxy(), TINYPROXY[0], &TINYPROXY[1..], 80),
             Serves::Apache => {
                 let options = &["-D", "FOREGROUND", "-X", "-f"];
                 (apache(files, prefix), "apache2", options, 80)
@@ -126,6 +127,15 @@ Require all granted
 </Directory>
 "
     )
+}
+
+/// How tinyproxy is started.
+const TINYPROXY: [&str; 3] = ["tinyproxy", "-d", "-c"];
+
+/// tinyproxy, on port 80.
+#[must_use]
+pub fn proxy(place: &Place<'_>) -> Recipe {
+    Recipe::new(80, place, &TINYPROXY, tinyproxy())
 }
 
 fn tinyproxy() -> String {

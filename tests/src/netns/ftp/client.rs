@@ -76,8 +76,12 @@ pub struct Errand<'a> {
     pub login: (&'a str, &'a str),
     /// The folder for what is fetched: `down`, and the folder `tree` if the client fetches folders.
     pub into: &'a Path,
-    /// What is stored as `in/up`.
+    /// What is stored.
     pub sent: &'a Path,
+    /// Its name below `in`.
+    pub name: &'a str,
+    /// For how many seconds nothing may come.
+    pub silence: u32,
 }
 
 impl Client {
@@ -92,16 +96,22 @@ impl Client {
     /// # Errors
     /// It is not installed.
     pub fn start(self, space: &Space, errand: &Errand) -> Result<Session, String> {
-        let (program, args) = match self {
+        let (program, args) = self.words(errand);
+        let mut command = space.command(program);
+        command.args(args);
+        Session::start(command)
+    }
+
+    /// The program, and what it is told.
+    #[must_use]
+    pub fn words(self, errand: &Errand) -> (&'static str, Vec<String>) {
+        match self {
             Self::Curl => ("curl", errand.curl()),
             Self::Lftp => ("lftp", errand.lftp()),
             Self::LftpMany => ("lftp", errand.lftp_many()),
             Self::Wget => ("wget", errand.wget()),
             Self::Python => ("python3", errand.python()),
-        };
-        let mut command = space.command(program);
-        command.args(args);
-        Session::start(command)
+        }
     }
 }
 
@@ -109,6 +119,11 @@ impl Errand<'_> {
     /// Where a client puts what it fetches.
     fn got(&self) -> String {
         self.into.join("down").display().to_string()
+    }
+
+    /// The path of what is stored.
+    fn stored(&self) -> String {
+        format!("in/{}", self.name)
     }
 
     fn url(&self, path: &str) -> String {
@@ -121,14 +136,15 @@ impl Errand<'_> {
             Mode::Passive => "--ftp-pasv",
             Mode::Active => "-P-",
         };
-        let usual = ["-s", "-S", "--noproxy", "*", "--max-time", "18", opens];
+        let silence = self.silence.to_string();
+        let usual = ["-s", "-S", "--noproxy", "*", "--max-time", &silence, opens];
         let usual: Vec<String> = usual.map(str::to_owned).to_vec();
         let mut args = usual.clone();
         args.extend(["-o".to_owned(), self.got(), self.url("down")]);
         args.push("--next".to_owned());
         args.extend(usual);
         let sent = self.sent.display().to_string();
-        args.extend(["-T".to_owned(), sent, self.url("in/up")]);
+        args.extend(["-T".to_owned(), sent, self.url(&self.stored())]);
         args
     }
 
@@ -136,30 +152,33 @@ impl Errand<'_> {
     fn lftp_opens(&self) -> String {
         let (user, password) = self.login;
         let (passive, host) = (self.mode == Mode::Passive, self.family.host());
+        let silence = self.silence;
         format!(
-            "set net:timeout 18; set net:max-retries 1; set ftp:use-allo no; set cmd:fail-exit yes; \
+            "set net:timeout {silence}; set net:max-retries 1; set ftp:use-allo no; set cmd:fail-exit yes; \
              set ftp:passive-mode {passive}; set xfer:clobber yes; open -u {user},{password} ftp://{host}"
         )
     }
 
     fn lftp(&self) -> Vec<String> {
         let (opens, got, sent) = (self.lftp_opens(), self.got(), self.sent.display());
-        let text = format!("{opens}; get down -o {got}; cls; put {sent} -o in/up; bye");
+        let stored = self.stored();
+        let text = format!("{opens}; get down -o {got}; cls; put {sent} -o {stored}; bye");
         vec!["-c".to_owned(), text]
     }
 
     fn lftp_many(&self) -> Vec<String> {
         let (opens, got, sent) = (self.lftp_opens(), self.got(), self.sent.display());
-        let into = self.into.display();
+        let (into, stored) = (self.into.display(), self.stored());
         let text = format!(
             "{opens}; pget -n 3 down -o {got}; \
-             mirror -P 2 tree {into}/tree; put {sent} -o in/up; mirror -R -P 2 {into}/tree in/tree; bye"
+             mirror -P 2 tree {into}/tree; put {sent} -o {stored}; mirror -R -P 2 {into}/tree in/tree; bye"
         );
         vec!["-c".to_owned(), text]
     }
 
     fn wget(&self) -> Vec<String> {
-        let usual = ["-q", "--no-proxy", "-T", "18", "-t", "1", "-O"];
+        let silence = self.silence.to_string();
+        let usual = ["-q", "--no-proxy", "-T", &silence, "-t", "1", "-O"];
         let mut args = usual.map(str::to_owned).to_vec();
         if self.mode == Mode::Active {
             args.insert(0, "--no-passive-ftp".to_owned());
@@ -171,6 +190,7 @@ impl Errand<'_> {
     fn python(&self) -> Vec<String> {
         let (user, password) = self.login;
         let (host, got, sent) = (self.family.address(), self.got(), self.sent.display());
+        let (silence, stored) = (self.silence, self.stored());
         let passive = if self.mode == Mode::Passive {
             "True"
         } else {
@@ -178,14 +198,14 @@ impl Errand<'_> {
         };
         let text = format!(
             "import ftplib
-ftp = ftplib.FTP('{host}', timeout=18)
+ftp = ftplib.FTP('{host}', timeout={silence})
 ftp.set_pasv({passive})
 ftp.login('{user}', '{password}')
 with open('{got}', 'wb') as file:
     assert ftp.retrbinary('RETR down', file.write).startswith('226')
 assert 'down' in ftp.nlst()
 with open('{sent}', 'rb') as file:
-    assert ftp.storbinary('STOR in/up', file).startswith('226')
+    assert ftp.storbinary('STOR {stored}', file).startswith('226')
 assert ftp.pwd() == '/'
 ftp.quit()
 "

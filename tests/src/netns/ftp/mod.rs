@@ -8,15 +8,14 @@
 pub mod client;
 pub mod script;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use fttcp::control::{GroupSpec, ServiceSpec};
 
 use super::layout::Layout;
 use super::process::Running;
-use super::service::{Serves, listens};
+use super::recipe::{Place, Recipe};
+use super::service::Serves;
 use super::space::Space;
 use super::topology::{SERVER, SERVER6};
 use crate::lab::project;
@@ -73,69 +72,63 @@ impl FtpServer {
     /// # Errors
     /// It is not installed or unpacked, or did not start: what it said.
     pub fn start(self, space: &Space, files: &Path, prefix: &Path) -> Result<Running, String> {
-        let path = prefix.join("conf");
-        let write = |config: String| {
-            fs::write(&path, config)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        let place = Place {
+            files,
+            prefix,
+            beside: &project().join("target/ftp-servers"),
+            addresses: &format!("{SERVER} {SERVER6}"),
         };
-        let (program, command) = match self {
-            Self::Vsftpd => {
-                write(vsftpd(files))?;
-                let mut command = space.command("vsftpd");
-                command.arg(&path);
-                ("vsftpd", command)
-            }
+        let recipe = self.recipe(&place);
+        recipe.start(space, prefix).map_err(|error| {
+            format!("{error} (what is missing below target, scripts/test unpacks)")
+        })
+    }
+
+    /// How it is started.
+    #[must_use]
+    pub fn recipe(self, place: &Place<'_>) -> Recipe {
+        let files = place.files.display();
+        let own = |name: &str| place.prefix.join(name).display().to_string();
+        let beside = |program: &str| place.beside.join(program).display().to_string();
+        match self {
+            Self::Vsftpd => Recipe::new(21, place, &["vsftpd"], vsftpd(place.files)),
             Self::Pyftpdlib => {
-                // The system's Python, which has what Debian packages.
-                let mut command = space.command("/usr/bin/python3");
-                // At `::`, Linux serves IPv4 as well.
-                let args = ["-m", "pyftpdlib", "-i", "::", "-p", "21", "-w", "-d"];
-                command.args(args).arg(files);
-                ("pyftpdlib", command)
+                // The system's Python, which has what Debian packages. At `::`, Linux serves IPv4 as well.
+                let words = "/usr/bin/python3 -m pyftpdlib -i :: -p 21 -w -d";
+                let mut command: Vec<String> = words.split(' ').map(str::to_owned).collect();
+                command.push(files.to_string());
+                Recipe {
+                    command,
+                    port: 21,
+                    ..Recipe::default()
+                }
             }
             Self::Proftpd => {
-                write(proftpd(files, prefix))?;
-                let mut command = space.command(&unpacked("usr/sbin/proftpd")?);
-                command.args(["-n", "-q", "-c"]).arg(&path);
-                ("proftpd", command)
+                let program = beside("usr/sbin/proftpd");
+                Recipe::new(21, place, &[&program, "-n", "-q", "-c"], proftpd(place))
             }
             Self::PureFtpd => {
-                let users = prefix.join("users");
                 // User and group 65534 are `nobody`. The rest are limits that there are none of.
-                write(format!(
-                    "rxl:{HASH}:65534:65534::{}/./::::::::::::\n",
-                    files.display()
-                ))?;
-                let mut make = Command::new(unpacked("usr/bin/pure-pw")?);
-                make.arg("mkdb").arg(&users).arg("-f").arg(&path);
-                let made = make.output().map_err(|error| error.to_string())?;
-                if !made.status.success() {
-                    return Err(format!(
-                        "pure-pw: {}",
-                        String::from_utf8_lossy(&made.stderr)
-                    ));
+                let users = format!("rxl:{HASH}:65534:65534::{files}/./::::::::::::\n");
+                let (make, database) = (beside("usr/bin/pure-pw"), own("users"));
+                let before = [&make, "mkdb", &database, "-f", &own("conf")];
+                let (program, login) = (beside("usr/sbin/pure-ftpd"), format!("puredb:{database}"));
+                let command = [&program, "-S", "21", "-E", "-H", "-c", "500", "-C", "500"];
+                let more = ["-l", &login, "-g", &own("pid")];
+                Recipe {
+                    files: vec![("conf", users)],
+                    before: before.map(str::to_owned).to_vec(),
+                    command: command
+                        .iter()
+                        .chain(&more)
+                        .map(|it| (*it).to_owned())
+                        .collect(),
+                    port: 21,
+                    open: false,
                 }
-                let mut command = space.command(&unpacked("usr/sbin/pure-ftpd")?);
-                command.args(["-S", "21", "-E", "-H", "-c", "500", "-C", "500"]);
-                command.arg("-l").arg(format!("puredb:{}", users.display()));
-                command.arg("-g").arg(prefix.join("pid"));
-                ("pure-ftpd", command)
             }
-        };
-        Running::probe(program, command, || listens(space, 21))
+        }
     }
-}
-
-/// The path of a program that was unpacked.
-fn unpacked(program: &str) -> Result<String, String> {
-    let path: PathBuf = project().join("target/ftp-servers").join(program);
-    if path.exists() {
-        return Ok(path.display().to_string());
-    }
-    Err(format!(
-        "{} is not there; scripts/test unpacks it",
-        path.display()
-    ))
 }
 
 /// In namespaces of their own, sessions would not be found when the server's namespace is left, and live on. A session that
@@ -164,13 +157,14 @@ secure_chroot_dir=/var/run/vsftpd/empty
 }
 
 /// As Debian configures it, but it writes only below its own folder, and asks nobody for its own address.
-fn proftpd(files: &Path, prefix: &Path) -> String {
-    let (files, prefix) = (files.display(), prefix.display());
+fn proftpd(place: &Place<'_>) -> String {
+    let (files, prefix) = (place.files.display(), place.prefix.display());
+    let addresses = place.addresses;
     format!(
         "ServerName files
 ServerType standalone
 DefaultServer on
-DefaultAddress {SERVER} {SERVER6}
+DefaultAddress {addresses}
 Port 21
 User nobody
 Group nogroup

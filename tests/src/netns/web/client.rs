@@ -41,46 +41,72 @@ pub enum Way {
     ClosingProxy,
 }
 
-/// How long a client may take; one that takes longer hangs.
-const PATIENCE: &str = "60";
+/// What a client fetches, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The way to the files.
+    pub way: Way,
+    /// The folder for what is fetched, in which the client may keep more.
+    pub out: &'a Path,
+    /// A word for what it posts; empty: it posts nothing.
+    pub round: &'a str,
+    /// The files.
+    pub files: &'a [String],
+    /// For how many seconds nothing may come. A client that takes twice as long hangs.
+    pub silence: u32,
+    /// How often `ab` asks.
+    pub requests: u32,
+}
 
 /// Fetches the files, and posts. A proxy is the first word, or nothing.
 const REQUESTS: &str = r#"
 import sys, requests
-once, proxy, posts, base, out = sys.argv[1:6]
+once, proxy, posts, silence, base, out = sys.argv[1:7]
+silence = int(silence)
 def connect():
     session = requests.Session()
     session.trust_env = False
     session.proxies = {"http": proxy} if proxy else {}
     return session
 kept = connect()
-for name in sys.argv[6:]:
+for name in sys.argv[7:]:
     if posts:
         session = connect() if once else kept
         try:
-            answer = session.post(f"{base}/post/{posts}-{name}", data=b"x" * 20000, timeout=30)
+            answer = session.post(f"{base}/post/{posts}-{name}", data=b"x" * 20000, timeout=silence)
             print("posted", f"/post/{posts}-{name}", answer.status_code, flush=True)
         except requests.RequestException:
             print("posted", f"/post/{posts}-{name}", "broken", flush=True)
     session = connect() if once else kept
-    answer = session.get(f"{base}/{name}", timeout=30)
+    answer = session.get(f"{base}/{name}", timeout=silence)
     answer.raise_for_status()
     open(f"{out}/{name}", "wb").write(answer.content)
 "#;
 
 impl Client {
-    /// The command that fetches `files` into the folder `out`, in which it may keep more. `round`: a word for what it
-    /// posts.
+    /// The command that does the job in this namespace.
     ///
     /// # Errors
     /// What it needs cannot be written.
-    pub fn command(
-        self,
-        space: &Space,
-        way: Way,
-        (out, round): (&Path, &str),
-        files: &[String],
-    ) -> Result<Command, String> {
+    pub fn command(self, space: &Space, job: &Job<'_>) -> Result<Command, String> {
+        let mut command = space.command("timeout");
+        self.tell(&mut command, job)?;
+        Ok(command)
+    }
+
+    /// Tells a command, which is `timeout`, to do the job.
+    ///
+    /// # Errors
+    /// What it needs cannot be written.
+    pub fn tell(self, command: &mut Command, job: &Job<'_>) -> Result<(), String> {
+        let &Job {
+            way,
+            out,
+            round,
+            files,
+            silence,
+            requests,
+        } = job;
         let proxy = format!("http://{SERVER}:80");
         let is_proxy = matches!(way, Way::Proxy | Way::ClosingProxy);
         let once = way == Way::ClosingProxy;
@@ -90,8 +116,8 @@ impl Client {
             format!("http://{SERVER}")
         };
         let urls = files.iter().map(|file| format!("{base}/{file}"));
-        let mut command = space.command("timeout");
-        command.arg(PATIENCE);
+        let silence = silence.to_string();
+        command.arg((2 * job.silence).to_string());
         match self {
             Self::Curl => {
                 command.args(["curl", "-sS", "--fail"]);
@@ -106,8 +132,9 @@ impl Client {
                 }
             }
             Self::Wget => {
-                command.args(["wget", "-nv", "--tries=1", "--read-timeout=30", "-P"]);
-                command.arg(out).args(urls);
+                command.args(["wget", "-nv", "--tries=1"]);
+                command.arg(format!("--read-timeout={silence}"));
+                command.arg("-P").arg(out).args(urls);
                 if once {
                     command.arg("--no-http-keep-alive");
                 }
@@ -125,6 +152,7 @@ impl Client {
                 } else {
                     "--max-tries=1"
                 };
+                command.arg(format!("--timeout={silence}"));
                 command.args([tries, "--file-allocation=none", "-d"]);
                 command.arg(out).args(urls);
                 if once {
@@ -138,19 +166,13 @@ impl Client {
                 let posts = if way == Way::Server { "" } else { round };
                 let proxy = if is_proxy { &proxy } else { "" };
                 let once = if once { "once" } else { "" };
-                command.args([
-                    "/usr/bin/python3",
-                    "-c",
-                    REQUESTS,
-                    once,
-                    proxy,
-                    posts,
-                    &base,
-                ]);
+                command.args(["/usr/bin/python3", "-c", REQUESTS]);
+                command.args([once, proxy, posts, &silence, &base]);
                 command.arg(out).args(files);
             }
             Self::Ab => {
-                command.args(["ab", "-q", "-n", "600", "-c", "8", "-s", "30"]);
+                let requests = requests.to_string();
+                command.args(["ab", "-q", "-n", &requests, "-c", "8", "-s", &silence]);
                 if !once {
                     command.arg("-k");
                 }
@@ -161,21 +183,21 @@ impl Client {
             }
             Self::Apt => {
                 let depth = if once { 0 } else { 10 };
-                apt(&mut command, (&proxy, &base, depth), out)?;
+                apt(command, (&proxy, &base, depth), out)?;
             }
         }
-        Ok(command)
+        Ok(())
     }
 }
 
-/// What `ab` says if every request was answered, and rightly.
+/// What `ab` says if so many requests were answered, and rightly.
 #[must_use]
-pub fn ab_is_content(said: &str) -> bool {
+pub fn ab_is_content(said: &str, requests: u32) -> bool {
     let field = |name: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse::<u64>().ok()
     };
-    field("Complete requests:") == Some(600)
+    field("Complete requests:") == Some(requests.into())
         && field("Failed requests:") == Some(0)
         && !said.contains("Non-2xx")
 }

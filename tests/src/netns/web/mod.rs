@@ -6,14 +6,12 @@ pub mod client;
 pub mod origin;
 pub mod talker;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::process::Running;
-use super::service::listens;
+use super::recipe::{Place, Recipe};
 use super::space::Space;
-use super::topology::CLIENT;
+use super::topology::{CLIENT, SERVER};
 
 /// A server on port 80.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +33,27 @@ impl WebServer {
     /// # Errors
     /// It is not installed, or did not start: what it said.
     pub fn start(self, space: &Space, files: &Path, prefix: &Path) -> Result<Running, String> {
-        let failed = |error| format!("cannot write below {}: {error}", prefix.display());
-        // It writes there after it has become another user.
-        fs::set_permissions(prefix, fs::Permissions::from_mode(0o777)).map_err(failed)?;
-        let path = prefix.join("conf");
-        let (program, words, config): (_, &[&str], _) = match self {
-            Self::Apache => ("apache2", &["-X", "-f"], apache(files, prefix)),
-            Self::Squid => ("squid", &["-N", "-f"], squid(prefix)),
-            Self::Haproxy => ("haproxy", &["-db", "-f"], haproxy()),
+        let place = Place {
+            files,
+            prefix,
+            beside: Path::new(""),
+            addresses: SERVER,
         };
-        fs::write(&path, config).map_err(failed)?;
-        let mut command = space.command(program);
-        command.args(words).arg(&path);
-        Running::probe(program, command, || listens(space, 80))
+        self.recipe(&place).start(space, prefix)
+    }
+
+    /// How it is started.
+    #[must_use]
+    pub fn recipe(self, place: &Place<'_>) -> Recipe {
+        let (words, config): (&[&str], _) = match self {
+            Self::Apache => (&["apache2", "-X", "-f"], apache(place.files, place.prefix)),
+            Self::Squid => (&["squid", "-N", "-f"], squid(place.prefix)),
+            Self::Haproxy => (&["haproxy", "-db", "-f"], haproxy()),
+        };
+        Recipe {
+            open: true,
+            ..Recipe::new(80, place, words, config)
+        }
     }
 }
 

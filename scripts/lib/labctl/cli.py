@@ -19,7 +19,7 @@ HELP = """scripts/lab: real Xen 4.17 with a Debian 12 Dom0 in QEMU's software em
   examine                   what QEMU and Xen know (registers, run queues, timers), also when Dom0 does not answer: exit code 1
   shell                     a shell in Dom0
   status [--json]           does it run, since when, is there a snapshot
-  images                    make the images that are missing or out of date (up does it by itself)
+  images [NAME]...          make the images that are missing or out of date (up does it by itself, but not for servers)
   payload                   make the disk /lab of Dom0 again from target/lab/payload/
   down                      end QEMU and clean up; always safe
   selftest                  try all of this
@@ -226,11 +226,12 @@ def verb_shell(words):
 
 
 def verb_images(words):
-    if words:
-        raise usage("images takes no arguments")
     from . import images
+    for word in words:
+        if word not in images.RECIPES:
+            raise usage(f"images: there is no {word}; there are: {', '.join(images.RECIPES)}")
     images.need_programs()
-    images.ensure(say)
+    images.ensure(say, names=words)
     return 0
 
 

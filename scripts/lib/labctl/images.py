@@ -27,7 +27,12 @@ RECIPES = {
     "guest": (["images/guest", "images/files/nginx.conf", *GUEST_FILES],
               ["nginx", "busybox-static", "libc6", "libgcc-s1", "libssl3"], ["kernel"]),
     "logger": (["images/logger", *GUEST_FILES], ["busybox-static", "libc6", "libgcc-s1"], ["kernel"]),
+    "servers": (["images/servers"],
+                ["nginx-light", "apache2", "squid", "haproxy", "tinyproxy", "vsftpd", "python3-pyftpdlib", "proftpd-core", "pure-ftpd",
+                 "curl", "wget", "aria2", "python3-requests", "apache2-utils", "lftp", "libc6"], []),
 }
+# Made only when somebody asks for it by its name.
+ON_DEMAND = {"servers"}
 
 
 def package_versions():
@@ -70,11 +75,12 @@ def key(name, versions):
     return digest.hexdigest()
 
 
-def ensure(say, force=False):
-    """Makes the images that are missing or out of date; returns the key of what a snapshot holds (kernel and Dom0)."""
+def ensure(say, force=False, names=()):
+    """Makes the images that are missing or out of date, or those of them that are named; returns the key of what a snapshot holds
+    (kernel and Dom0)."""
     os.makedirs(IMAGES, exist_ok=True)
     versions = package_versions()
-    for name in RECIPES:
+    for name in names or [name for name in RECIPES if name not in ON_DEMAND]:
         now, stamp = key(name, versions), os.path.join(IMAGES, name, ".key")
         if force or read_text(stamp) != now:
             say(f"making image {name}")
@@ -82,7 +88,7 @@ def ensure(say, force=False):
                 os.unlink(SNAPSHOT)  # it builds on the old ones
             script(name, rebuild=True)
             write_text(stamp, now)
-    if not os.path.exists(os.path.join(IMAGES, "data", "web.img")):
+    if not names and not os.path.exists(os.path.join(IMAGES, "data", "web.img")):
         say("making image data")
         script("data")
     return key("dom0", versions)
@@ -99,12 +105,15 @@ def script(name, *arguments, rebuild=False):
 
 # Where the parts of the payload come from; what else lies in the payload folder (bin/, say) goes along.
 PARTS = {"guest/vmlinux": "kernel/vmlinux", "guest/initrd.img": "guest/initrd.img",
-         "logger/initrd.img": "logger/initrd.img", "data/web.img": "data/web.img", "data/blob.sha256": "data/blob.sha256"}
+         "logger/initrd.img": "logger/initrd.img", "data/web.img": "data/web.img", "data/blob.sha256": "data/blob.sha256",
+         "servers/servers.img": "servers/servers.img", "servers/key": "servers/.key"}
 
 
 def payload(say):
     """Brings the payload disk up to date with images/ and payload/; returns whether it was made again."""
     for target, source in PARTS.items():
+        if os.path.dirname(source) in ON_DEMAND and not os.path.exists(os.path.join(IMAGES, source)):
+            continue
         target, source = os.path.join(PAYLOAD, target), os.path.join(IMAGES, source)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if not os.path.exists(target) or not os.path.samefile(target, source):

@@ -91,6 +91,28 @@ impl Lab {
         }
     }
 
+    /// Makes the image of stock servers if it is missing or out of date, and boots the lab with it on its disk `/lab`. One that
+    /// runs with another, or without any, is started anew.
+    ///
+    /// # Errors
+    /// What `scripts/lab` said when it failed.
+    pub fn up_with_servers() -> Result<Self, String> {
+        let made = Self::here().call(["images", "servers"])?;
+        if !made.status.success() {
+            let said = String::from_utf8_lossy(&made.stderr);
+            return Err(format!("scripts/lab images failed: {}", said.trim()));
+        }
+        let key = project().join("target/lab/images/servers/.key");
+        let key = std::fs::read_to_string(&key)
+            .map_err(|e| format!("cannot read {}: {e}", key.display()))?;
+        let lab = Self::up()?;
+        if lab.run("cat /lab/servers/key")?.stdout == key {
+            return Ok(lab);
+        }
+        lab.down()?;
+        Self::up()
+    }
+
     /// Runs `script` by bash in Dom0.
     ///
     /// # Errors

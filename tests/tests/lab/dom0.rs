@@ -122,6 +122,22 @@ impl Dom0 {
             self.ok("rxl list")
         );
     }
+
+    /// Waits, by Xen's event, until all domains that were destroyed are gone. One whose memory somebody still maps never is.
+    pub(crate) fn wait_no_dying(&self) {
+        let dying = "rxl list | awk 'NR > 1 && $5 ~ /d/'";
+        let ran = self.run(&format!(
+            "timeout 60 bash -c 'exec {{fd}}< <(exec xenstore-watch @releaseDomain); pid=$!; \
+             while read -r _ <&$fd; do [ -n \"$({})\" ] || break; done; kill $pid'",
+            dying.replace('\'', "'\\''")
+        ));
+        assert_eq!(
+            ran.code,
+            0,
+            "a domain does not die: {}",
+            self.ok("rxl list")
+        );
+    }
 }
 
 /// Asserts that two texts are equal, and shows the lines that are not.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What touches Xen, shown on real Xen: `rxl`'s verbs on PV and PVH guests, bad input that leaves no trace, the failover of a
-//! download, and servers that remember what those before them said. All names begin with `lab_`, so that a run without the
-//! lab can leave them out; the lab is one machine, so they run one at a time (`--test-threads 1`).
+//! download, servers that remember what those before them said, and stock servers under stock clients. All names begin with
+//! `lab_`, so that a run without the lab can leave them out; the lab is one machine, so they run one at a time
+//! (`--test-threads 1`).
 
 mod agent;
 mod bad_input;
@@ -10,5 +11,6 @@ mod dom0;
 mod failover;
 mod groups;
 mod keys;
+mod servers;
 mod verbs;
 mod wrap;

@@ -151,20 +151,9 @@ fn conclude(dom0: &Dom0, clients: &Clients<'_>, handed: u64) {
     assert_eq!(of("wrap", "missing"), Some(0), "{status}");
     let lost = (of("counters", "lost"), of("counters", "diverged"));
     assert_eq!(lost, (Some(0), Some(0)), "{status}");
-    no_zombies(dom0);
+    dom0.wait_no_dying();
     end(dom0);
-    no_zombies(dom0);
-}
-
-/// Waits, by Xen's event, until all domains that were destroyed are gone. One whose memory somebody still maps never is.
-fn no_zombies(dom0: &Dom0) {
-    let dying = "rxl list | awk 'NR > 1 && $5 ~ /d/'";
-    let ran = dom0.run(&format!(
-        "timeout 60 bash -c 'exec {{fd}}< <(exec xenstore-watch @releaseDomain); pid=$!; \
-         while read -r _ <&$fd; do [ -n \"$({})\" ] || break; done; kill $pid'",
-        dying.replace('\'', "'\\''")
-    ));
-    assert_eq!(ran.code, 0, "a domain does not die: {}", story(dom0));
+    dom0.wait_no_dying();
 }
 
 fn replacements_remember(kind: &str) {

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Stock servers on real Xen that crash again and again under stock clients, which fetch and store files all the time: no
+//! client hangs or hears of it, and every file is the same at both ends.
+//!
+//! `stock`: the servers; `house`: what Dom0 has for them; `clients`: who asks them. Usually it is one crash of vsftpd in a PV
+//! guest. `LAB_SERVERS` names others, with commas between them, or `all`; `LAB_KINDS` likewise `pv` and `pvh`; `LAB_CRASHES` is
+//! how often the server of each pair crashes.
+
+mod clients;
+mod house;
+mod stock;
+
+use std::time::{Duration, Instant};
+
+use rxl_tests::lab::Lab;
+use rxl_tests::netns::random::Random;
+use serde_json::Value;
+
+use crate::declared::{self, active, end, last_event, wait_complete, wait_event, with_logger};
+use crate::dom0::Dom0;
+use clients::Clients;
+use house::House;
+use stock::Stock;
+
+/// The words of this variable, or of `usually`.
+fn words(variable: &str, usually: &str) -> Vec<String> {
+    let given = std::env::var(variable).unwrap_or_else(|_| usually.to_owned());
+    given.split(',').map(str::to_owned).collect()
+}
+
+/// The servers that are asked for.
+fn servers() -> Vec<Stock> {
+    let names = words("LAB_SERVERS", "vsftpd");
+    if names == ["all"] {
+        return Stock::ALL.to_vec();
+    }
+    let named = |name: &String| {
+        let found = Stock::ALL.into_iter().find(|stock| stock.name() == name);
+        found.unwrap_or_else(|| panic!("LAB_SERVERS: there is no {name}"))
+    };
+    names.iter().map(named).collect()
+}
+
+/// Destroys the server somewhere in the middle of what it does; returns when each client has got on without it.
+fn crash(dom0: &Dom0, clients: &Clients<'_>, after: Duration) {
+    // The fault's time, which is left to chance.
+    std::thread::sleep(after);
+    let (server, since) = (active(dom0), last_event(dom0));
+    dom0.ok(&format!("rxl destroy {server}"));
+    print!("{}", wait_event(dom0, since, "failover-acknowledged"));
+    // The round in which it crashed, and one more.
+    clients.go_on(2);
+    assert_ne!(active(dom0), server);
+}
+
+/// What the logger has counted.
+fn counters(dom0: &Dom0) -> Value {
+    let text = dom0.ok("rxl ft status www --json");
+    let groups: Value = serde_json::from_str(&text).expect("rxl ft status prints JSON");
+    groups[0]["logger"]["counters"].clone()
+}
+
+/// A server of this kind of guest crashes so many times.
+fn outlive(stock: Stock, kind: &str, crashes: u32) {
+    let name = stock.name();
+    Lab::up_with_servers().unwrap_or_else(|error| panic!("{error}"));
+    let dom0 = with_logger();
+    let house = House::build(&dom0, stock);
+    dom0.ok(&format!(
+        "cat > /root/demo/server.cfg <<'END'\n{}END\n",
+        house::guest(stock, kind)
+    ));
+    declared::apply(&dom0, &house::group(stock));
+    let mut random = Random::announced(&format!("lab {name} {kind}"));
+    let start = Instant::now();
+    let clients = Clients::begin(&dom0, stock);
+    clients.go_on(1);
+    let usual = start.elapsed();
+    for count in 0..crashes {
+        if count > 0 {
+            wait_complete(&dom0);
+        }
+        crash(
+            &dom0,
+            &clients,
+            usual.mul_f64(random.below(1000) as f64 / 1000.0),
+        );
+    }
+    let rounds = clients.end();
+    let counters = counters(&dom0);
+    let counts: Vec<_> = rounds.iter().map(|(it, count)| (it.name, count)).collect();
+    println!("{name} {kind}: the first round took {usual:?}; rounds: {counts:?}; {counters}");
+    let count = |name: &str| counters[name].as_u64();
+    assert_eq!(
+        (count("lost"), count("diverged"), count("resumes_refused")),
+        (Some(0), Some(0), Some(0)),
+        "{}",
+        clients.story()
+    );
+    dom0.wait_no_dying();
+    end(&dom0);
+    dom0.wait_no_dying();
+    house.check(&rounds);
+    house.clear();
+}
+
+#[test]
+fn lab_servers_crash_under_stock_clients() {
+    let crashes = words("LAB_CRASHES", "1")[0]
+        .parse()
+        .expect("LAB_CRASHES: a number");
+    let mut failed = Vec::new();
+    for stock in servers() {
+        for kind in words("LAB_KINDS", "pv") {
+            let name = format!("{} {kind}", stock.name());
+            let start = Instant::now();
+            // One that fails does not keep others from being tried.
+            let ended = std::thread::spawn(move || outlive(stock, &kind, crashes)).join();
+            let how = if ended.is_ok() { "passed" } else { "failed" };
+            println!("{name}: {how}, {crashes} crashes, {:?}", start.elapsed());
+            if ended.is_err() {
+                failed.push(name);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The clients in Dom0, all at the same time: each fetches and stores in rounds, and looks whether it has got the right bytes,
+//! until that is enough. What fails, it does not try again.
+
+use std::fmt::Write;
+
+use super::house::{FOLDER, INSIDE};
+use super::stock::{ROUND, Stock, Visitor};
+use crate::declared::story;
+use crate::dom0::Dom0;
+
+/// Each client's rounds.
+pub(super) type Rounds = Vec<(Visitor, u32)>;
+
+/// A client's life: its name, and the mark of a round.
+const LIFE: &str = r#"cd "/data/clients/$1" || exit
+round=0
+until [ -e /data/enough ]; do
+    round=$((round + 1))
+    rm -rf out
+    mkdir out
+    sed "s/$2/$round/g" round >now
+    if ! bash now >said 2>&1 || ! (cd out && sha256sum --quiet -c ../sums) >>said 2>&1; then
+        echo "failed in round $round: $(tail -c 1500 said | tr '\n' '|')" >>rounds
+        exit 1
+    fi
+    echo "round $round" >>rounds
+done
+echo ended >>rounds
+"#;
+
+/// How long a client may take to its next word, in seconds: more than the clients' own patience.
+const PATIENCE: u32 = 300;
+
+pub(super) struct Clients<'a> {
+    dom0: &'a Dom0,
+    all: Vec<Visitor>,
+}
+
+impl<'a> Clients<'a> {
+    pub(super) fn begin(dom0: &'a Dom0, stock: Stock) -> Self {
+        let all = stock.clients();
+        let mut script = format!("cd {FOLDER}/work; cat >life <<'END'\n{LIFE}END\n");
+        for Visitor {
+            name,
+            round,
+            fetches,
+            ..
+        } in &all
+        {
+            let files = fetches.join(" ");
+            let _ = write!(
+                script,
+                "mkdir -p clients/{name}; cat >clients/{name}/round <<'END'\n{round}\nEND\n: >clients/{name}/rounds; \
+                 (cd files; sha256sum /dev/null {files}) >clients/{name}/sums\n"
+            );
+        }
+        for Visitor { name, .. } in &all {
+            let _ = writeln!(
+                script,
+                "{INSIDE} bash /data/life {name} {ROUND} </dev/null >/dev/null 2>&1 & echo $! >>{FOLDER}/pids"
+            );
+        }
+        dom0.ok(&script);
+        Self { dom0, all }
+    }
+
+    /// Waits until each client has ended so many more rounds.
+    pub(super) fn go_on(&self, rounds: u32) {
+        let ended: Vec<u32> = self.all.iter().map(|it| self.ended(it)).collect();
+        for (visitor, ended) in self.all.iter().zip(ended) {
+            self.wait(visitor, &format!("round {}", ended + rounds));
+        }
+    }
+
+    /// How many rounds a client has ended.
+    fn ended(&self, visitor: &Visitor) -> u32 {
+        let path = format!("{FOLDER}/work/clients/{}/rounds", visitor.name);
+        let count = self.dom0.ok(&format!("grep -c '^round' {path} || true"));
+        count.trim().parse().expect("grep counts")
+    }
+
+    /// Waits until a client says this.
+    fn wait(&self, visitor: &Visitor, word: &str) {
+        let path = format!("{FOLDER}/work/clients/{}/rounds", visitor.name);
+        let ran = self.dom0.run(&format!(
+            "exec {{fd}}< <(exec tail -n +1 -f {path}); pid=$!; \
+             timeout {PATIENCE} grep -m1 -E '^(failed.*|{word})$' <&$fd; rc=$?; kill $pid; exit $rc"
+        ));
+        let said = ran.stdout.trim();
+        assert!(
+            said == word,
+            "{} hangs or failed: {said}\n{}",
+            visitor.name,
+            self.story()
+        );
+    }
+
+    /// Waits for their end; their rounds.
+    pub(super) fn end(&self) -> Rounds {
+        self.dom0.ok(&format!("touch {FOLDER}/work/enough"));
+        for visitor in &self.all {
+            self.wait(visitor, "ended");
+        }
+        let rounds = self.all.iter().map(|it| (it.clone(), self.ended(it)));
+        rounds.collect()
+    }
+
+    /// What helps to understand a failure.
+    pub(super) fn story(&self) -> String {
+        let own = format!(
+            "cd {FOLDER}/work/clients; tail -n 3 */rounds; tail -n 5 */said; \
+             for log in /var/log/xen/console/guest-server-*.log; do echo \"--- $log\"; tail -n 12 $log; done; rxl ft status www --json; "
+        );
+        self.dom0.run(&own).stdout + &story(self.dom0)
+    }
+}

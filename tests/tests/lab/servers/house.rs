@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What Dom0 has for a server: the files, the disk of each member, a root in which clients run, and the origin behind a proxy.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use rxl_tests::netns::nginx;
+use rxl_tests::netns::recipe::{Place, Recipe};
+use rxl_tests::netns::topology::SERVER;
+use rxl_tests::netns::web::origin::PORT;
+
+use super::clients::Rounds;
+use super::stock::{DOWN, FILES, Stock, UP, quoted};
+use crate::dom0::Dom0;
+
+/// The folder of it all. Its `work` is the clients' `/data`.
+pub(super) const FOLDER: &str = "/root/servers";
+/// Where the image of servers and clients is mounted.
+const ROOT: &str = "/srv/servers";
+/// Members there can be at a time, and so disks: the active one, a standby, and a number that is not given again at once.
+const DISKS: u32 = 4;
+
+/// A command that runs another one among the servers and clients.
+pub(super) const INSIDE: &str =
+    "setsid chroot /srv/servers env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8";
+
+/// Ends what runs among them, and unmounts all of it. A test that failed may have left some.
+const CLEAR: &str = "cd /; for pid in $(cat /root/servers/pids 2>/dev/null); do kill -KILL -- -$pid 2>/dev/null; done; \
+                     for place in $(awk '$2 ~ \"^/(srv|root)/servers\" {print $2}' /proc/mounts | sort -r); do umount -l $place; done; \
+                     rm -rf /root/servers";
+
+/// A member's configuration, but for its number.
+pub(super) fn guest(stock: Stock, kind: &str) -> String {
+    let (mode, role) = if stock.stores() {
+        ("rw", "server rxl.disk=rw")
+    } else {
+        ("ro", "server")
+    };
+    let port = stock.recipe().port;
+    let probe = if stock.stores() {
+        "greet:21".to_owned()
+    } else {
+        format!("http:{port}/")
+    };
+    format!(
+        "name = 'server'\ntype = '{kind}'\nkernel = '/lab/guest/vmlinux'\nramdisk = '/lab/guest/initrd.img'\n\
+         cmdline = 'console=hvc0 random.trust_cpu=on quiet rxl.role={role} rxl.port={port} rxl.ip={SERVER}/24 \
+         rxl.guest=--interval,2000,--probe,{probe}'\nmemory = 256\ntsc_mode = 'native'\n\
+         vif = ['mac=00:16:3e:77:00:10,backend=logger']\n\
+         disk = ['format=raw,vdev=xvda,access=ro,target=/lab/servers/servers.img', \
+         'format=raw,vdev=xvdb,access={mode},target={FOLDER}/disk-{{n}}.img']\non_crash = 'destroy'\n"
+    )
+}
+
+/// The group file, but for its first lines. A member is ready when its service has answered its agent.
+pub(super) fn group(stock: Stock) -> String {
+    let (kind, port) = (
+        if stock.stores() { "ftp" } else { "http" },
+        stock.recipe().port,
+    );
+    format!(
+        "outbound = 're-issue'\n[[service]]\nport = {port}\nkind = '{kind}'\nmask = ['Date']\nbuffer = 16777216\n\
+         [member]\nconfig = 'server.cfg'\n[standby]\nready-after = '0s'\nboot-timeout = '4min'\n\
+         [detection]\nheartbeat = '60s'\nprogress = '60s'\n[policy]\nmost-failovers = 100\n"
+    )
+}
+
+/// The program that starts the server, in the guest or in Dom0.
+fn start(recipe: &Recipe, prefix: &str) -> String {
+    let line = |words: &[String]| {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        words.join(" ")
+    };
+    let mode = if recipe.open { "777" } else { "755" };
+    let mut text = format!(
+        "#!/bin/sh\nset -e\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nexport PATH\n\
+         mkdir -p {prefix} /run/vsftpd/empty\nchmod {mode} {prefix}\ncp -r \"${{0%/*}}/conf/.\" {prefix}\n"
+    );
+    if !recipe.before.is_empty() {
+        let _ = writeln!(text, "{}", line(&recipe.before));
+    }
+    let _ = writeln!(text, "exec {}", line(&recipe.command));
+    text
+}
+
+pub(super) struct House<'a> {
+    dom0: &'a Dom0,
+}
+
+impl<'a> House<'a> {
+    pub(super) fn build(dom0: &'a Dom0, stock: Stock) -> Self {
+        let house = Self { dom0 };
+        house.clear();
+        dom0.ok(&format!(
+            "mkdir -p {FOLDER}/work {FOLDER}/disk {ROOT} && mount -o loop,ro,noload /lab/servers/servers.img {ROOT} && \
+             for place in dev proc; do mount --bind /$place {ROOT}/$place; done && \
+             for place in run tmp var/log; do mount -t tmpfs -o mode=1777 tmpfs {ROOT}/$place; done && \
+             mount --bind {FOLDER}/work {ROOT}/data"
+        ));
+        house.files(stock);
+        house.server("disk", &stock.recipe(), "/run/server");
+        let options = "-q -t ext4 -b 4096 -m 0 -N 2048 -J size=4 -O ^resize_inode -E lazy_itable_init=0,lazy_journal_init=0";
+        dom0.ok(&format!(
+            "cd {FOLDER}; truncate -s 256M disk-1.img; mke2fs {options} -d disk disk-1.img; \
+             for n in $(seq 2 {DISKS}); do cp --sparse=always disk-1.img disk-$n.img; done"
+        ));
+        if stock.has_origin() {
+            house.origin();
+        }
+        house
+    }
+
+    /// The files that clients fetch, an hour old, and the one that they store.
+    fn files(&self, stock: Stock) {
+        let files: &[(&str, u32)] = if stock.stores() { &[DOWN] } else { &FILES };
+        let mut script = format!(
+            "mkdir -p {FOLDER}/disk/files/in; chmod 777 {FOLDER}/disk/files/in; cd {FOLDER}/disk/files; "
+        );
+        for (name, length) in files {
+            let _ = write!(script, "head -c {length} /dev/urandom >{name}; ");
+        }
+        let _ = write!(
+            script,
+            "touch -d '1 hour ago' *; cp -a . {FOLDER}/work/files; head -c {UP} /dev/urandom >{FOLDER}/work/sent"
+        );
+        self.dom0.ok(&script);
+    }
+
+    /// What starts a server, in this folder.
+    fn server(&self, folder: &str, recipe: &Recipe, prefix: &str) {
+        let mut script = format!("mkdir -p {FOLDER}/{folder}/conf; cd {FOLDER}/{folder}; ");
+        for (name, content) in &recipe.files {
+            let _ = write!(script, "cat >conf/{name} <<'END'\n{content}END\n");
+        }
+        let text = start(recipe, prefix);
+        let _ = write!(script, "cat >start <<'END'\n{text}END\nchmod 755 start");
+        self.dom0.ok(&script);
+    }
+
+    /// nginx in Dom0, which has the files.
+    fn origin(&self) {
+        let place = Place {
+            files: Path::new("/data/files"),
+            prefix: Path::new("/run/origin"),
+            beside: Path::new(""),
+            addresses: "",
+        };
+        self.server("work", &nginx::recipe(PORT, &place, ""), "/run/origin");
+        // It listens before it says this.
+        self.dom0.ok(&format!(
+            "cd {FOLDER}; {INSIDE} /data/start </dev/null >/dev/null 2>origin.log & echo $! >>{FOLDER}/pids; \
+             exec {{fd}}< <(exec tail -n +1 -F {FOLDER}/origin.log 2>/dev/null); pid=$!; \
+             timeout 60 grep -q -m1 -F 'getrlimit(RLIMIT_NOFILE)' <&$fd; rc=$?; kill $pid; exit $rc"
+        ));
+    }
+
+    /// What clients were told that they had stored is whole on the disk of some member.
+    pub(super) fn check(&self, rounds: &Rounds) {
+        let mut names = String::new();
+        for (visitor, count) in rounds {
+            if visitor.stores {
+                for round in 1..=*count {
+                    let _ = write!(names, "{}-{round} ", visitor.name);
+                }
+            }
+        }
+        if names.is_empty() {
+            return;
+        }
+        // Mounted to be written: what is in the journal only is then brought to its place.
+        let told = self.dom0.ok(&format!(
+            "cd {FOLDER}; for n in $(seq {DISKS}); do mkdir -p on/$n; mount -o loop disk-$n.img on/$n || exit; done; \
+             for name in {names}; do whole=no; for n in $(seq {DISKS}); do \
+             ! cmp -s work/sent on/$n/files/in/$name || whole=yes; done; \
+             [ $whole = yes ] || {{ echo \"$name:\"; ls -l on/*/files/in/$name; }}; done; \
+             for n in $(seq {DISKS}); do umount on/$n; done"
+        ));
+        assert_eq!(told, "", "stored, but on no disk");
+        println!("{} files were stored", names.split(' ').count() - 1);
+    }
+
+    /// Ends and removes everything.
+    pub(super) fn clear(&self) {
+        self.dom0.run(CLEAR);
+    }
+}

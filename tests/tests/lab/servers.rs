@@ -25,7 +25,7 @@ use stock::Stock;
 /// By then all clients have something under way: they never rest.
 const FIRST: Duration = Duration::from_secs(5);
 /// The time in which a crash comes, in milliseconds: that of a round or two.
-const SPAN: u64 = 20_000;
+const SPAN: u64 = 10_000;
 
 /// The words of this variable, or of `usually`.
 fn words(variable: &str, usually: &str) -> Vec<String> {

@@ -171,7 +171,7 @@ impl<'a> House<'a> {
         let told = self.dom0.ok(&format!(
             "cd {FOLDER}; for n in $(seq {DISKS}); do mkdir -p on/$n; mount -o loop disk-$n.img on/$n || exit; done; \
              for name in {names}; do whole=no; for n in $(seq {DISKS}); do \
-             ! cmp -s work/sent on/$n/files/in/$name || whole=yes; done; \
+             cmp -s work/sent on/$n/files/in/$name && whole=yes && break; done; \
              [ $whole = yes ] || {{ echo \"$name:\"; ls -l on/*/files/in/$name; }}; done; \
              for n in $(seq {DISKS}); do umount on/$n; done"
         ));

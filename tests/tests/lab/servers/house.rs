@@ -54,12 +54,15 @@ pub(super) fn guest(stock: Stock, kind: &str) -> String {
 
 /// The group file, but for its first lines. A member is ready when its service has answered its agent.
 pub(super) fn group(stock: Stock) -> String {
-    let (kind, port) = (
-        if stock.stores() { "ftp" } else { "http" },
-        stock.recipe().port,
-    );
+    // Clients are told that a file is stored when the guest's disk has it, and its domain may be destroyed at any moment.
+    let kind = if stock.stores() {
+        "kind = 'ftp'\ndurable = true"
+    } else {
+        "kind = 'http'"
+    };
+    let port = stock.recipe().port;
     format!(
-        "outbound = 're-issue'\n[[service]]\nport = {port}\nkind = '{kind}'\nmask = ['Date']\nbuffer = 16777216\n\
+        "outbound = 're-issue'\n[[service]]\nport = {port}\n{kind}\nmask = ['Date']\nbuffer = 16777216\n\
          [member]\nconfig = 'server.cfg'\n[standby]\nready-after = '0s'\nboot-timeout = '4min'\n\
          [detection]\nheartbeat = '60s'\nprogress = '60s'\n[policy]\nmost-failovers = 100\n"
     )

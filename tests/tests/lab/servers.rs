@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rxl_tests::lab::Lab;
 use rxl_tests::netns::random::Random;
+use rxl_tests::netns::topology::SERVER;
 use serde_json::Value;
 
 use crate::declared::{self, active, end, last_event, wait_complete, wait_event, with_logger};
@@ -51,7 +52,10 @@ fn crash(dom0: &Dom0, clients: &Clients<'_>, after: Duration) {
     // The fault's time, which is left to chance.
     std::thread::sleep(after);
     let (server, since) = (active(dom0), last_event(dom0));
-    dom0.ok(&format!("rxl destroy {server}"));
+    // Clients spend much of their time with themselves: while somebody has a connection, of which nothing tells but a look.
+    dom0.ok(&format!(
+        "until ss -Htn state established dst {SERVER} | grep -q .; do sleep 0.02; done; rxl destroy {server}"
+    ));
     print!("{}", wait_event(dom0, since, "failover-acknowledged"));
     // The round in which it crashed; another one comes before their end.
     clients.go_on(1);

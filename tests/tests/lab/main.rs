@@ -8,6 +8,7 @@ mod agent;
 mod bad_input;
 mod declared;
 mod dom0;
+mod emulator;
 mod failover;
 mod groups;
 mod keys;

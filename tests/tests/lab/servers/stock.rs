@@ -20,10 +20,10 @@ const ASKED: u32 = 100;
 pub(super) const FILES: [(&str, u32); 3] = [
     ("small", 30_000),
     ("middle", 1_000_000),
-    ("large", 3_000_000),
+    ("large", 8_000_000),
 ];
 /// The file that is fetched by FTP, and its length.
-pub(super) const DOWN: (&str, u32) = ("down", 2_000_000);
+pub(super) const DOWN: (&str, u32) = ("down", 8_000_000);
 /// Of the file that is stored by FTP.
 pub(super) const UP: u32 = 1_000_000;
 /// The number of a client's round, in the names of what it stores.

@@ -11,13 +11,12 @@ use rustix::net::{
 };
 use toolstack::ids::DomId;
 use toolstack::store::memory::MemoryStore;
-use toolstack::store::{Permission, Reply, Request, StoreExt, Watch, XsPath};
+use toolstack::store::{Reply, Request, StoreExt, Watch, XsPath};
 
 use super::*;
-use crate::grants::fake::Fake;
+use crate::grants::fake::{Fake, GUEST, store};
 use crate::wrap::listen_at;
 
-const GUEST: DomId = DomId(7);
 const LOGGER: u16 = 3;
 const WANTED: usize = 1;
 const DONE: usize = 2;
@@ -72,21 +71,10 @@ impl Platter {
     }
 }
 
-fn store(vif: bool) -> MemoryStore {
-    let store = MemoryStore::new();
-    let home = XsPath::domain(GUEST);
-    let (data, domid) = (home.join("data"), home.join("domid"));
-    let readable = vec![Permission::owner(DomId::DOM0), Permission::read(GUEST)];
-    let requests = [
-        Request::Mkdir(home.clone()),
-        Request::SetPerms(home.clone(), readable),
-        Request::Mkdir(data.clone()),
-        Request::SetPerms(data, vec![Permission::owner(GUEST)]),
-        Request::write(domid, GUEST),
-    ];
-    store.all(&requests).unwrap();
+fn guest(vif: bool) -> MemoryStore {
+    let store = store();
     if vif {
-        let backend = home.join("device/vif/0/backend-id");
+        let backend = XsPath::domain(GUEST).join("device/vif/0/backend-id");
         store.write_all(&[(backend, LOGGER.to_string())]).unwrap();
     }
     store
@@ -117,7 +105,7 @@ struct Served {
 
 impl Served {
     fn new() -> Self {
-        let (store, fake, (disk, platter)) = (store(true), Fake::default(), disk());
+        let (store, fake, (disk, platter)) = (guest(true), Fake::default(), disk());
         let own = store.connect(GUEST);
         let watch = Watch {
             path: XsPath::domain(GUEST).join("data/rxl/commit"),
@@ -188,7 +176,7 @@ fn newest_number_is_done_when_the_disk_has_all() {
 #[test]
 fn guest_without_xens_devices_or_a_logger_says_so_and_goes_on() {
     for (vif, broken) in [(true, true), (false, false)] {
-        let (store, fake, (disk, _platter)) = (store(vif), Fake::default(), disk());
+        let (store, fake, (disk, _platter)) = (guest(vif), Fake::default(), disk());
         if broken {
             fake.break_down("/dev/xen/gntalloc is missing: modprobe xen-gntalloc");
         }

@@ -11,8 +11,31 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use toolstack::ids::DomId;
+use toolstack::store::memory::MemoryStore;
+use toolstack::store::{Permission, Request, StoreExt, XsPath};
 
 use super::hypervisor::{Bell, Hypervisor, PAGE, Pages};
+
+/// The domain of the agent.
+pub(crate) const GUEST: DomId = DomId(7);
+
+/// A domain's directories as `rxl create` makes them, network interface 0 aside.
+pub(crate) fn store() -> MemoryStore {
+    let store = MemoryStore::new();
+    let home = XsPath::domain(GUEST);
+    let (data, domid) = (home.join("data"), home.join("domid"));
+    let readable = vec![Permission::owner(DomId::DOM0), Permission::read(GUEST)];
+    let requests = [
+        Request::Mkdir(home.clone()),
+        Request::SetPerms(home, readable),
+        Request::Mkdir(data.clone()),
+        Request::SetPerms(data, vec![Permission::owner(GUEST)]),
+        Request::write(domid, GUEST),
+    ];
+    store.all(&requests).unwrap();
+    store
+}
 
 /// The hypervisor. Clones are the same one.
 #[derive(Clone, Debug, Default)]

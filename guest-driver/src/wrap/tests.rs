@@ -9,14 +9,13 @@ use rustix::net::{
 };
 use toolstack::ids::DomId;
 use toolstack::store::memory::MemoryStore;
-use toolstack::store::{Permission, Reply, Request, StoreExt, XsPath};
+use toolstack::store::{Reply, Request, StoreExt, XsPath};
 use xen_sys::grants::SharedWords;
 
 use super::message::Message;
 use super::*;
-use crate::grants::fake::Fake;
+use crate::grants::fake::{Fake, GUEST, store};
 
-const GUEST: DomId = DomId(7);
 const LOGGER: u16 = 3;
 const MIB: u64 = 1 << 20;
 const SIZE: usize = 9;
@@ -36,23 +35,6 @@ impl Drop for World {
         self.wrapping = None;
         let _ = std::fs::remove_dir(self.options.socket.parent().unwrap());
     }
-}
-
-/// A domain's directories as `rxl create` makes them, network interface 0 aside.
-fn store() -> MemoryStore {
-    let store = MemoryStore::new();
-    let home = XsPath::domain(GUEST);
-    let (data, domid) = (home.join("data"), home.join("domid"));
-    let readable = vec![Permission::owner(DomId::DOM0), Permission::read(GUEST)];
-    let requests = [
-        Request::Mkdir(home.clone()),
-        Request::SetPerms(home, readable),
-        Request::Mkdir(data.clone()),
-        Request::SetPerms(data, vec![Permission::owner(GUEST)]),
-        Request::write(domid, GUEST),
-    ];
-    store.all(&requests).unwrap();
-    store
 }
 
 fn add_vif(store: &MemoryStore) {

@@ -40,7 +40,7 @@ pub(super) struct Clients<'a> {
 impl<'a> Clients<'a> {
     pub(super) fn begin(dom0: &'a Dom0, stock: Stock) -> Self {
         let all = stock.clients();
-        let mut script = format!("cd {FOLDER}/work; cat >life <<'END'\n{LIFE}END\n");
+        let mut script = format!("cd {FOLDER}/common; cat >life <<'END'\n{LIFE}END\n");
         for Visitor {
             name,
             round,
@@ -75,14 +75,14 @@ impl<'a> Clients<'a> {
 
     /// How many rounds a client has ended.
     fn ended(&self, visitor: &Visitor) -> u32 {
-        let path = format!("{FOLDER}/work/clients/{}/rounds", visitor.name);
+        let path = format!("{FOLDER}/common/clients/{}/rounds", visitor.name);
         let count = self.dom0.ok(&format!("grep -c '^round' {path} || true"));
         count.trim().parse().expect("grep counts")
     }
 
     /// Waits until a client says this.
     fn wait(&self, visitor: &Visitor, word: &str) {
-        let path = format!("{FOLDER}/work/clients/{}/rounds", visitor.name);
+        let path = format!("{FOLDER}/common/clients/{}/rounds", visitor.name);
         let ran = self.dom0.run(&format!(
             "exec {{fd}}< <(exec tail -n +1 -f {path}); pid=$!; \
              timeout {PATIENCE} grep -m1 -E '^(failed.*|{word})$' <&$fd; rc=$?; kill $pid; exit $rc"
@@ -98,7 +98,7 @@ impl<'a> Clients<'a> {
 
     /// Waits for their end; their rounds.
     pub(super) fn end(&self) -> Rounds {
-        self.dom0.ok(&format!("touch {FOLDER}/work/enough"));
+        self.dom0.ok(&format!("touch {FOLDER}/common/enough"));
         for visitor in &self.all {
             self.wait(visitor, "ended");
         }
@@ -109,7 +109,7 @@ impl<'a> Clients<'a> {
     /// What helps to understand a failure.
     pub(super) fn story(&self) -> String {
         let own = format!(
-            "cd {FOLDER}/work/clients; tail -n 3 */rounds; tail -n 5 */said; \
+            "cd {FOLDER}/common/clients; tail -n 3 */rounds; tail -n 5 */said; \
              for log in /var/log/xen/console/guest-server-*.log; do echo \"--- $log\"; tail -n 12 $log; done; rxl ft status www --json; "
         );
         self.dom0.run(&own).stdout + &story(self.dom0)

@@ -13,7 +13,7 @@ use super::clients::Rounds;
 use super::stock::{DOWN, FILES, Stock, UP, quoted};
 use crate::dom0::Dom0;
 
-/// The folder of it all. Its `work` is the clients' `/data`.
+/// The folder of it all. Its `common` is the clients' `/data`.
 pub(super) const FOLDER: &str = "/root/servers";
 /// Where the image of servers and clients is mounted.
 const ROOT: &str = "/srv/servers";
@@ -95,10 +95,10 @@ impl<'a> House<'a> {
         let house = Self { dom0 };
         house.clear();
         dom0.ok(&format!(
-            "mkdir -p {FOLDER}/work {FOLDER}/disk {ROOT} && mount -o loop,ro,noload /lab/servers/servers.img {ROOT} && \
+            "mkdir -p {FOLDER}/common {FOLDER}/disk {ROOT} && mount -o loop,ro,noload /lab/servers/servers.img {ROOT} && \
              for place in dev proc; do mount --bind /$place {ROOT}/$place; done && \
              for place in run tmp var/log; do mount -t tmpfs -o mode=1777 tmpfs {ROOT}/$place; done && \
-             mount --bind {FOLDER}/work {ROOT}/data"
+             mount --bind {FOLDER}/common {ROOT}/data"
         ));
         house.files(stock);
         house.server("disk", &stock.recipe(), "/run/server");
@@ -124,7 +124,7 @@ impl<'a> House<'a> {
         }
         let _ = write!(
             script,
-            "touch -d '1 hour ago' *; cp -a . {FOLDER}/work/files; head -c {UP} /dev/urandom >{FOLDER}/work/sent"
+            "touch -d '1 hour ago' *; cp -a . {FOLDER}/common/files; head -c {UP} /dev/urandom >{FOLDER}/common/sent"
         );
         self.dom0.ok(&script);
     }
@@ -148,7 +148,7 @@ impl<'a> House<'a> {
             beside: Path::new(""),
             addresses: "",
         };
-        self.server("work", &nginx::recipe(PORT, &place, ""), "/run/origin");
+        self.server("common", &nginx::recipe(PORT, &place, ""), "/run/origin");
         // It listens before it says this.
         self.dom0.ok(&format!(
             "cd {FOLDER}; {INSIDE} /data/start </dev/null >/dev/null 2>origin.log & echo $! >>{FOLDER}/pids; \
@@ -174,7 +174,7 @@ impl<'a> House<'a> {
         let told = self.dom0.ok(&format!(
             "cd {FOLDER}; for n in $(seq {DISKS}); do mkdir -p on/$n; mount -o loop disk-$n.img on/$n || exit; done; \
              for name in {names}; do whole=no; for n in $(seq {DISKS}); do \
-             cmp -s work/sent on/$n/files/in/$name && whole=yes && break; done; \
+             cmp -s common/sent on/$n/files/in/$name && whole=yes && break; done; \
              [ $whole = yes ] || {{ echo \"$name:\"; ls -l on/*/files/in/$name; }}; done; \
              for n in $(seq {DISKS}); do umount on/$n; done"
         ));

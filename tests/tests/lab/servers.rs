@@ -62,7 +62,9 @@ fn crash(dom0: &Dom0, clients: &Clients<'_>, segment: u64) {
 fn counters(dom0: &Dom0) -> Value {
     let text = dom0.ok("rxl ft status www --json");
     let groups: Value = serde_json::from_str(&text).expect("rxl ft status prints JSON");
-    groups[0]["logger"]["counters"].clone()
+    let counters = groups[0]["logger"]["counters"].clone();
+    assert!(counters.is_object(), "without the logger's view: {text}");
+    counters
 }
 
 /// A server of this kind of guest crashes so many times.

@@ -102,6 +102,12 @@ impl Again {
         self.over.get(&fd).map(Vec::as_slice)
     }
 
+    /// Whether no descriptor is one of the replay any more.
+    #[must_use]
+    pub fn is_past(&self) -> bool {
+        self.real.is_empty() && self.over.is_empty()
+    }
+
     /// The program has closed `fd`.
     pub fn closed(&mut self, fd: i32) {
         self.over.remove(&fd);

@@ -2,10 +2,18 @@
 //! The C functions that stand before libc's in a wrapped program, and all `unsafe` of this crate.
 //!
 //! The caller of each function is a C program: what libc's manual asks of it for its pointers and lengths holds here ("as
-//! libc's" in a SAFETY line). The kernel is asked directly, so that no function here calls itself; only the clock goes
-//! through libc, for its vDSO. There is one thread: a second one ends the recording before it starts. A signal
+//! libc's" in a SAFETY line). The kernel is asked directly, so that no function here calls itself, and in place where it is
+//! asked often ([`kernel`]); only the clock goes through libc, for its vDSO. There is one thread: a second one ends the recording before it starts. A signal
 //! handler that gets in while a function here is at work passes through unrecorded.
 #![allow(unsafe_code)]
+
+/// Asks the kernel: the result, or the negative errno. In place, since each page of code that a request touches costs it time,
+/// and errno would have to be read back.
+macro_rules! kernel {
+    ($name:ident $(, $arg:expr)+ $(,)?) => {
+        ::syscalls::raw_syscall!(::syscalls::Sysno::$name $(, $arg)+).cast_signed()
+    };
+}
 
 mod area;
 mod calls;
@@ -50,6 +58,8 @@ enum Mode {
 }
 
 struct State {
+    /// It records, and nothing of a replay is left to be asked for: most of what is below is not looked at.
+    calm: bool,
     mode: Mode,
     known: Known,
     /// The record is one that the logger reads along, and hands to a replacement.
@@ -137,13 +147,19 @@ fn told(result: isize) -> i64 {
     }
 }
 
-/// A recorded result as the program gets it.
-fn given(result: i64) -> isize {
+/// A result of the kernel's or of a record as the program gets it.
+#[inline]
+fn given(result: isize) -> isize {
     if result < 0 {
-        set_errno(c_int::try_from(-result).unwrap_or(libc::EIO));
-        return -1;
+        return failed(result);
     }
-    result as isize
+    result
+}
+
+#[cold]
+fn failed(result: isize) -> isize {
+    set_errno(c_int::try_from(-result).unwrap_or(libc::EIO));
+    -1
 }
 
 fn agreed<T>(answer: Result<Option<T>, Diverged>) -> Option<T> {
@@ -195,6 +211,7 @@ extern "C" fn init() {
         };
         let clock = libc::dlsym(libc::RTLD_NEXT, c"clock_gettime".as_ptr());
         *STATE.0.get() = Some(State {
+            calm: matches!(mode, Mode::Record(_)),
             mode,
             known: Known::default(),
             ring,
@@ -236,21 +253,37 @@ impl State {
         }
     }
 
+    /// The program waits: a good moment to see whether all of a replay is past.
+    #[cold]
+    fn settle(&mut self) {
+        self.due.clear();
+        let past = |ring: &Ring| ring.again.is_past();
+        self.calm = matches!(self.mode, Mode::Record(_))
+            && self.early.is_empty()
+            && self.ring.as_ref().is_none_or(past);
+    }
+
     /// What kind of file a descriptor is: looked up once.
+    #[inline]
     fn class(&mut self, fd: c_int) -> Class {
-        let mode = &self.mode;
-        self.known.class(fd, || {
-            // SAFETY: the buffer is as large as the kernel's.
-            let mut about: libc::stat = unsafe { std::mem::zeroed() };
-            let saved = errno();
-            // SAFETY: as above.
-            let found = unsafe { libc::fstat(fd, &raw mut about) } == 0;
-            set_errno(saved);
-            if let Mode::Record(recorder) = mode {
-                recorder.log().count(word::CALLS, 1);
-            }
-            found.then_some(about.st_mode)
-        })
+        match self.known.noted(fd) {
+            Some(class) => class,
+            None => self.look_up(fd),
+        }
+    }
+
+    #[cold]
+    fn look_up(&mut self, fd: c_int) -> Class {
+        // SAFETY: the buffer is as large as the kernel's.
+        let mut about: libc::stat = unsafe { std::mem::zeroed() };
+        let saved = errno();
+        // SAFETY: as above.
+        let found = unsafe { libc::fstat(fd, &raw mut about) } == 0;
+        set_errno(saved);
+        if let Mode::Record(recorder) = &self.mode {
+            recorder.log().count(word::CALLS, 1);
+        }
+        self.known.class(fd, found.then_some(about.st_mode))
     }
 
     /// Ends a recording that cannot go on, or a replay that should never have got here.
@@ -299,7 +332,12 @@ unsafe fn look(state: &mut State, clock: usize, real: c_int, unit: i64) -> Optio
             .wrapping_mul(1_000_000_000)
             .wrapping_add(now.tv_nsec)
     };
-    let now = now - now.rem_euclid(unit);
+    // Most clocks are told as they are, and a division is what takes longest here.
+    let now = if unit == 1 {
+        now
+    } else {
+        now - now.rem_euclid(unit)
+    };
     Some(match &mut state.mode {
         Mode::Record(recorder) => recorder.clock(clock, now),
         Mode::Replay(_) => now,

@@ -23,18 +23,59 @@ pub struct Known {
     /// What the program gave for a descriptor: `epoll_event.data` differs from run to run when it is a pointer.
     data: BTreeMap<(i32, i32), u64>,
     descriptors: BTreeMap<(i32, u64), i32>,
+    /// Some of `descriptors`, each in the one place where it can be: a server asks with every request.
+    near: Near,
+}
+
+/// See [`Known::near`].
+#[derive(Debug)]
+struct Near([Option<((i32, u64), i32)>; Self::PLACES]);
+
+impl Default for Near {
+    fn default() -> Self {
+        Self([None; Self::PLACES])
+    }
+}
+
+impl Near {
+    const PLACES: usize = 64;
+
+    /// Pointers differ in their middle bits, descriptors in their last ones.
+    #[inline]
+    const fn place((_, data): (i32, u64)) -> usize {
+        ((data ^ data >> 6 ^ data >> 12) % Self::PLACES as u64) as usize
+    }
+
+    #[inline]
+    const fn get(&self, key: (i32, u64)) -> Option<i32> {
+        match self.0[Self::place(key)] {
+            Some(((epoll, data), fd)) if epoll == key.0 && data == key.1 => Some(fd),
+            _ => None,
+        }
+    }
+
+    const fn put(&mut self, key: (i32, u64), fd: i32) {
+        self.0[Self::place(key)] = Some((key, fd));
+    }
+
+    const fn remove(&mut self, key: (i32, u64)) {
+        if self.get(key).is_some() {
+            self.0[Self::place(key)] = None;
+        }
+    }
 }
 
 impl Known {
-    /// The class of `fd`; `mode` gives its `st_mode` if it is not known yet.
-    pub fn class(&mut self, fd: i32, mode: impl FnOnce() -> Option<u32>) -> Class {
-        let Ok(index) = usize::try_from(fd) else {
-            return Class::Plain;
-        };
-        if let Some(Some(class)) = self.classes.get(index) {
-            return *class;
-        }
-        let Some(mode) = mode() else {
+    /// The class of `fd`, if it is known.
+    #[must_use]
+    #[inline]
+    pub fn noted(&self, fd: i32) -> Option<Class> {
+        *self.classes.get(usize::try_from(fd).ok()?)?
+    }
+
+    /// Notes the class of `fd`, which has this `st_mode`; `None`: there is none.
+    pub fn class(&mut self, fd: i32, mode: Option<u32>) -> Class {
+        let Some(mode) = mode else {
             return Class::Plain;
         };
         let class = match mode & libc::S_IFMT {
@@ -63,13 +104,22 @@ impl Known {
             && self.descriptors.get(&(epoll, old)) == Some(&fd)
         {
             self.descriptors.remove(&(epoll, old));
+            self.near.remove((epoll, old));
         }
         self.descriptors.insert((epoll, data), fd);
+        self.near.put((epoll, data), fd);
     }
 
     /// The descriptor that was registered with `data`.
     #[must_use]
+    #[inline]
     pub fn descriptor(&self, epoll: i32, data: u64) -> Option<i32> {
+        let near = self.near.get((epoll, data));
+        near.or_else(|| self.far(epoll, data))
+    }
+
+    #[cold]
+    fn far(&self, epoll: i32, data: u64) -> Option<i32> {
         self.descriptors.get(&(epoll, data)).copied()
     }
 
@@ -85,18 +135,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_class_is_looked_up_once_until_the_descriptor_is_closed() {
+    fn a_class_is_known_until_the_descriptor_is_closed() {
         let mut known = Known::default();
-        assert_eq!(known.class(5, || Some(libc::S_IFSOCK)), Class::Stream);
-        assert_eq!(
-            known.class(5, || panic!("it was known already")),
-            Class::Stream
-        );
+        assert_eq!(known.noted(5), None);
+        assert_eq!(known.class(5, Some(libc::S_IFSOCK)), Class::Stream);
+        assert_eq!(known.noted(5), Some(Class::Stream));
         known.note(5, None);
-        assert_eq!(known.class(5, || Some(libc::S_IFREG)), Class::Plain);
-        assert_eq!(known.class(6, || Some(libc::S_IFCHR)), Class::Device);
-        assert_eq!(known.class(7, || Some(0)), Class::Device);
-        assert_eq!(known.class(-1, || None), Class::Plain);
+        assert_eq!(known.noted(5), None);
+        assert_eq!(known.class(5, Some(libc::S_IFREG)), Class::Plain);
+        assert_eq!(known.class(6, Some(libc::S_IFCHR)), Class::Device);
+        assert_eq!(known.class(7, Some(0)), Class::Device);
+        assert_eq!(known.class(-1, None), Class::Plain);
+        assert_eq!(known.noted(-1), None);
     }
 
     #[test]
@@ -114,5 +164,21 @@ mod tests {
         assert_eq!(known.descriptor(3, 0xbbbb), None);
         known.register(3, 7, 0xcccc);
         assert_eq!(known.descriptor(3, 0xaaaa), Some(8));
+    }
+
+    #[test]
+    fn all_descriptors_are_known_near_or_far() {
+        let mut known = Known::default();
+        let all = || (0..500).flat_map(|fd| [3, 4].map(|epoll| (epoll, fd)));
+        let data = |fd: i32, round: u64| 0x7f00_0000 + u64::from(fd.unsigned_abs()) * 320 + round;
+        for round in [0, 1] {
+            for (epoll, fd) in all() {
+                known.register(epoll, fd, data(fd, round));
+            }
+            for (epoll, fd) in all() {
+                assert_eq!(known.descriptor(epoll, data(fd, round)), Some(fd));
+                assert_eq!(known.descriptor(epoll, data(fd, 1 - round)), None);
+            }
+        }
     }
 }

@@ -157,7 +157,7 @@ impl Record<'_> {
 
     /// Most bytes that the record takes.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn room(&self) -> usize {
         let blob = match self {
             Self::Data { bytes, .. } | Self::Heard { bytes, .. } | Self::Random { bytes } => {
@@ -168,110 +168,115 @@ impl Record<'_> {
             Self::Stop { why } => why.len(),
             Self::Clock { .. } | Self::Read { .. } | Self::Write { .. } | Self::Pid { .. } => 0,
         };
-        1 + 3 * NUMBER_MAX + blob
+        HEAD + blob
     }
 
     /// Writes the record to the beginning of `out`, which has [`Self::room`] for it, and returns its length.
-    #[inline]
+    // Always inline, as `room` and `Recorder::add`: who adds a record knows which it is, and the rest of this goes away.
+    #[inline(always)]
     pub fn encode(&self, out: &mut [u8]) -> usize {
-        let mut out = Out { out, at: 0 };
-        match *self {
-            Self::Clock { clock, delta } => {
-                out.byte(1);
-                out.put(clock);
-                out.put(zigzag(delta));
-            }
-            Self::Read { fd, result } => out.numbers(2, fd, result),
+        const NONE: &[u8] = &[];
+        let head = Head::at_start(out);
+        let (at, bytes) = match *self {
+            Self::Clock { clock, delta } => (head.byte(1).put(clock).signed(delta).at, NONE),
+            Self::Read { fd, result } => (head.byte(2).signed(fd).signed(result).at, NONE),
             Self::Data { fd, result, bytes } => {
-                out.numbers(3, fd, result);
-                out.blob(bytes);
+                (head.byte(3).signed(fd).signed(result).before(bytes), bytes)
             }
-            Self::Write { fd, result } => out.numbers(4, fd, result),
+            Self::Write { fd, result } => (head.byte(4).signed(fd).signed(result).at, NONE),
             Self::Accept {
                 listener,
                 result,
                 peer,
-            } => {
-                out.numbers(5, listener, result);
-                out.blob(peer);
-            }
-            Self::Random { bytes } => {
-                out.byte(6);
-                out.blob(bytes);
-            }
-            Self::Pid { pid } => {
-                out.byte(7);
-                out.put(zigzag(pid));
-            }
-            Self::Ready { result, list } => {
-                out.byte(8);
-                out.put(zigzag(result));
-                out.blob(list);
-            }
-            Self::Stop { why } => {
-                out.byte(9);
-                out.blob(why);
-            }
+            } => (
+                head.byte(5).signed(listener).signed(result).before(peer),
+                peer,
+            ),
+            Self::Random { bytes } => (head.byte(6).before(bytes), bytes),
+            Self::Pid { pid } => (head.byte(7).signed(pid).at, NONE),
+            Self::Ready { result, list } => (head.byte(8).signed(result).before(list), list),
+            Self::Stop { why } => (head.byte(9).before(why), why),
             Self::Heard { fd, result, bytes } => {
-                out.numbers(10, fd, result);
-                out.blob(bytes);
+                (head.byte(10).signed(fd).signed(result).before(bytes), bytes)
             }
-        }
-        out.at
+        };
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        at + bytes.len()
     }
 }
 
 /// Longest number in bytes.
-pub const NUMBER_MAX: usize = 10;
+const NUMBER_MAX: usize = 10;
+/// Longest beginning of a record in bytes, its tag and three numbers: a power of two, so that a place in it needs no check.
+const HEAD: usize = 32;
+const _: () = assert!(3 * NUMBER_MAX < HEAD);
 
-struct Out<'a> {
-    out: &'a mut [u8],
+/// Numbers in a row.
+struct Head<'a> {
+    out: &'a mut [u8; HEAD],
+    /// How long they are.
     at: usize,
 }
 
-impl Out<'_> {
+impl<'a> Head<'a> {
     #[inline]
-    fn byte(&mut self, byte: u8) {
-        self.out[self.at] = byte;
-        self.at += 1;
+    fn at_start(out: &'a mut [u8]) -> Self {
+        let out = out.first_chunk_mut().expect("there is room");
+        Self { out, at: 0 }
     }
 
     #[inline]
-    fn put(&mut self, mut number: u64) {
+    const fn byte(mut self, byte: u8) -> Self {
+        self.out[self.at % HEAD] = byte;
+        self.at += 1;
+        self
+    }
+
+    #[inline]
+    const fn put(mut self, mut number: u64) -> Self {
         while number >= 0x80 {
-            self.byte(number.to_le_bytes()[0] | 0x80);
+            self = self.byte(number.to_le_bytes()[0] | 0x80);
             number >>= 7;
         }
-        self.byte(number.to_le_bytes()[0]);
+        self.byte(number.to_le_bytes()[0])
     }
 
     #[inline]
-    fn numbers(&mut self, tag: u8, fd: i64, result: i64) {
-        self.byte(tag);
-        self.put(zigzag(fd));
-        self.put(zigzag(result));
+    const fn signed(self, number: i64) -> Self {
+        self.put(zigzag(number))
     }
 
+    /// These bytes follow: where.
     #[inline]
-    fn blob(&mut self, bytes: &[u8]) {
-        self.put(bytes.len() as u64);
-        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
+    const fn before(self, bytes: &[u8]) -> usize {
+        self.put(bytes.len() as u64).at
     }
 }
 
-/// Appends a pair of a list of what was ready; [`pairs`] reads it.
+/// Most pairs that [`encode_ready`] takes: their list's length is then one byte.
+pub const READY_MAX: usize = (0x80 - 1) / (2 * NUMBER_MAX);
+/// Room for [`encode_ready`].
+pub const READY_ROOM: usize = (1 + READY_MAX) * HEAD;
+
+/// Writes a [`Record::Ready`] of up to [`READY_MAX`] pairs to the beginning of `out`, which has [`READY_ROOM`], and returns its
+/// length. The list is made in its place: a busy server waits for events as often as it reads.
 #[inline]
+pub fn encode_ready(result: i64, pairs: impl Iterator<Item = (u64, u64)>, out: &mut [u8]) -> usize {
+    let list = Head::at_start(out).byte(8).signed(result).at + 1;
+    let mut at = list;
+    for (which, events) in pairs.take(READY_MAX) {
+        at += Head::at_start(&mut out[at..]).put(which).put(events).at;
+    }
+    out[list - 1] = (at - list).to_le_bytes()[0];
+    at
+}
+
+/// Appends a pair of a list of what was ready; [`pairs`] reads it.
 pub fn put_pair(list: &mut Vec<u8>, which: u64, events: u64) {
-    let mut pair = [0; 2 * NUMBER_MAX];
-    let mut out = Out {
-        out: &mut pair,
-        at: 0,
-    };
-    out.put(which);
-    out.put(events);
-    let length = out.at;
-    list.extend_from_slice(&pair[..length]);
+    let from = list.len();
+    list.extend_from_slice(&[0; HEAD]);
+    let length = Head::at_start(&mut list[from..]).put(which).put(events).at;
+    list.truncate(from + length);
 }
 
 /// Signed to unsigned, small stays small.
@@ -403,6 +408,17 @@ mod tests {
             }
             stream.extend_from_slice(b"rest");
             prop_assert_eq!(decode(&stream), Some((record, length)));
+        }
+
+        #[test]
+        fn what_was_ready_is_the_same_record_in_either_way(
+            result: i64, all in proptest::collection::vec(any::<(u64, u64)>(), 0..=READY_MAX),
+        ) {
+            let mut list = Vec::new();
+            all.iter().for_each(|(which, events)| put_pair(&mut list, *which, *events));
+            let mut out = [0; READY_ROOM];
+            let length = encode_ready(result, all.into_iter(), &mut out);
+            prop_assert_eq!(&out[..length], encoded(&Record::Ready { result, list: &list }));
         }
 
         #[test]

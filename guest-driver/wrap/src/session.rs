@@ -5,7 +5,7 @@
 //! told so instead of being fed what it did not ask for. When the record is used up, the replay is over and the
 //! program lives on with the real world.
 
-use crate::record::{Record, decode, put_pair};
+use crate::record::{READY_MAX, READY_ROOM, Record, decode, encode_ready, put_pair};
 
 /// Clocks that are told apart; see [`Record::Clock`].
 const CLOCKS: usize = 18;
@@ -62,7 +62,7 @@ impl<L: Log> Recorder<L> {
     }
 
     /// Appends a record.
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, record: &Record<'_>) {
         let length = record.encode(self.log.room(record.room()));
         self.log.commit(length);
@@ -88,8 +88,18 @@ impl<L: Log> Recorder<L> {
         now
     }
 
-    /// These were ready.
-    pub fn ready(&mut self, result: i64, pairs: impl Iterator<Item = (u64, u64)>) {
+    /// These were ready, `most` of them at most.
+    #[inline]
+    pub fn ready(&mut self, result: i64, most: usize, pairs: impl Iterator<Item = (u64, u64)>) {
+        if most <= READY_MAX {
+            let length = encode_ready(result, pairs, self.log.room(READY_ROOM));
+            self.log.commit(length);
+        } else {
+            self.many_ready(result, pairs);
+        }
+    }
+
+    fn many_ready(&mut self, result: i64, pairs: impl Iterator<Item = (u64, u64)>) {
         let mut list = std::mem::take(&mut self.list);
         list.clear();
         for (which, events) in pairs {
@@ -283,15 +293,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ready_comes_back_in_its_order() {
-        let ready = [(9, 1), (4, 0x2011)];
-        let records = recorded(|r| r.ready(2, ready.into_iter()));
-        let mut player = Player::new(&records);
-        let got = player.next("events", |record| match record {
-            Record::Ready { result, list } => Some((result, pairs(list).collect::<Vec<_>>())),
-            _ => None,
-        });
-        assert_eq!(got, Ok(Some((2, ready.to_vec()))));
+    fn what_was_ready_comes_back_in_its_order_few_or_many() {
+        for count in 0..2 * READY_MAX {
+            let ready: Vec<_> = (0..count as u64).rev().map(|n| (n, 0x2011)).collect();
+            let result = count as i64;
+            let records = recorded(|r| r.ready(result, count, ready.iter().copied()));
+            let mut player = Player::new(&records);
+            let got = player.next("events", |record| match record {
+                Record::Ready { result, list } => Some((result, pairs(list).collect::<Vec<_>>())),
+                _ => None,
+            });
+            assert_eq!(got, Ok(Some((result, ready))));
+        }
     }
 
     #[test]

@@ -24,15 +24,16 @@ RECIPES = {
     "kernel": (["images/kernel", "lib/vmlinux.py"], ["linux-image-amd64", "xen-hypervisor-4.17-amd64"], []),
     "dom0": (["images/dom0", "images/files/labinit", "images/files/dom0-inittab", "images/files/dom0-initramfs"],
              ["xen-utils-4.17", "libxenmisc4.17", "libc6", "dropbear-bin", "busybox-static"], ["kernel"]),
-    "guest": (["images/guest", "images/files/nginx.conf", *GUEST_FILES],
+    "guest": (["images/guest", "images/files/nginx.conf", "lib/modules.sh", *GUEST_FILES],
               ["nginx", "busybox-static", "libc6", "libgcc-s1", "libssl3"], ["kernel"]),
     "logger": (["images/logger", *GUEST_FILES], ["busybox-static", "libc6", "libgcc-s1"], ["kernel"]),
     "servers": (["images/servers"],
                 ["nginx-light", "apache2", "squid", "haproxy", "tinyproxy", "vsftpd", "python3-pyftpdlib", "proftpd-core", "pure-ftpd",
                  "curl", "wget", "aria2", "python3-requests", "apache2-utils", "lftp", "libc6"], []),
+    "older": (["images/older", "lib/modules.sh", "lib/vmlinux.py"], ["linux-image-amd64"], ["kernel"]),
 }
 # Made only when somebody asks for it by its name.
-ON_DEMAND = {"servers"}
+ON_DEMAND = {"servers", "older"}
 
 
 def package_versions():
@@ -106,7 +107,9 @@ def script(name, *arguments, rebuild=False):
 # Where the parts of the payload come from; what else lies in the payload folder (bin/, say) goes along.
 PARTS = {"guest/vmlinux": "kernel/vmlinux", "guest/initrd.img": "guest/initrd.img",
          "logger/initrd.img": "logger/initrd.img", "data/web.img": "data/web.img", "data/blob.sha256": "data/blob.sha256",
-         "servers/servers.img": "servers/servers.img", "servers/key": "servers/.key"}
+         "servers/servers.img": "servers/servers.img", "servers/key": "servers/.key",
+         "older/vmlinux": "older/vmlinux", "older/modules.img": "older/modules.img", "older/version": "older/version",
+         "older/key": "older/.key"}
 
 
 def payload(say):

@@ -91,26 +91,28 @@ impl Lab {
         }
     }
 
-    /// Makes the image of stock servers if it is missing or out of date, and boots the lab with it on its disk `/lab`. One that
-    /// runs with another, or without any, is started anew.
+    /// Makes these images, which only some need, if they are missing or out of date, and boots the lab with them on its disk
+    /// `/lab`. One that runs with others, or without any, is started anew.
     ///
     /// # Errors
     /// What `scripts/lab` said when it failed.
-    pub fn up_with_servers() -> Result<Self, String> {
-        let made = Self::here().call(["images", "servers"])?;
+    pub fn up_with(images: &[&str]) -> Result<Self, String> {
+        let made = Self::here().call(["images"].iter().chain(images))?;
         if !made.status.success() {
             let said = String::from_utf8_lossy(&made.stderr);
             return Err(format!("scripts/lab images failed: {}", said.trim()));
         }
-        let key = project().join("target/lab/images/servers/.key");
-        let key = std::fs::read_to_string(&key)
-            .map_err(|e| format!("cannot read {}: {e}", key.display()))?;
         let lab = Self::up()?;
-        if lab.run("cat /lab/servers/key")?.stdout == key {
-            return Ok(lab);
+        for image in images {
+            let key = project().join(format!("target/lab/images/{image}/.key"));
+            let key = std::fs::read_to_string(&key)
+                .map_err(|e| format!("cannot read {}: {e}", key.display()))?;
+            if lab.run(&format!("cat /lab/{image}/key"))?.stdout != key {
+                lab.down()?;
+                return Self::up();
+            }
         }
-        lab.down()?;
-        Self::up()
+        Ok(lab)
     }
 
     /// Runs `script` by bash in Dom0.

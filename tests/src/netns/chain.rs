@@ -68,7 +68,7 @@ impl Chain {
             command.arg(format!("RXL_WRAP_MAX={limit}"));
         }
         match self.language {
-            Language::C => command.arg(compiled(folder)?),
+            Language::C => command.arg(compiled(folder, "chain")?),
             Language::Python => command.arg(interpreter()?).arg(source("chain.py")),
         };
         command.arg(PORT.to_string());
@@ -95,12 +95,13 @@ fn source(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn compiled(folder: &Path) -> Result<PathBuf, String> {
-    let program = folder.join("chain");
+/// The server of this name, compiled into `folder`.
+pub(crate) fn compiled(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    let program = folder.join(name);
     if !program.exists() {
         let mut cc = Command::new("cc");
         cc.args(["-O2", "-w", "-o"]).arg(&program);
-        let done = cc.arg(source("chain.c")).status();
+        let done = cc.arg(source(&format!("{name}.c"))).status();
         if !done
             .map_err(|error| format!("cannot run cc: {error}"))?
             .success()
@@ -121,7 +122,7 @@ fn interpreter() -> Result<String, String> {
 }
 
 /// The wrap's library: the one that the environment names, or the one in the target folder of this test.
-fn library() -> Result<PathBuf, String> {
+pub(crate) fn library() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os(WRAP) {
         return Ok(path.into());
     }

@@ -2,12 +2,14 @@
 //! Stock servers on real Xen that crash again and again under stock clients, which fetch and store files all the time: no
 //! client hangs or hears of it, and every file is the same at both ends.
 //!
-//! `stock`: the servers; `house`: what Dom0 has for them; `clients`: who asks them. Usually it is one crash of vsftpd in a PV
+//! `stock`: the servers; `house`: what Dom0 has for them; `clients`: who asks them; `kernel`: a server's kernel is upgraded under
+//! them. Usually it is one crash of vsftpd in a PV
 //! guest. `LAB_SERVERS` names others, with commas between them, or `all`; `LAB_KINDS` likewise `pv` and `pvh`; `LAB_CRASHES` is
 //! how often the server of each pair crashes.
 
 mod clients;
 mod house;
+mod kernel;
 mod stock;
 
 use std::time::Instant;
@@ -70,7 +72,7 @@ fn counters(dom0: &Dom0) -> Value {
 /// A server of this kind of guest crashes so many times.
 fn outlive(stock: Stock, kind: &str, crashes: u32) {
     let name = stock.name();
-    Lab::up_with_servers().unwrap_or_else(|error| panic!("{error}"));
+    Lab::up_with(&["servers"]).unwrap_or_else(|error| panic!("{error}"));
     let dom0 = with_logger();
     let house = House::build(&dom0, stock);
     dom0.ok(&format!(

@@ -21,6 +21,10 @@ type Clone = unsafe extern "C" fn(
 ) -> c_int;
 type Fork = unsafe extern "C" fn() -> libc::pid_t;
 
+/// What the kernel says to who is to ask again.
+const RETRY: isize = -(libc::EAGAIN as isize);
+const INTERRUPTED: isize = -(libc::EINTR as isize);
+
 fn one(buffer: *mut c_void, length: size_t) -> [iovec; 1] {
     [iovec {
         iov_base: buffer,
@@ -45,7 +49,7 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssi
     // SAFETY: as libc's.
     unsafe {
         input(fd, &one(buffer, length), 0, || {
-            libc::syscall(libc::SYS_read, fd, buffer, length) as ssize_t
+            kernel!(read, fd, buffer, length)
         })
     }
 }
@@ -66,9 +70,7 @@ unsafe extern "C" fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssiz
     // SAFETY: as libc's.
     unsafe {
         let all = many(parts, usize::try_from(count).unwrap_or(0));
-        input(fd, all, 0, || {
-            libc::syscall(libc::SYS_readv, fd, parts, count) as ssize_t
-        })
+        input(fd, all, 0, || kernel!(readv, fd, parts, count))
     }
 }
 
@@ -111,7 +113,7 @@ unsafe extern "C" fn recvfrom(
     // SAFETY: as libc's. A stream has no address for each read: the replay leaves it alone.
     unsafe {
         input(fd, &one(buffer, length), flags, || {
-            libc::syscall(libc::SYS_recvfrom, fd, buffer, length, flags, peer, room) as ssize_t
+            kernel!(recvfrom, fd, buffer, length, flags, peer, room)
         })
     }
 }
@@ -121,9 +123,7 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> s
     // SAFETY: as libc's.
     unsafe {
         let all = many((*message).msg_iov, (*message).msg_iovlen);
-        input(fd, all, flags, || {
-            libc::syscall(libc::SYS_recvmsg, fd, message, flags) as ssize_t
-        })
+        input(fd, all, flags, || kernel!(recvmsg, fd, message, flags))
     }
 }
 
@@ -132,7 +132,7 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> 
     // SAFETY: as libc's; a part to be written is only read.
     unsafe {
         output(fd, &one(buffer.cast_mut(), length), || {
-            libc::syscall(libc::SYS_write, fd, buffer, length) as ssize_t
+            kernel!(write, fd, buffer, length)
         })
     }
 }
@@ -142,9 +142,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
     // SAFETY: as libc's.
     unsafe {
         let all = many(parts, usize::try_from(count).unwrap_or(0));
-        output(fd, all, || {
-            libc::syscall(libc::SYS_writev, fd, parts, count) as ssize_t
-        })
+        output(fd, all, || kernel!(writev, fd, parts, count))
     }
 }
 
@@ -171,7 +169,7 @@ unsafe extern "C" fn sendto(
     // SAFETY: as libc's.
     unsafe {
         output(fd, &one(buffer.cast_mut(), length), || {
-            libc::syscall(libc::SYS_sendto, fd, buffer, length, flags, peer, room) as ssize_t
+            kernel!(sendto, fd, buffer, length, flags, peer, room)
         })
     }
 }
@@ -181,9 +179,7 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
     // SAFETY: as libc's.
     unsafe {
         let all = many((*message).msg_iov, (*message).msg_iovlen);
-        output(fd, all, || {
-            libc::syscall(libc::SYS_sendmsg, fd, message, flags) as ssize_t
-        })
+        output(fd, all, || kernel!(sendmsg, fd, message, flags))
     }
 }
 
@@ -195,9 +191,7 @@ unsafe extern "C" fn sendfile(
     length: size_t,
 ) -> ssize_t {
     // SAFETY: as libc's.
-    let move_some = |length: size_t| unsafe {
-        libc::syscall(libc::SYS_sendfile, to, from, at, length) as ssize_t
-    };
+    let move_some = |length: size_t| unsafe { kernel!(sendfile, to, from, at, length) };
     written(
         to,
         || move_some(length),
@@ -205,7 +199,8 @@ unsafe extern "C" fn sendfile(
             let real = ring.as_ref().is_some_and(|ring| ring.again.real(to));
             let mut left = count;
             while left > 0 {
-                match usize::try_from(move_some(left)) {
+                let moved = move_some(left);
+                match usize::try_from(moved) {
                     Ok(0) => die(
                         DIVERGED,
                         &format!(
@@ -213,7 +208,7 @@ unsafe extern "C" fn sendfile(
                         ),
                     ),
                     Ok(moved) => left -= moved,
-                    Err(_) if matches!(errno(), libc::EAGAIN | libc::EINTR) => {
+                    Err(_) if [RETRY, INTERRUPTED].contains(&moved) => {
                         // SAFETY: see the function.
                         unsafe { moves::await_news(ring.as_deref_mut(), to, libc::POLLOUT) };
                         if real && ring.as_ref().is_some_and(|ring| !ring.again.lives(to)) {
@@ -223,7 +218,7 @@ unsafe extern "C" fn sendfile(
                     Err(_) if real => return Err(Gone),
                     Err(_) => die(
                         DIVERGED,
-                        &format!("the replay diverges: descriptor {to}: errno {}", errno()),
+                        &format!("the replay diverges: descriptor {to}: errno {}", -moved),
                     ),
                 }
             }
@@ -259,8 +254,9 @@ unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut timespec) -> c_int {
                 let Some(now) = look(state, known, clock, 1) else {
                     return -1;
                 };
-                (*time).tv_sec = now.div_euclid(1_000_000_000);
-                (*time).tv_nsec = now.rem_euclid(1_000_000_000);
+                let seconds = now.div_euclid(1_000_000_000);
+                (*time).tv_sec = seconds;
+                (*time).tv_nsec = now - seconds * 1_000_000_000;
                 0
             }
             _ => libc::syscall(libc::SYS_clock_gettime, clock, time) as c_int,
@@ -309,12 +305,12 @@ unsafe extern "C" fn time(time: *mut libc::time_t) -> libc::time_t {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(buffer: *mut c_void, length: size_t, flags: u32) -> ssize_t {
     // SAFETY: as libc's.
-    let live = || unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as ssize_t };
+    let live = || unsafe { kernel!(getrandom, buffer, length, flags) };
     let Some(Inside(state)) = &mut enter() else {
-        return live();
+        return given(live());
     };
     state.attend();
-    match &mut state.mode {
+    given(match &mut state.mode {
         Mode::Record(recorder) => {
             let got = live();
             if let Ok(count) = usize::try_from(got) {
@@ -330,13 +326,13 @@ unsafe extern "C" fn getrandom(buffer: *mut c_void, length: size_t, flags: u32) 
                 _ => None,
             });
             let Some(bytes) = agreed(answer) else {
-                return live();
+                return given(live());
             };
             // SAFETY: as libc's; see `hand_out`.
             unsafe { hand_out(&one(buffer, length), bytes) };
             bytes.len().cast_signed()
         }
-    }
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -24,7 +24,9 @@ pub(super) unsafe fn accepted(
         );
         let number = player.number();
         match agreed(answer) {
-            Some((result, _)) if result < 0 => return (given(result) as c_int, Vec::new()),
+            Some((result, _)) if result < 0 => {
+                return (given(result as isize) as c_int, Vec::new());
+            }
             Some((result, peer)) => {
                 let wanted = c_int::try_from(result).unwrap_or(-1);
                 if let Some(ring) = &mut state.ring

@@ -131,25 +131,25 @@ pub(super) unsafe fn input(
     fd: c_int,
     parts: &[iovec],
     flags: c_int,
-    live: impl FnOnce() -> ssize_t,
+    live: impl FnOnce() -> isize,
 ) -> ssize_t {
     let Some(Inside(state)) = &mut enter() else {
-        return live();
+        return given(live());
     };
     let class = state.class(fd);
     if class == Class::Plain {
-        return live();
+        return given(live());
     }
     state.attend();
-    if !state.due.is_empty() {
+    if !state.calm && !state.due.is_empty() {
         state.read_due(fd);
     }
     let over = state.over(fd).is_some();
     let whole = class == Class::Connection && state.ring.is_some();
     match &mut state.mode {
         Mode::Record(recorder) => {
-            let got = if over { reset() } else { live() };
-            let (fd, result) = (i64::from(fd), told(got));
+            let got = if over { RESET } else { live() };
+            let (fd, result) = (i64::from(fd), got as i64);
             if class == Class::Device || whole {
                 let count = usize::try_from(got).unwrap_or(0);
                 let collected;
@@ -169,15 +169,12 @@ pub(super) unsafe fn input(
             } else {
                 recorder.add(&Record::Read { fd, result });
             }
-            if got < 0 {
-                set_errno(c_int::try_from(-result).unwrap_or(0));
-            }
-            got
+            given(got)
         }
         Mode::Replay(_) => {
             // SAFETY: as libc's; see the function.
             let replayed = unsafe { replay_input(state, fd, parts, flags) };
-            replayed.unwrap_or_else(live)
+            given(replayed.unwrap_or_else(live))
         }
     }
 }
@@ -200,19 +197,16 @@ impl State {
 }
 
 /// What is said and heard on a connection that is over.
-fn reset() -> ssize_t {
-    set_errno(libc::ECONNRESET);
-    -1
-}
+const RESET: isize = -(libc::ECONNRESET as isize);
 
-/// A read as it was recorded; `None` when the record is used up.
+/// A read as it was recorded, or its negative errno; `None` when the record is used up.
 #[cold]
 unsafe fn replay_input(
     state: &mut State,
     fd: c_int,
     parts: &[iovec],
     flags: c_int,
-) -> Option<ssize_t> {
+) -> Option<isize> {
     let Mode::Replay(player) = &mut state.mode else {
         return None;
     };
@@ -249,7 +243,7 @@ unsafe fn replay_input(
             _ => return None,
         }
     };
-    Some(given(result))
+    Some(result as isize)
 }
 
 /// What was heard on a connection is heard again, from its client if it is there.
@@ -277,7 +271,7 @@ unsafe fn hear_again(state: &mut State, fd: c_int, parts: &[iovec], bytes: &[u8]
 
 /// A write of any form from `parts`. The records before it are in memory that the logger's side reads: nothing is to be
 /// sent ahead.
-pub(super) unsafe fn output(fd: c_int, parts: &[iovec], live: impl FnOnce() -> ssize_t) -> ssize_t {
+pub(super) unsafe fn output(fd: c_int, parts: &[iovec], live: impl FnOnce() -> isize) -> ssize_t {
     // SAFETY: as libc's; see `move_all`.
     let replay =
         |ring: Option<&mut Ring>, count| unsafe { move_all(ring, fd, parts, (count, 0), false) };
@@ -287,30 +281,26 @@ pub(super) unsafe fn output(fd: c_int, parts: &[iovec], live: impl FnOnce() -> s
 /// What is written to `fd`, by `live`, or by `replay`, which must write exactly so many bytes.
 pub(super) fn written(
     fd: c_int,
-    live: impl FnOnce() -> ssize_t,
+    live: impl FnOnce() -> isize,
     replay: impl FnOnce(Option<&mut Ring>, usize) -> Result<(), Gone>,
 ) -> ssize_t {
     let Some(Inside(state)) = &mut enter() else {
-        return live();
+        return given(live());
     };
     // What a program prints is not the service's output, and its result seldom matters.
     if fd <= 2 || !matches!(state.class(fd), Class::Stream | Class::Connection) {
-        return live();
+        return given(live());
     }
     state.attend();
     let over = state.over(fd).is_some();
     match &mut state.mode {
         Mode::Record(recorder) => {
-            let put = if over { reset() } else { live() };
-            let result = told(put);
+            let put = if over { RESET } else { live() };
             recorder.add(&Record::Write {
                 fd: i64::from(fd),
-                result,
+                result: put as i64,
             });
-            if put < 0 {
-                set_errno(c_int::try_from(-result).unwrap_or(0));
-            }
-            put
+            given(put)
         }
         Mode::Replay(player) => match replay_written(player, fd) {
             Some(result) => {
@@ -322,9 +312,9 @@ pub(super) fn written(
                 {
                     ring.again.ends(fd);
                 }
-                given(result)
+                given(result as isize)
             }
-            None => live(),
+            None => given(live()),
         },
     }
 }

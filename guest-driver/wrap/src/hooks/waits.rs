@@ -7,6 +7,19 @@ use super::*;
 /// Bits of a descriptor in a record of `select`: it was in the first, second, third set.
 const SETS: [u64; 3] = [1, 2, 4];
 
+impl State {
+    /// Before a wait: a listener with connections that came before their turn.
+    #[inline]
+    fn begin_wait(&mut self) -> Option<c_int> {
+        if self.calm {
+            return None;
+        }
+        self.attend();
+        self.settle();
+        first_early(&self.early)
+    }
+}
+
 /// What a record of a wait holds.
 fn ready(record: Record<'static>) -> Option<(i64, &'static [u8])> {
     match record {
@@ -21,7 +34,7 @@ fn early(
     known: &Known,
     epoll: c_int,
     all: &mut [libc::epoll_event],
-) -> Option<c_int> {
+) -> Option<isize> {
     let data = known.data(epoll, listener?)?;
     let first = all.first_mut()?;
     *first = libc::epoll_event {
@@ -60,7 +73,9 @@ unsafe extern "C" fn epoll_wait(
     timeout: c_int,
 ) -> c_int {
     // SAFETY: as libc's.
-    unsafe { epoll_pwait(epoll, events, room, timeout, std::ptr::null()) }
+    let live = || unsafe { kernel!(epoll_wait, epoll, events, room, timeout) };
+    // SAFETY: as libc's.
+    unsafe { epoll_waited(epoll, events, room, live) }
 }
 
 #[unsafe(no_mangle)]
@@ -72,27 +87,34 @@ unsafe extern "C" fn epoll_pwait(
     mask: *const libc::sigset_t,
 ) -> c_int {
     // SAFETY: as libc's; the kernel's signal set has 8 bytes.
-    let live = || unsafe {
-        libc::syscall(libc::SYS_epoll_pwait, epoll, events, room, timeout, mask, 8) as c_int
-    };
+    let live = || unsafe { kernel!(epoll_pwait, epoll, events, room, timeout, mask, 8) };
+    // SAFETY: as libc's.
+    unsafe { epoll_waited(epoll, events, room, live) }
+}
+
+#[inline]
+unsafe fn epoll_waited(
+    epoll: c_int,
+    events: *mut libc::epoll_event,
+    room: c_int,
+    live: impl Fn() -> isize,
+) -> c_int {
     let Some(Inside(state)) = &mut enter() else {
-        return live();
+        return given(live()) as c_int;
     };
     let room = usize::try_from(room).unwrap_or(0);
-    state.attend();
-    let (known, waiting) = (&state.known, first_early(&state.early));
-    let due = &mut state.due;
-    due.clear();
+    let waiting = state.begin_wait();
+    let (known, due) = (&state.known, &mut state.due);
     match &mut state.mode {
         Mode::Record(recorder) => {
             // SAFETY: as libc's: there is room for so many events.
             let all = unsafe { many_mut(events, room) };
             let count = early(waiting, known, epoll, all).unwrap_or_else(live);
-            let result = told(count as isize);
             // SAFETY: the kernel has just written so many.
             let ready = unsafe { many(events, usize::try_from(count).unwrap_or(0)) };
             recorder.ready(
-                result,
+                count as i64,
+                ready.len(),
                 ready.iter().map(|event| {
                     // One that was registered in a way that is not seen here has no descriptor that a replay could find.
                     let (data, events) = (event.u64, event.events);
@@ -102,18 +124,14 @@ unsafe extern "C" fn epoll_pwait(
                     (fd.unwrap_or(u64::MAX), events.into())
                 }),
             );
-            if count < 0 {
-                set_errno(c_int::try_from(-result).unwrap_or(0));
-            }
-            count
+            given(count) as c_int
         }
         Mode::Replay(player) => {
             // SAFETY: as libc's: there is room for so many events.
             let all = unsafe { many_mut(events, room) };
-            match replay_epoll(player, (known, due), epoll, all) {
-                Some(count) => count,
-                None => early(waiting, known, epoll, all).unwrap_or_else(live),
-            }
+            let replayed = replay_epoll(player, (known, due), epoll, all);
+            let count = replayed.or_else(|| early(waiting, known, epoll, all));
+            given(count.unwrap_or_else(live)) as c_int
         }
     }
 }
@@ -125,7 +143,7 @@ fn replay_epoll(
     (known, due): (&Known, &mut Vec<c_int>),
     epoll: c_int,
     all: &mut [libc::epoll_event],
-) -> Option<c_int> {
+) -> Option<isize> {
     let (result, list) = agreed(player.next("events", ready))?;
     for (slot, (fd, events)) in all.iter_mut().zip(pairs(list)) {
         let fd = c_int::try_from(fd).unwrap_or(-1);
@@ -141,13 +159,13 @@ fn replay_epoll(
             due.push(fd);
         }
     }
-    Some(given(result) as c_int)
+    Some(result as isize)
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn poll(fds: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int {
     // SAFETY: as libc's.
-    let live = || unsafe { libc::syscall(libc::SYS_poll, fds, count, timeout) as c_int };
+    let live = || unsafe { kernel!(poll, fds, count, timeout) };
     // SAFETY: as libc's: there are so many entries.
     unsafe { polled(fds, count, live) }
 }
@@ -178,7 +196,7 @@ unsafe extern "C" fn ppoll(
     let live = || unsafe {
         let mut left = left(timeout);
         let left = pointer(&mut left);
-        libc::syscall(libc::SYS_ppoll, fds, count, left, mask, 8) as c_int
+        kernel!(ppoll, fds, count, left, mask, 8)
     };
     // SAFETY: as libc's: there are so many entries.
     unsafe { polled(fds, count, live) }
@@ -187,37 +205,33 @@ unsafe extern "C" fn ppoll(
 unsafe fn polled(
     fds: *mut libc::pollfd,
     count: libc::nfds_t,
-    live: impl FnOnce() -> c_int,
+    live: impl FnOnce() -> isize,
 ) -> c_int {
     let Some(Inside(state)) = &mut enter() else {
-        return live();
+        return given(live()) as c_int;
     };
     let count = usize::try_from(count).unwrap_or(0);
-    state.attend();
-    let waiting = first_early(&state.early);
+    let waiting = state.begin_wait();
     let due = &mut state.due;
-    due.clear();
     match &mut state.mode {
         Mode::Record(recorder) => {
             // SAFETY: as libc's: there are so many.
             let ahead = early_polled(waiting, unsafe { many_mut(fds, count) });
             let found = ahead.unwrap_or_else(live);
-            let result = told(found as isize);
             // SAFETY: as libc's; the slice is made after the kernel has written.
             let all = unsafe { many(fds, count) };
             let ready = all.iter().enumerate().filter(|(_, one)| one.revents != 0);
             recorder.ready(
-                result,
+                found as i64,
+                // After a failure the entries may have what they had before.
+                usize::try_from(found).unwrap_or(count),
                 ready.map(|(index, one)| (index as u64, u64::from(one.revents.cast_unsigned()))),
             );
-            if found < 0 {
-                set_errno(c_int::try_from(-result).unwrap_or(0));
-            }
-            found
+            given(found) as c_int
         }
         Mode::Replay(player) => {
             let Some((result, list)) = agreed(player.next("events", ready)) else {
-                return live();
+                return given(live()) as c_int;
             };
             // SAFETY: as libc's.
             let all = unsafe { many_mut(fds, count) };
@@ -237,13 +251,13 @@ unsafe fn polled(
                     due.push(one.fd);
                 }
             }
-            given(result) as c_int
+            given(result as isize) as c_int
         }
     }
 }
 
 /// As [`early`], for `poll`.
-fn early_polled(listener: Option<c_int>, all: &mut [libc::pollfd]) -> Option<c_int> {
+fn early_polled(listener: Option<c_int>, all: &mut [libc::pollfd]) -> Option<isize> {
     let listener = listener?;
     let asks = |one: &libc::pollfd| one.fd == listener && one.events & libc::POLLIN != 0;
     let found = all.iter().position(asks)?;
@@ -258,7 +272,7 @@ unsafe fn early_selected(
     listener: Option<c_int>,
     count: c_int,
     sets: [*mut libc::fd_set; 3],
-) -> Option<c_int> {
+) -> Option<isize> {
     let listener = listener.filter(|&fd| fd < count)?;
     // SAFETY: as libc's: each set that is there has room for `count` descriptors.
     unsafe {
@@ -287,7 +301,7 @@ unsafe extern "C" fn select(
     let live = || unsafe {
         let mut left = left(timeout);
         let left = pointer(&mut left);
-        libc::syscall(libc::SYS_select, count, reading, writing, other, left) as c_int
+        kernel!(select, count, reading, writing, other, left)
     };
     // SAFETY: as libc's.
     unsafe { selected(count, [reading, writing, other], live) }
@@ -312,15 +326,7 @@ unsafe extern "C" fn pselect(
         } else {
             signals.as_ptr()
         };
-        libc::syscall(
-            libc::SYS_pselect6,
-            count,
-            reading,
-            writing,
-            other,
-            left,
-            signals,
-        ) as c_int
+        kernel!(pselect6, count, reading, writing, other, left, signals,)
     };
     // SAFETY: as libc's.
     unsafe { selected(count, [reading, writing, other], live) }
@@ -329,21 +335,18 @@ unsafe extern "C" fn pselect(
 unsafe fn selected(
     count: c_int,
     sets: [*mut libc::fd_set; 3],
-    live: impl FnOnce() -> c_int,
+    live: impl FnOnce() -> isize,
 ) -> c_int {
     let Some(Inside(state)) = &mut enter() else {
-        return live();
+        return given(live()) as c_int;
     };
-    state.attend();
-    let waiting = first_early(&state.early);
+    let waiting = state.begin_wait();
     let due = &mut state.due;
-    due.clear();
     match &mut state.mode {
         Mode::Record(recorder) => {
             // SAFETY: as libc's.
             let ahead = unsafe { early_selected(waiting, count, sets) };
             let found = ahead.unwrap_or_else(live);
-            let result = told(found as isize);
             let bits = |fd: c_int| -> u64 {
                 // SAFETY: as libc's: each set that is there has room for `count` descriptors.
                 let is_set =
@@ -356,19 +359,17 @@ unsafe fn selected(
             };
             let last = if found > 0 { count } else { 0 };
             recorder.ready(
-                result,
+                found as i64,
+                usize::try_from(found).unwrap_or(0),
                 (0..last)
                     .map(|fd| (u64::from(fd.unsigned_abs()), bits(fd)))
                     .filter(|(_, bits)| *bits != 0),
             );
-            if found < 0 {
-                set_errno(c_int::try_from(-result).unwrap_or(0));
-            }
-            found
+            given(found) as c_int
         }
         Mode::Replay(player) => {
             let Some((result, list)) = agreed(player.next("events", ready)) else {
-                return live();
+                return given(live()) as c_int;
             };
             // SAFETY: as libc's; a descriptor of the record was in the program's sets then, and so below `count`.
             unsafe {
@@ -395,7 +396,7 @@ unsafe fn selected(
                     }
                 }
             }
-            given(result) as c_int
+            given(result as isize) as c_int
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Services behind the logger beside the same services behind a Linux bridge, in namespaces and in turns.
 //!
 //! Who lives here: the sections; `house`, namespaces with a web proxy and an FTP server; `overhead`, `memory`, `gap`,
-//! `upgrade` (with `probe`) and `recovery`, which are measured in them.
+//! `upgrade` (with `probe`) and `recovery`, which are measured in them; `wrap`, which needs none.
 
 mod gap;
 mod house;
@@ -11,6 +11,7 @@ mod overhead;
 mod probe;
 mod recovery;
 mod upgrade;
+mod wrap;
 
 use clap::ValueEnum;
 
@@ -31,6 +32,8 @@ pub enum Section {
     Upgrade,
     /// Whether a failover takes longer when much was transferred before
     Recovery,
+    /// What the north side wrap costs a server
+    Wrap,
 }
 
 /// Measures all sections that are asked for.
@@ -44,6 +47,7 @@ pub fn run(options: Options<Section>, say: &dyn Fn(&str)) -> Vec<Row> {
         Section::Gap => gap::measure(&plan),
         Section::Upgrade => upgrade::measure(options.quick),
         Section::Recovery => recovery::measure(&plan, options.quick),
+        Section::Wrap => wrap::measure(options.quick),
     };
     sections::run(options, say, &measure)
 }

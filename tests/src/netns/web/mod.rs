@@ -112,6 +112,9 @@ max_filedescriptors 4096
     )
 }
 
+/// What haproxy answers itself: a standby, which is dark, cannot ask the origin.
+pub const ALIVE: &str = "/alive";
+
 fn haproxy() -> String {
     let port = origin::PORT;
     format!(
@@ -124,6 +127,7 @@ defaults
     timeout server 600s
 frontend web
     bind :80
+    monitor-uri {ALIVE}
     default_backend origin
 backend origin
     server origin {CLIENT}:{port}

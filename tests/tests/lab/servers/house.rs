@@ -36,12 +36,7 @@ pub(super) fn guest(stock: Stock, kind: &str) -> String {
     } else {
         ("ro", "server")
     };
-    let port = stock.recipe().port;
-    let probe = if stock.stores() {
-        "greet:21".to_owned()
-    } else {
-        format!("http:{port}/")
-    };
+    let (port, probe) = (stock.recipe().port, stock.probe());
     format!(
         "name = 'server'\ntype = '{kind}'\nkernel = '/lab/guest/vmlinux'\nramdisk = '/lab/guest/initrd.img'\n\
          cmdline = 'console=hvc0 random.trust_cpu=on quiet rxl.role={role} rxl.port={port} rxl.ip={SERVER}/24 \

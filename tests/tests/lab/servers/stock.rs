@@ -9,7 +9,7 @@ use rxl_tests::netns::ftp::client::{Client as FtpClient, Errand, Family, Mode};
 use rxl_tests::netns::recipe::{Place, Recipe};
 use rxl_tests::netns::topology::SERVER;
 use rxl_tests::netns::web::client::{Client as WebClient, Job, Way};
-use rxl_tests::netns::web::{REVERSE, WebServer};
+use rxl_tests::netns::web::{ALIVE, REVERSE, WebServer};
 use rxl_tests::netns::{nginx, service};
 
 /// For how many seconds nothing may come to a client: everything is slow in emulation.
@@ -89,6 +89,15 @@ impl Stock {
             Self::Squid => WebServer::Squid.recipe(&place),
             Self::Tinyproxy => service::proxy(&place),
             Self::Ftp(server) => server.recipe(&place),
+        }
+    }
+
+    /// What its agent asks it for, as `rxl-guest --probe` has it.
+    pub(super) fn probe(self) -> String {
+        match self {
+            Self::Ftp(_) => "greet:21".to_owned(),
+            Self::Haproxy => format!("http:{}{ALIVE}", self.recipe().port),
+            _ => format!("http:{}/", self.recipe().port),
         }
     }
 

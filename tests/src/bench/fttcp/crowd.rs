@@ -59,7 +59,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>, String> {
     let count = plan.crowd;
     let row = |what: &str, percent: f64, runs: &[f64]| {
         Row::percentile(
-            &format!("{what}, {count} downloads, p{percent}"),
+            &format!("{what}, {count} downloads resumed (http), p{percent}"),
             "ms",
             percent,
             runs,

@@ -19,7 +19,7 @@ HELP = """scripts/lab: real Xen 4.17 with a Debian 12 Dom0 in QEMU's software em
   examine                   what QEMU and Xen know (registers, run queues, timers), also when Dom0 does not answer: exit code 1
   shell                     a shell in Dom0
   status [--json]           does it run, since when, is there a snapshot
-  images [NAME]...          make the images that are missing or out of date (up does it by itself, but not for servers, older)
+  images [NAME]...          make the images that are missing or out of date (up does it by itself, but not for servers, systemd, older)
   payload                   make the disk /lab of Dom0 again from target/lab/payload/
   down                      end QEMU and clean up; always safe
   selftest                  try all of this

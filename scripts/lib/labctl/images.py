@@ -24,16 +24,17 @@ RECIPES = {
     "kernel": (["images/kernel", "lib/vmlinux.py"], ["linux-image-amd64", "xen-hypervisor-4.17-amd64"], []),
     "dom0": (["images/dom0", "images/files/labinit", "images/files/dom0-inittab", "images/files/dom0-initramfs"],
              ["xen-utils-4.17", "libxenmisc4.17", "libc6", "dropbear-bin", "busybox-static"], ["kernel"]),
-    "guest": (["images/guest", "images/files/nginx.conf", "lib/modules.sh", *GUEST_FILES],
+    "guest": (["images/guest", "images/files/nginx.conf", "images/files/guest-systemd", "lib/modules.sh", *GUEST_FILES],
               ["nginx", "busybox-static", "libc6", "libgcc-s1", "libssl3"], ["kernel"]),
     "logger": (["images/logger", *GUEST_FILES], ["busybox-static", "libc6", "libgcc-s1"], ["kernel"]),
     "servers": (["images/servers"],
                 ["nginx-light", "apache2", "squid", "haproxy", "tinyproxy", "vsftpd", "python3-pyftpdlib", "proftpd-core", "pure-ftpd",
                  "curl", "wget", "aria2", "python3-requests", "apache2-utils", "lftp", "libc6"], []),
+    "systemd": (["images/systemd", "../guest-driver/rxl-guest.service"], ["systemd-sysv", "kmod", "libc6"], []),
     "older": (["images/older", "lib/modules.sh", "lib/vmlinux.py"], ["linux-image-amd64"], ["kernel"]),
 }
 # Made only when somebody asks for it by its name.
-ON_DEMAND = {"servers", "older"}
+ON_DEMAND = {"servers", "systemd", "older"}
 
 
 def package_versions():
@@ -109,7 +110,7 @@ PARTS = {"guest/vmlinux": "kernel/vmlinux", "guest/initrd.img": "guest/initrd.im
          "logger/initrd.img": "logger/initrd.img", "data/web.img": "data/web.img", "data/blob.sha256": "data/blob.sha256",
          "servers/servers.img": "servers/servers.img", "servers/key": "servers/.key",
          "older/vmlinux": "older/vmlinux", "older/modules.img": "older/modules.img", "older/version": "older/version",
-         "older/key": "older/.key"}
+         "older/key": "older/.key", "systemd/root.img": "systemd/root.img", "systemd/key": "systemd/.key"}
 
 
 def payload(say):

@@ -120,10 +120,22 @@ fn agent_serves_dom0(kind: &'static str) {
     assert_eq!(agent(&dom0, "reseed")["answer"]["bytes"], 64);
     let hints = agent(&dom0, "hints");
     assert!(hints["answer"]["free_kib"].as_u64() > Some(0), "{hints}");
+
+    // What was just written is on the disk that Dom0 has, long before the kernel would have brought it there by itself.
+    type_line(
+        &dom0,
+        "echo on-the-disk-$((6*7)) >/srv/www/four; echo wrote-$((2+2))",
+    );
+    wait_console(&dom0, "wrote-4");
     agent(&dom0, "flush");
+    dom0.ok("grep -q on-the-disk-42 /root/web-rw.img");
+
+    // The whole disk is in the guest's cache.
+    type_line(&dom0, "cat /dev/xvda >/dev/null; echo read-$((6*7))");
+    wait_console(&dom0, "read-42");
     let reclaimed = agent(&dom0, "reclaim 8");
     assert!(
-        reclaimed["answer"]["free_kib"].as_u64() > Some(0),
+        reclaimed["answer"]["freed_kib"].as_u64() >= Some(8192),
         "{reclaimed}"
     );
 

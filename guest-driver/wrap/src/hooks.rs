@@ -3,8 +3,8 @@
 //!
 //! The caller of each function is a C program: what libc's manual asks of it for its pointers and lengths holds here ("as
 //! libc's" in a SAFETY line). The kernel is asked directly, so that no function here calls itself, and in place where it is
-//! asked often ([`kernel`]); only the clock goes through libc, for its vDSO. There is one thread: a second one ends the recording before it starts. A signal
-//! handler that gets in while a function here is at work passes through unrecorded.
+//! asked often (`kernel!`); only the clock goes through libc, for its vDSO. There is one thread: a second one ends the recording
+//! before it starts. A signal handler that gets in while a function here is at work passes through unrecorded.
 #![allow(unsafe_code)]
 
 /// Asks the kernel: the result, or the negative errno. In place, since each page of code that a request touches costs it time,

@@ -48,6 +48,8 @@ build_guest() {
         { echo "error: the build of rxl-guest failed (cargo's messages are above)" >&2; return 3; }
     mkdir -p target/lab/guest-bin
     strip -o target/lab/guest-bin/rxl-guest "${CARGO_TARGET_DIR:-target}/$target/release/rxl-guest"
+    ! readelf -lW target/lab/guest-bin/rxl-guest | grep INTERP >/dev/null ||
+        { echo "error: rxl-guest asks for a dynamic loader, which not every guest has" >&2; return 3; }
 }
 
 # The wrap's library, and a server whose answers show whether its replacement remembers them. Both are dynamic: the loader

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! What the house is made of: MTU, VLAN tag, congestion control, a bad line, and which programs serve.
+//! What the house is made of: MTU, VLAN tag, congestion control, kernel parameters, a bad line, and which programs serve.
 
 use std::path::PathBuf;
 
@@ -15,6 +15,9 @@ use super::topology::{CLIENT, Middle};
 /// The MAC address of both servers.
 pub const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0x77, 2]);
 
+/// Kernel parameters by name, each with its value: see `Space::sysctl`.
+pub type Parameters = &'static [(&'static str, &'static str)];
+
 /// See the module's text. The default is the plain house with nginx.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -29,6 +32,10 @@ pub struct Layout {
     pub vlan: Option<u16>,
     /// Congestion control of both ends, as the kernel names it.
     pub congestion: Option<String>,
+    /// Kernel parameters of the client's end.
+    pub client_kernel: Parameters,
+    /// Kernel parameters of the servers: the first server's, the second one's, and so by turns.
+    pub server_kernels: [Parameters; 2],
     /// What the servers run.
     pub serves: Serves,
     /// What the second server runs, if it is another product.
@@ -63,6 +70,8 @@ impl Default for Layout {
             mtu: None,
             vlan: None,
             congestion: None,
+            client_kernel: &[],
+            server_kernels: [&[], &[]],
             serves: Serves::Web,
             second: None,
             nginx: "",

@@ -27,9 +27,11 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A server behind the interface `vif` of `middle`, which is made. Nothing runs on it.
+    /// A server behind the interface `vif` of `middle`, which is made; its number is the interface's. Nothing runs on it.
     pub(super) fn new(middle: &Space, vif: &str, layout: &Layout) -> Result<Self, String> {
         let space = Space::new(vif)?;
+        let number: usize = vif.trim_start_matches("vif").parse().unwrap_or(1);
+        space.sysctls(layout.server_kernels[(number + 1) % 2])?;
         let ends = ((&space, "eth0"), (middle, vif));
         let line = match &layout.south_line() {
             Some(line) => Some(Line::between(ends.0, ends.1, line)?),

@@ -121,6 +121,16 @@ impl Space {
             .map_err(|error| format!("cannot write {path}: {error}"))
     }
 
+    /// Sets several.
+    ///
+    /// # Errors
+    /// There is none of a name.
+    pub fn sysctls(&self, parameters: &[(&str, &str)]) -> Result<(), String> {
+        parameters
+            .iter()
+            .try_for_each(|(name, value)| self.sysctl(name, value))
+    }
+
     /// Runs `task` in a thread that is inside. What it opens there stays there, and may be used from outside.
     ///
     /// # Errors

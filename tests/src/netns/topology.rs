@@ -100,6 +100,7 @@ impl Topology {
         fs::create_dir_all(folder.path().join("files"))
             .map_err(|error| format!("cannot make {}: {error}", folder.path().display()))?;
         let client = Space::new("client")?;
+        client.sysctls(layout.client_kernel)?;
         let space = Space::new("logger")?;
         let line = match &layout.north_line() {
             Some(fault) => Some(Line::between((&client, "eth0"), (&space, NORTH), fault)?),

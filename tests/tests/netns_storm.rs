@@ -67,6 +67,25 @@ fn hundred_failovers_in_a_row_on_the_same_connections() -> Outcome {
     Ok(())
 }
 
+/// Of each pair, the second server ends while connections are being moved to it.
+#[test]
+fn replacement_that_ends_in_the_middle_of_a_failover_is_replaced() -> Outcome {
+    let plan = Plan {
+        clients: 40,
+        failovers: 30,
+        again_ms: Some(25),
+        ..plan("replacement_that_ends_in_the_middle_of_a_failover_is_replaced")
+    };
+
+    let tally = run(&plan)?;
+
+    println!("{tally}");
+    assert!(tally.is_clean(), "{tally}");
+    assert_eq!(tally.failovers, 30);
+    assert!(tally.interrupted >= 8, "{tally}");
+    Ok(())
+}
+
 #[test]
 fn failback_to_the_server_that_came_back() -> Outcome {
     let plan = Plan {

@@ -6,9 +6,10 @@
 //!                                  vif2 --- eth0 web 2      same IP and MAC
 //! ```
 //!
-//! A [`Layout`] may put a bad line between client and logger, and change what the path is made of. `waits`: waiting for what
-//! the logger tells; `upgrades`: what an operator asks it for.
+//! A [`Layout`] may put a bad line between client and logger, and change what the path is made of. `standbys`: servers
+//! that come in the place of dead ones; `waits`: waiting for what the logger tells; `upgrades`: what an operator asks it for.
 
+mod standbys;
 mod upgrades;
 mod waits;
 
@@ -16,7 +17,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use fttcp::control::{Counters, GroupSpec, Request, ServiceSpec};
+use fttcp::control::{Counters, GroupSpec, ServiceSpec};
 
 use super::disk;
 use super::folder::Folder;
@@ -54,6 +55,8 @@ const BUFFER: u32 = 16 << 20;
 pub struct Topology {
     // Processes end before the namespaces that they run in, and those before the folder goes.
     servers: [Server; 2],
+    /// Another standby, behind the first; or, once that is active, what is left of a dead server.
+    spare: Option<Server>,
     active: usize,
     /// How many interfaces towards servers there have been.
     vifs: usize,
@@ -113,6 +116,7 @@ impl Topology {
         let middle = layout.middle;
         let mut topology = Self {
             servers,
+            spare: None,
             active: 0,
             vifs: 2,
             logger: None,
@@ -430,63 +434,5 @@ impl Topology {
         server.space.destroy()?;
         lose()?;
         victim.tell_end(End::Destroyed).map(drop)
-    }
-
-    /// After a failover: the standby is active now, and the dead server comes back as the new standby, as a domain
-    /// would: its old interface goes away, and a new one comes.
-    ///
-    /// # Errors
-    /// What could not be made.
-    pub fn renew_standby(&mut self) -> Result<(), String> {
-        self.active = 1 - self.active;
-        self.restart_standby()
-    }
-
-    /// Ends the standby with its interface, and starts it anew.
-    ///
-    /// # Errors
-    /// What could not be made.
-    pub fn restart_standby(&mut self) -> Result<(), String> {
-        let standby = &mut self.servers[1 - self.active];
-        standby.stop();
-        let vif = standby.vif.clone();
-        self.middle.ip(&["link", "delete", &vif])?;
-        self.wait_closed(&vif)?;
-        self.replace_standby(&vif)
-    }
-
-    /// After a failover: the standby is active now, and another server with an interface of another name becomes the
-    /// new standby. What is left of the dead one goes away.
-    ///
-    /// # Errors
-    /// What could not be made.
-    pub fn new_standby(&mut self) -> Result<(), String> {
-        self.take_over();
-        self.add_standby()
-    }
-
-    /// The standby has become the active server, and the other one lives on.
-    pub fn take_over(&mut self) {
-        self.active = 1 - self.active;
-    }
-
-    /// Another server with an interface of another name becomes the standby. What is left of the one that was goes away.
-    ///
-    /// # Errors
-    /// What could not be made.
-    pub fn add_standby(&mut self) -> Result<(), String> {
-        self.vifs += 1;
-        self.replace_standby(&format!("vif{}", self.vifs))
-    }
-
-    fn replace_standby(&mut self, vif: &str) -> Result<(), String> {
-        let mut server = Server::new(&self.middle, vif, &self.layout)?;
-        server.start(&self.layout, &self.folder)?;
-        self.servers[1 - self.active] = server;
-        let request = Request::AddStandby {
-            group: GROUP.to_owned(),
-            interface: vif.to_owned(),
-        };
-        self.logger()?.request(&request).map(drop)
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn plan(test: &str) -> Plan {
         failovers: 1,
         failback: false,
         ends: End::ALL.to_vec(),
+        again_ms: None,
         // A server's close is held for a quarter of a second, and is another's business if it dies meanwhile: of servers
         // that all die sooner, a client never hears that they close.
         lives_ms: 300,

@@ -45,6 +45,9 @@ pub struct Plan {
     pub failback: bool,
     /// How servers end, one after the other by chance.
     pub ends: Vec<End>,
+    /// There are two standbys, and the one that takes over ends too, so much later at most, in ms: its replacement has to move
+    /// what it had, and what it had not yet.
+    pub again_ms: Option<u64>,
     /// Least time from a new standby to the next end, in ms.
     pub lives_ms: u64,
     /// How much longer it may be, in ms.
@@ -169,8 +172,11 @@ impl Storm {
         loop {
             let pause = self.random.below(1 + self.plan.pause_ms);
             self.pass(Duration::from_millis(self.plan.lives_ms + pause));
-            let choice = self.random.below(self.plan.ends.len() as u64) as usize;
-            self.fail_over(self.plan.ends[choice])?;
+            if let Some(most) = self.plan.again_ms {
+                self.fail_over_again(most)?;
+            }
+            let end = self.end();
+            self.fail_over(end)?;
             let (moved, failovers) = {
                 let tally = self.shared.tally();
                 (tally.moved, tally.failovers)
@@ -186,14 +192,42 @@ impl Storm {
         }
     }
 
+    /// How the next server ends.
+    fn end(&mut self) -> End {
+        let choice = self.random.below(self.plan.ends.len() as u64) as usize;
+        self.plan.ends[choice]
+    }
+
+    /// A failover that another is to follow before it is done.
+    fn fail_over_again(&mut self, most: u64) -> Result<(), String> {
+        self.topology.add_spare()?;
+        let end = self.end();
+        self.note_doings();
+        self.topology.end(end)?;
+        self.topology.take_over_with_spare();
+        // The moment of the fault is what is tried out.
+        thread::sleep(Duration::from_micros(self.random.below(1000 * most)));
+        let status = self.topology.logger()?.totals(GROUP)?;
+        let failover = status.failover.ok_or("no failover was begun")?;
+        let mut tally = self.shared.tally();
+        tally.failovers += 1;
+        tally.moved += failover.recovered;
+        tally.interrupted += u64::from(failover.done_us.is_none());
+        Ok(())
+    }
+
+    fn note_doings(&self) {
+        for board in self.shared.boards() {
+            *self.shared.tally().caught.entry(board.doing()).or_default() += 1;
+        }
+    }
+
     /// One failover, until its last connection is moved or given up.
     ///
     /// # Errors
     /// It was not done in time.
     pub fn fail_over(&mut self, end: End) -> Result<(), String> {
-        for board in self.shared.boards() {
-            *self.shared.tally().caught.entry(board.doing()).or_default() += 1;
-        }
+        self.note_doings();
         self.topology.end(end)?;
         let status = self.wait("the failover to be done", |status| {
             let failover = status.failover.as_ref();

@@ -74,6 +74,8 @@ pub enum Trouble {
 pub struct Tally {
     /// Failovers ordered and done.
     pub failovers: u64,
+    /// Of these, still under way when the replacement ended too.
+    pub interrupted: u64,
     /// Connections moved, counted once per failover.
     pub moved: u64,
     /// Connections that the logger gave up because the replacement's output differed.
@@ -146,9 +148,9 @@ impl fmt::Display for Tally {
         let hung = self.count(|trouble| matches!(trouble, Trouble::Hung(_)));
         writeln!(
             f,
-            "{} failovers, {} connections moved: {corrupted} corrupted, {} lost, {} diverged, {broken} broken, \
+            "{} failovers, {} of them interrupted, {} connections moved: {corrupted} corrupted, {} lost, {} diverged, {broken} broken, \
              {hung} hung, {} stalled",
-            self.failovers, self.moved, self.lost, self.diverged, self.stalls
+            self.failovers, self.interrupted, self.moved, self.lost, self.diverged, self.stalls
         )?;
         writeln!(
             f,

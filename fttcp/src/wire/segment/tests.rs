@@ -172,11 +172,16 @@ fn trap_13_and_14_stateful_options_become_nops() {
         2,
     ];
     options.extend([kind::EXPERIMENT_2, 4, 0xf9, 0x89, kind::WINDOW_SCALE, 3, 7]);
+    options.extend([kind::EXPERIMENT_1, 4, 0xf9, 0x89, kind::ENO, 3, 1]);
     let mut bytes = with_options(&options, b"");
     assert!(parse(&mut bytes).strip_stateful());
     let segment = parse(&mut bytes);
     assert_eq!(segment.head().options.mss, Some(1460));
     assert_eq!(segment.head().options.window_scale, Some(7));
+    let layout = locate(segment.frame()).unwrap();
+    let mut left = segment.frame()[layout.l4 + 20..].to_vec();
+    left.retain(|&byte| byte != kind::NOP);
+    assert_eq!(left, [kind::MSS, 4, 5, 180, kind::WINDOW_SCALE, 3, 7]);
     assert!(!parse(&mut bytes).strip_stateful());
 }
 

@@ -8,8 +8,11 @@
 //! * To a server: only to the active one, only on a connection that was begun there, only what the client has said, nothing
 //!   acknowledged that no server sent.
 
+mod answers;
 mod asked;
 mod logged;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -19,6 +22,7 @@ use super::truth::Truth;
 use crate::frame::{Offload, PortId};
 use crate::recovery::LEAST_ROOM;
 use crate::wire::{Flags, Head, Segment, SeqNumber, locate};
+use answers::Answers;
 use asked::Asked;
 use logged::Logged;
 
@@ -87,6 +91,7 @@ pub(super) struct Checker {
     pub(super) cuts: Vec<usize>,
     /// Where each connection was begun: a SYN was sent there.
     begun: HashSet<(PortId, SocketAddr)>,
+    answers: Answers,
 }
 
 impl Checker {
@@ -98,6 +103,7 @@ impl Checker {
             violations: Vec::new(),
             cuts: Vec::new(),
             begun: HashSet::new(),
+            answers: Answers::default(),
         }
     }
 
@@ -180,6 +186,16 @@ impl Checker {
         }
     }
 
+    pub(super) fn sees_from_server(&mut self, frame: &mut [u8], port: PortId) {
+        let Ok(layout) = locate(frame) else {
+            return;
+        };
+        if let Ok(segment) = Segment::parse(frame, layout, &Offload::default()) {
+            let (head, len) = (segment.head(), segment.payload().len());
+            self.answers.say(port, layout.dst, head, len);
+        }
+    }
+
     /// `passed`: the frame was not right when it came, and is passed on as it is.
     pub(super) fn sees_for_client(&mut self, frame: &mut [u8], passed: bool) {
         let Ok(layout) = locate(frame) else {
@@ -252,6 +268,12 @@ impl Checker {
             let port = port.0;
             return self.violate(format!(
                 "a segment from {client} for port {port}, where it was not begun"
+            ));
+        }
+        if let Some(excess) = self.answers.excess(port, client, &head) {
+            return self.violate(format!(
+                "{client} acknowledges {excess} bytes that port {} did not say",
+                port.0
             ));
         }
         let (seq, data) = (head.seq + made_up as u32, &data[made_up..]);

@@ -318,6 +318,8 @@ impl<'a> World<'a> {
                 passed = super::frames::is_wrong(&mut frame);
                 if port == NORTH {
                     self.checker.sees_from_client(&mut frame);
+                } else {
+                    self.checker.sees_from_server(&mut frame, port);
                 }
                 if let Some((mut frame, offload)) = sent.receive(port, frame, !passed) {
                     logger.handle_frame(self.now, port, &mut frame, offload, sent);

@@ -7,7 +7,7 @@
 //! saved and restored after each piece says the same as one that is not.
 #![no_main]
 
-use fttcp::service::{Kinds, Service, Verb};
+use fttcp::service::{Kinds, Service, UnderWay, Verb};
 use libfuzzer_sys::fuzz_target;
 
 /// More than a plug-in may remember: a validator for each request that waits, and a head of each direction.
@@ -21,7 +21,7 @@ fn check(plugin: &dyn Service, (client, server): (u64, u64)) {
             plugin.judge(server, b"HTTP/1.1 206 Partial Content\r\n\r\n");
         }
     }
-    if let Some(request) = plugin.under_way(server) {
+    if let Some(UnderWay { request, .. }) = plugin.under_way(server) {
         assert!(request.start < request.end && request.start <= client);
     }
     if let Some(reply) = plugin.error_reply(server) {

@@ -151,8 +151,11 @@ impl Recovery {
     /// Whether the replacement was sent a byte of what stands here in the client's stream, or what is asked in its place.
     fn was_told(&self, at: u64) -> bool {
         match &self.resume {
-            Some(resume) => !resume.is_untold(),
-            None => self.phase == Phase::Replay && (self.taken_up.is_some() || self.fed_most > at),
+            Some(resume) => resume.stands_for(at) && !resume.is_untold(),
+            None => {
+                let asked = self.taken_up.is_some_and(|it| it.stands_for(at));
+                self.phase == Phase::Replay && (asked || self.fed_most > at)
+            }
         }
     }
 

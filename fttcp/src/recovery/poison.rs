@@ -32,12 +32,11 @@ impl Connection {
         let limit = cx.service.spec.poison_deaths;
         let end = self.server.end;
         let plugin = self.plugin.as_ref().filter(|_| self.outbound.is_none());
-        let Some(request) = plugin.and_then(|plugin| plugin.under_way(end)) else {
+        let Some(under_way) = plugin.and_then(|plugin| plugin.under_way(end)) else {
             self.suspect = None;
             return false;
         };
-        // Where an error reply may stand, no byte of the response was sent.
-        let untouched = plugin.is_some_and(|plugin| plugin.error_reply(end).is_some());
+        let request = under_way.request;
         if limit == 0 || !self.was_told(request.start) || !self.has_room() {
             return false;
         }
@@ -51,7 +50,7 @@ impl Connection {
         let deaths = match before.filter(|it| Suspect { deaths: 0, ..*it } == now) {
             Some(before) => before.deaths.saturating_add(1),
             // What came of it came since the last death.
-            None => u8::from(untouched),
+            None => u8::from(under_way.untouched),
         };
         self.suspect = Some(Box::new(Suspect { deaths, ..now }));
         if deaths < limit {
@@ -60,7 +59,7 @@ impl Connection {
         cx.counters.poisoned += 1;
         cx.events.push(Event::Poisoned {
             ends: self.ends(),
-            request: self.first_line(request.start),
+            request: self.first_line(request.start, under_way.secret),
             deaths,
         });
         // The last attempt's server is dead.
@@ -80,9 +79,11 @@ impl Connection {
         self.client.right.saturating_sub(self.server.end) >= self.client_mss() as u64
     }
 
-    fn first_line(&self, at: u64) -> String {
+    /// Of a request that is `secret`, no more than its first word.
+    fn first_line(&self, at: u64, secret: bool) -> String {
         let bytes = self.log.fetch(at, SHOWN as usize).unwrap_or_default();
-        let line = bytes.split(|&byte| byte == b'\r' || byte == b'\n').next();
+        let ends = |&byte: &u8| matches!(byte, b'\r' | b'\n') || secret && byte == b' ';
+        let line = bytes.split(ends).next();
         line.unwrap_or_default().escape_ascii().to_string()
     }
 }

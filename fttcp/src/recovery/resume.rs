@@ -83,6 +83,11 @@ impl Resume {
         self.most == 0
     }
 
+    /// Whether it is asked in the place of what stands here in the client's stream.
+    pub(super) const fn stands_for(&self, at: u64) -> bool {
+        at < self.end
+    }
+
     /// Where in the server's stream the answer goes on behind its head.
     pub(super) const fn from(&self) -> u64 {
         self.from
@@ -99,6 +104,11 @@ pub(super) struct TakenUp {
 }
 
 impl TakenUp {
+    /// Whether what was asked stood in the place of what stands here in the client's stream.
+    pub(super) const fn stands_for(&self, at: u64) -> bool {
+        at < self.end
+    }
+
     /// How much the replacement was told, if the client's stream was fed up to `fed`.
     pub(super) const fn told(&self, fed: u64) -> u64 {
         self.asked + fed.saturating_sub(self.end)

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CAPTURE, Once, Restart, Service, Verb};
+use super::{CAPTURE, Once, Restart, Service, UnderWay, Verb};
 
 /// Most requests that wait for their answers, or for the client to acknowledge them.
 const MAX_WAITING: usize = 16 * 1024;
@@ -67,6 +67,9 @@ pub struct Dialogue {
     once: Option<u64>,
     closing_at: Option<u64>,
     lost: bool,
+    /// All that begins before was answered by a server before this one, which has not said it all again yet.
+    #[serde(skip)]
+    answered_before: u64,
     #[serde(skip)]
     complaint: Option<&'static str>,
 }
@@ -104,6 +107,11 @@ impl Dialogue {
             }
         }
         Err(Lost("the server said something that nobody asked for"))
+    }
+
+    /// The server has said something of its own accord, up to here.
+    pub const fn greeted(&mut self, end: u64) {
+        self.end = end;
     }
 
     /// Every replay must begin with the first byte.
@@ -161,6 +169,25 @@ impl Dialogue {
         let mut done = self.waiting.iter().take_while(answered);
         let closes = at == self.end && done.any(|(request, _)| request.closes);
         closes || self.closing_at == Some(at)
+    }
+
+    /// The first request to which the client lacks some of the answer, if it was sent the server's stream up to `end`.
+    fn open(&self, end: u64) -> Option<&Request> {
+        let open = |(request, answer): &&(Request, Option<u64>)| {
+            let owed = !request.silent && request.start >= self.answered_before;
+            owed && answer.is_none_or(|it| it > end)
+        };
+        self.waiting.iter().find(open).map(|(request, _)| request)
+    }
+
+    /// The streams are shown again from here on.
+    fn rewind(&mut self, to: Restart) {
+        let newest = self.waiting.back().map_or(0, |(request, _)| request.end);
+        let before = self.open(u64::MAX).map_or(newest, |open| open.start);
+        *self = Self {
+            answered_before: before.max(self.answered_before),
+            ..Self::from(to)
+        };
     }
 
     fn is_sound(&self) -> bool {
@@ -286,8 +313,17 @@ impl<P: Protocol> Service for Talk<P> {
         idle && known && dialogue.once.is_none()
     }
 
+    fn under_way(&self, end: u64) -> Option<UnderWay> {
+        let open = self.dialogue.open(end)?;
+        Some(UnderWay {
+            request: open.start..open.end,
+            untouched: self.dialogue.end == end,
+            secret: true,
+        })
+    }
+
     fn rewind(&mut self, to: Restart) {
-        self.dialogue = Dialogue::from(to);
+        self.dialogue.rewind(to);
         self.protocol.rewind(to, &mut self.dialogue);
     }
 

@@ -53,6 +53,17 @@ pub struct Once {
     pub open: bool,
 }
 
+/// The request that a server is at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Where it stands in the client's stream, as far as it is known.
+    pub request: Range<u64>,
+    /// No byte of its answer was said.
+    pub untouched: bool,
+    /// What follows its first word may be a secret: that is not logged.
+    pub secret: bool,
+}
+
 /// What is to become of a connection whose server is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -151,10 +162,9 @@ pub trait Service: Debug + Send {
         Heard::Refused("nothing was asked for")
     }
 
-    /// The request that the server is at, if it has said its stream up to `end`: where that stands in the client's stream, as
-    /// far as it is known. A request that was under way each time that a server died may be what it died of. `None`: there is
-    /// none, or the protocol has no requests.
-    fn under_way(&self, end: u64) -> Option<Range<u64>> {
+    /// The request that the server is at, if it has said its stream up to `end`. A request that was under way each time that a
+    /// server died may be what it died of. `None`: there is none, or the protocol has no requests.
+    fn under_way(&self, end: u64) -> Option<UnderWay> {
         let _ = end;
         None
     }

@@ -204,3 +204,21 @@ fn idle_connection_and_another_request_begin_anew() {
     assert!(!has_reply(&bench.fail_over()));
     assert_eq!(bench.counters().poisoned, 0);
 }
+
+#[test]
+fn request_of_another_protocol_is_given_up_with_a_reset() {
+    const ASKED: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+    let mut bench = Bench::with(vec![ServiceSpec::new(80, "redis")]);
+    bench.open(7);
+    ask(&mut bench, 0, 0, ASKED);
+    bench.fail_over();
+    replay(&mut bench, STANDBY, (0, ASKED.len()));
+    let sent = bench.fail_over();
+    assert!(sent.iter().any(|it| it.head.flags.has(Flags::RST)));
+    assert!(
+        sent.iter()
+            .all(|it| it.port != SECOND || !it.head.flags.has(Flags::SYN))
+    );
+    let counters = bench.counters();
+    assert_eq!((counters.poisoned, counters.lost), (1, 1));
+}

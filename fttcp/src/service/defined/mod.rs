@@ -115,6 +115,7 @@ impl State {
         dialogue: &mut Dialogue,
     ) -> Result<(), Lost> {
         if std::mem::take(&mut self.greeting) {
+            dialogue.greeted(answer.end);
             return Ok(());
         }
         match self.owed.front_mut() {

@@ -128,6 +128,54 @@ fn request_without_answer_is_cut_away_with_a_later_one_that_has_one() {
     assert_eq!(kv.cut(), Some((12, 5)));
 }
 
+impl Said {
+    /// Where the request under way is, and whether none of its answer was said.
+    fn under_way(&self) -> Option<(std::ops::Range<u64>, bool)> {
+        let under_way = self.service.under_way(self.server)?;
+        Some((under_way.request, under_way.untouched))
+    }
+}
+
+#[test]
+fn request_under_way_is_the_first_whose_answer_is_not_whole() {
+    let text = format!("{KV}\n[[command]]\nmatch = [\"TELL\"]\nanswers = \"none\"\n");
+    let mut kv = Said::new(&text);
+    assert_eq!(kv.under_way(), None);
+    kv.ask(b"TELL x\nGET a\nLIST\n");
+    assert_eq!(kv.under_way(), Some((7..13, true)));
+    kv.say(b"1\n");
+    assert_eq!(kv.under_way(), Some((13..18, true)));
+    kv.say(b"a\nEN");
+    assert_eq!(kv.under_way(), Some((13..18, false)));
+    kv.say(b"D\n");
+    assert_eq!(kv.under_way(), None);
+    kv.ask(b"GET");
+    assert_eq!(kv.under_way(), None, "it is not whole");
+    kv.ask(b" a\nHELP\n");
+    assert_eq!(kv.under_way(), None, "nothing is understood any more");
+}
+
+#[test]
+fn request_under_way_is_the_same_while_answers_before_it_are_said_again() {
+    let mut kv = Said::new(&format!("greeting = true\n{KV}"));
+    kv.say(b"hello\n");
+    kv.ask(b"USE s\nGET a\n");
+    kv.say(b"OK\n");
+    assert_eq!(kv.under_way(), Some((6..12, true)));
+    // Twice: also the second replacement dies before it has said anything again.
+    for _ in 0..2 {
+        kv.service.rewind(Restart::default());
+        kv.service.client_bytes(0, b"USE s\nGET a\n");
+        assert_eq!(kv.under_way().map(|it| it.0), Some(6..12));
+    }
+    kv.service.server_bytes(0, b"hello\nOK\n");
+    assert_eq!(kv.under_way(), Some((6..12, true)));
+    kv.say(b"1\n");
+    kv.service.rewind(Restart::default());
+    kv.service.client_bytes(0, b"USE s\nGET a\n");
+    assert_eq!(kv.under_way(), None, "all is answered");
+}
+
 #[test]
 fn greeting_is_said_by_each_server_so_that_nothing_is_cut() {
     let mut kv = Said::new(&format!("greeting = true\n{KV}"));

@@ -4,7 +4,7 @@
 //! Who lives here: `lines` and `reply` read the two directions, `command` knows the commands, `session` what a server
 //! remembers of them, `unheard` what the client may not have heard; `next` where the next data connection is opened; `plan`
 //! says what another server is told to be where this one was, `again` how a transfer goes on, and `aborted` what becomes of
-//! one that cannot; `resume` judges how it answers; `data` is the plug-in of the data connections. This file pairs commands with replies, in order, and says of them:
+//! one that cannot; `resume` judges how it answers; `suspect` which command it may have died of; `data` is the plug-in of the data connections. This file pairs commands with replies, in order, and says of them:
 //!
 //! * at which port of the server the client's next data connection is expected (227, 229), or at which end of the client the
 //!   server's (`PORT`, `EPRT`): it is protected without being named in the group's services;
@@ -29,6 +29,7 @@ mod plan;
 mod reply;
 mod resume;
 mod session;
+mod suspect;
 mod unheard;
 
 use std::collections::VecDeque;
@@ -42,7 +43,7 @@ use self::reply::{Replies, Reply};
 use self::resume::Answered;
 use self::session::Session;
 use self::unheard::Unheard;
-use super::{Heard, Link, Moves, News, Restart, Service, Stands, Verb, stored};
+use super::{Heard, Link, Moves, News, Restart, Service, Stands, UnderWay, Verb, stored};
 
 /// Most commands that wait for their replies. With more, nothing is understood any more.
 const MAX_WAITING: usize = 64;
@@ -349,6 +350,10 @@ impl Service for Ftp {
         self.abort_what_is_lost(ALL);
         self.expect(None);
         self.verb(ALL)
+    }
+
+    fn under_way(&self, end: u64) -> Option<UnderWay> {
+        self.command_under_way(end)
     }
 
     fn rewind(&mut self, to: Restart) {

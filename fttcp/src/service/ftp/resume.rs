@@ -22,6 +22,13 @@ pub(super) struct Answered {
     end: u64,
 }
 
+impl Answered {
+    /// Where the command ends in the client's stream that it answers for good.
+    pub(super) fn command_end(&self) -> Option<u64> {
+        self.asked.as_ref().map(|asked| asked.end)
+    }
+}
+
 /// What has come of the replies to a plan.
 #[derive(Default)]
 struct Read {

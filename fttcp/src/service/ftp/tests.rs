@@ -6,6 +6,7 @@ mod active;
 mod durable;
 mod logins;
 mod once;
+mod suspect;
 
 use std::net::Ipv4Addr;
 

@@ -27,7 +27,6 @@ mod reply;
 mod resume;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +34,7 @@ use self::body::{Meaning, Messages, Reader};
 use self::head::{Asked, Found, Framing};
 use self::once::Search;
 use self::resume::{Rest, Wanted};
-use super::{Heard, Once, Restart, Service, Verb, stored};
+use super::{Heard, Once, Restart, Service, UnderWay, Verb, stored};
 
 /// How much of each answer is looked at: heads are shorter.
 const CAPTURE: u32 = 4096;
@@ -422,10 +421,15 @@ impl Service for Http {
         open.map_or(unknown, |rest| rest.judge(answer, from))
     }
 
-    fn under_way(&self, end: u64) -> Option<Range<u64>> {
+    fn under_way(&self, end: u64) -> Option<UnderWay> {
         let open = self.open(end).filter(|_| self.understands());
         let whole = open.map(|open| open.request..open.request_end.unwrap_or(u64::MAX));
-        whole.or_else(|| Some(self.requests.begun()?..u64::MAX))
+        Some(UnderWay {
+            request: whole.or_else(|| Some(self.requests.begun()?..u64::MAX))?,
+            // Where an error reply may stand, no byte of the response was sent.
+            untouched: self.error_reply(end).is_some(),
+            secret: false,
+        })
     }
 
     fn error_reply(&self, end: u64) -> Option<Vec<u8>> {

@@ -182,14 +182,15 @@ fn request_under_way_is_the_first_whose_response_is_not_whole() {
     let requests = [GET, POST].concat();
     let (get, post) = (GET.len() as u64, requests.len() as u64);
     let first = SHORT.len() as u64;
+    let at = |http: &Http, end| http.under_way(end).map(|it| (it.request, it.untouched));
     let http = told(&requests, SHORT, 7);
-    assert_eq!(http.under_way(first - 1), Some(0..get));
-    assert_eq!(http.under_way(first), Some(get..post));
+    assert_eq!(at(&http, first - 1), Some((0..get, false)));
+    assert_eq!(at(&http, first), Some((get..post, true)));
     let http = told(&requests[..requests.len() - 1], SHORT, 7);
-    assert_eq!(http.under_way(first), Some(get..u64::MAX));
-    // One whose head is not whole.
+    assert_eq!(at(&http, first), Some((get..u64::MAX, true)));
+    // One whose head is not whole. No error reply may be said to it yet.
     let http = told(&requests[..GET.len() + 9], SHORT, 7);
-    assert_eq!(http.under_way(first), Some(get..u64::MAX));
+    assert_eq!(at(&http, first), Some((get..u64::MAX, false)));
     let http = told(GET, SHORT, 7);
     assert_eq!(http.under_way(first), None);
     assert_eq!(told(b"\x16\x03", b"", 7).under_way(0), None);

@@ -226,6 +226,8 @@ fn engine(scenario: &Scenario) -> Engine {
         services: vec![
             ServiceSpec::new(apps::PROXY_PORT, "opaque"),
             ServiceSpec {
+                // Servers die here of nothing that was said.
+                poison_deaths: 0,
                 durable: scenario.durable,
                 ..ServiceSpec::new(apps::CONTROL_PORT, scenario.control)
             },

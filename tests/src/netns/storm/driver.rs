@@ -202,8 +202,7 @@ impl Storm {
     fn fail_over_again(&mut self, most: u64) -> Result<(), String> {
         self.topology.add_spare()?;
         let end = self.end();
-        self.note_doings();
-        self.topology.end(end)?;
+        self.end_active(end)?;
         self.topology.take_over_with_spare();
         // The moment of the fault is what is tried out.
         thread::sleep(Duration::from_micros(self.random.below(1000 * most)));
@@ -216,10 +215,19 @@ impl Storm {
         Ok(())
     }
 
-    fn note_doings(&self) {
+    fn end_active(&self, end: End) -> Result<(), String> {
+        let mut tally = self.shared.tally();
         for board in self.shared.boards() {
-            *self.shared.tally().caught.entry(board.doing()).or_default() += 1;
+            *tally.caught.entry(board.doing()).or_default() += 1;
         }
+        drop(tally);
+        let begun = Instant::now();
+        self.topology.end(end)?;
+        if end == End::Killed {
+            let mut tally = self.shared.tally();
+            tally.told_after = tally.told_after.max(begun.elapsed());
+        }
+        Ok(())
     }
 
     /// One failover, until its last connection is moved or given up.
@@ -227,8 +235,7 @@ impl Storm {
     /// # Errors
     /// It was not done in time.
     pub fn fail_over(&mut self, end: End) -> Result<(), String> {
-        self.note_doings();
-        self.topology.end(end)?;
+        self.end_active(end)?;
         let status = self.wait("the failover to be done", |status| {
             let failover = status.failover.as_ref();
             failover.is_some_and(|failover| failover.done_us.is_some())

@@ -102,6 +102,9 @@ pub struct Tally {
     pub stalls: u64,
     /// From telling the logger to the last connection moved, of each failover.
     pub took: Vec<Duration>,
+    /// Longest time from killing a server's programs to the logger's having been told. Their kernel closes their connections, and
+    /// a close that is held for less than this (`fin_hold_ms`) counts as the service's own.
+    pub told_after: Duration,
     /// What the line did.
     pub line: Option<Done>,
     /// Largest resident set of the logger seen, in KiB.
@@ -155,7 +158,7 @@ impl fmt::Display for Tally {
         writeln!(
             f,
             "{} connections, {} answers, {} MiB compared in {:.1} s; longest wait {:.2} s ({}); \
-             failover median {} ms, 99 % {} ms; unprotected {}; logger {} MiB",
+             failover median {} ms, 99 % {} ms; kills told after {} ms at most; unprotected {}; logger {} MiB",
             self.connections,
             self.answers,
             self.bytes >> 20,
@@ -164,6 +167,7 @@ impl fmt::Display for Tally {
             self.longest_waiter,
             self.took_percentile(50).as_millis(),
             self.took_percentile(99).as_millis(),
+            self.told_after.as_millis(),
             self.unprotected,
             self.memory_kib >> 10,
         )?;

@@ -119,8 +119,8 @@ pub struct ServiceSpec {
     /// regard to case: `"Date"`. Their lengths must agree.
     #[serde(default)]
     pub mask: Vec<String>,
-    /// Most client bytes logged for one connection.
-    #[serde(default = "default_buffer")]
+    /// Most client bytes logged for one connection. 0: as many as is usual for its kind ([`Self::settled`]).
+    #[serde(default)]
     pub buffer_bytes: u32,
     /// Most bytes of a connection's log in the logger's spill file (`ftlogger --spill`), beside those in memory, which
     /// `buffer_bytes` then bounds. 0: none.
@@ -174,7 +174,7 @@ impl ServiceSpec {
             kind: kind.to_owned(),
             definition: None,
             mask: Vec::new(),
-            buffer_bytes: default_buffer(),
+            buffer_bytes: 0,
             spill_bytes: 0,
             on_full: OnFull::default(),
             fin_hold_ms: default_hold(),
@@ -185,10 +185,24 @@ impl ServiceSpec {
             commit_ms: default_commit(),
         }
     }
-}
 
-const fn default_buffer() -> u32 {
-    1 << 20
+    /// The same, with what depends on its kind if nothing was said of it. A client of `ftp` sends files, of which a replacement
+    /// must be told all; of any other, requests.
+    #[must_use]
+    pub(crate) fn settled(self) -> Self {
+        let usual = if self.kind == "ftp" {
+            16 << 20
+        } else {
+            1 << 20
+        };
+        Self {
+            buffer_bytes: match self.buffer_bytes {
+                0 => usual,
+                told => told,
+            },
+            ..self
+        }
+    }
 }
 
 const fn default_poison() -> u8 {
@@ -206,6 +220,20 @@ const fn default_hold() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buffer_of_which_nothing_is_said_is_usual_for_its_kind() {
+        let buffer = |kind: &str, more: &str| {
+            let text = format!(r#"{{"port":1,"kind":"{kind}"{more}}}"#);
+            let read = serde_json::from_str::<ServiceSpec>(&text).unwrap();
+            read.settled().buffer_bytes
+        };
+        assert_eq!(buffer("http", ""), 1 << 20);
+        assert_eq!(buffer("ftp", ""), 16 << 20);
+        assert_eq!(buffer("ftp", r#","buffer_bytes":4096"#), 4096);
+        assert_eq!(ServiceSpec::new(21, "ftp").settled().buffer_bytes, 16 << 20);
+        assert_eq!(ServiceSpec::outbound().settled().buffer_bytes, 64 << 20);
+    }
 
     #[test]
     fn group_without_outbound_passes_and_both_spellings_of_re_issue_are_read() {

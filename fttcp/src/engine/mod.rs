@@ -37,7 +37,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::conn::{Desk, State, Verdict};
-use crate::control::{GroupSpec, Outbound};
+use crate::control::{GroupSpec, Outbound, ServiceSpec};
 use crate::frame::{Output, PortId, Time};
 use crate::service::Kinds;
 use crate::stable::Store;
@@ -182,6 +182,12 @@ impl Engine {
     /// # Errors
     /// The name or a port is taken, a plug-in is unknown, or the ports do not match the spec.
     pub fn add_group(&mut self, spec: GroupSpec, ports: GroupPorts) -> Result<(), EngineError> {
+        let services = spec.services.into_iter();
+        let spec = GroupSpec {
+            services: services.map(ServiceSpec::settled).collect(),
+            outbound_service: spec.outbound_service.settled(),
+            ..spec
+        };
         self.check_spill(&spec)?;
         self.place_group(None, spec, ports).map(drop)
     }

@@ -20,6 +20,11 @@ pub(super) fn plan(plan: &GroupPlan) -> String {
     );
     for spec in &plan.services {
         line("service", &service(spec));
+        if spec.kind == "ftp" && !spec.durable {
+            let note =
+                "its clients are told that a file is stored when it is in the server's memory";
+            line("note", &format!("{note} (durable = true: on its disk)"));
+        }
     }
     if plan.wrap {
         line(
@@ -237,6 +242,17 @@ pub(super) mod tests {
         let line = "  wrap       a replacement goes through the record of the server before it\n";
         assert_eq!(plan(&wrapped).replace(line, ""), plan(&plain));
         assert!(plan(&wrapped).contains(line));
+    }
+
+    #[test]
+    fn ftp_that_is_not_durable_is_noted() {
+        let mut ftp = example();
+        ftp.services[0].kind = "ftp".to_owned();
+        assert!(
+            plan(&ftp).contains("\n  note       its clients are told that a file is stored when")
+        );
+        ftp.services[0].durable = true;
+        assert!(!plan(&ftp).contains("  note "));
     }
 
     #[test]

@@ -19,6 +19,8 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// How many crashes each pair of server and client goes through.
 const CRASHES: &str = "FT_CRASHES";
 const USUALLY: usize = 3;
+/// So many more are tried if none has hit a connection: what hits nobody shows nothing.
+const MORE: usize = 30;
 /// For how many seconds nothing may come to a client.
 const SILENCE: u32 = 18;
 const DOWN: usize = 2_000_000;
@@ -123,7 +125,11 @@ fn crashes(servers: [FtpServer; 2], client: Client, mode: Mode, family: Family) 
     house.start()?.finish()?;
     let usual = start.elapsed();
     house.check()?;
-    for crash in 0..count.unwrap_or(USUALLY) {
+    let count = count.unwrap_or(USUALLY);
+    let (mut moved, mut tried) = (0, 0);
+    while tried < count || moved == 0 && tried < count + MORE {
+        let crash = tried;
+        tried += 1;
         let after = usual.mul_f64(random.below(1000) as f64 / 1000.0);
         // A domain goes at once. Processes that are killed one after the other would say so first: `500 OOPS` of vsftpd.
         let end = [End::Unplugged, End::Killed][crash % 2];
@@ -143,9 +149,11 @@ fn crashes(servers: [FtpServer; 2], client: Client, mode: Mode, family: Family) 
             )
             .into());
         }
-        house.topology.wait_moved()?;
+        let failover = house.topology.wait_moved()?.failover;
+        moved += failover.ok_or("no failover")?.recovered;
         house.topology.new_standby()?;
     }
+    assert!(moved > 0, "no crash hit a connection");
     let counters = house.topology.logger()?.status(GROUP)?.counters;
     let log = house.topology.stop_logger()?;
     assert_eq!(
@@ -166,6 +174,7 @@ macro_rules! pairs {
     )*)* };
 }
 
+// Not here: pyftpdlib in active mode with lftp's mirror, where now and then the client hangs before any server dies.
 pairs! {
     Vsftpd Passive V4:
         vsftpd_crashes_while_curl_transfers Curl,
@@ -212,7 +221,8 @@ pairs! {
         pure_ftpd_in_active_mode_crashes_while_curl_transfers Curl,
         pure_ftpd_in_active_mode_crashes_while_lftp_transfers Lftp,
         pure_ftpd_in_active_mode_crashes_while_wget_transfers Wget,
-        pure_ftpd_in_active_mode_crashes_while_python_transfers Python;
+        pure_ftpd_in_active_mode_crashes_while_python_transfers Python,
+        pure_ftpd_in_active_mode_crashes_while_lftp_mirrors LftpMany;
     Vsftpd Passive V6:
         vsftpd_by_ipv6_crashes_while_curl_transfers Curl,
         vsftpd_by_ipv6_crashes_while_lftp_transfers Lftp;

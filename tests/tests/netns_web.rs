@@ -28,6 +28,10 @@ const FILES: [usize; 6] = [9000, 1, 300_000, 0, 1_500_000, 3_000_000];
 const PACKAGE: usize = 1_500_000;
 /// For how many seconds nothing may come to a client.
 const SILENCE: u32 = 30;
+/// So many more crashes are tried if none has hit a connection: what hits nobody shows nothing.
+const MORE: u32 = 30;
+/// From one crash to the next, of the time that a client takes: so they are spread over it, and soon one is while it is connected.
+const STEP: f64 = 0.618;
 /// How often `ab` asks.
 const ASKED: u32 = 600;
 const CLIENTS: [Client; 5] = [
@@ -161,12 +165,14 @@ impl House {
     /// The client's server dies somewhere on the way, and the next.
     fn disturbed(&mut self, client: Client, crashes: u32) -> Outcome {
         let usual = self.undisturbed(client)?;
-        let mut moved = 0;
-        for _ in 0..crashes {
+        let mut part = self.random.below(1000) as f64 / 1000.0;
+        let (mut moved, mut tried) = (0, 0);
+        while tried < crashes || moved == 0 && tried < crashes + MORE {
+            tried += 1;
             let child = self.begin(client)?;
-            let delay = self.random.below(1 + usual.as_micros() as u64);
             // The fault's time, which is left to chance.
-            std::thread::sleep(Duration::from_micros(delay));
+            std::thread::sleep(usual.mul_f64(part));
+            part = (part + STEP).fract();
             let teller = self.topology.victim()?.kill()?;
             teller.join().map_err(|_| "the teller panicked")??;
             self.end(client, child)?;
@@ -174,7 +180,8 @@ impl House {
             moved += failover.recovered;
             self.topology.renew_standby()?;
         }
-        println!("{client:?}: {usual:?}, {crashes} crashes, {moved} connections moved");
+        println!("{client:?}: {usual:?}, {tried} crashes, {moved} connections moved");
+        assert!(moved > 0, "{client:?}: no crash hit a connection");
         Ok(())
     }
 

@@ -206,19 +206,24 @@ impl Connection {
                 if self.state == State::Established {
                     cx.counters.closed += 1;
                 }
-                self.map = None;
-                self.recovery = None;
-                self.state = State::Orphaned;
-                self.forget_streams();
-                if has_closed || done {
-                    let fin = Close::Fin(self.server.end);
-                    self.hold = Some(Hold::until(fin, cx.now));
-                }
+                self.answer_for_server(has_closed || done, cx);
                 Orphan::Keep
             }
             State::Opening | State::Established | State::Recovering | State::Closed => {
                 Orphan::Forget
             }
+        }
+    }
+
+    /// It is over: the logger answers in the dead server's place, and says that it has closed if the client may lack that.
+    pub(crate) fn answer_for_server(&mut self, has_closed: bool, cx: &Context<'_>) {
+        self.map = None;
+        self.recovery = None;
+        self.state = State::Orphaned;
+        self.forget_streams();
+        if has_closed {
+            let fin = Close::Fin(self.server.end);
+            self.hold = Some(Hold::until(fin, cx.now));
         }
     }
 

@@ -185,6 +185,7 @@ impl Connection {
             causes_met: 0,
             discarded: 0,
             ended_early: None,
+            close_due: None,
             gap_until: None,
             told_mss: u16::MAX,
             refused: false,

@@ -235,7 +235,7 @@ impl Connection {
             recovery.ended_early.get_or_insert(cx.now.after(hold));
             return;
         }
-        recovery.fin_seen = true;
+        (recovery.fin_seen, recovery.close_due) = (true, None);
         self.release_verified(cx);
         match self.server.fin {
             Some(fin) if self.server.una <= fin => self.send_client(Flags::FIN, fin, &[], cx),
@@ -326,13 +326,18 @@ impl Connection {
 
     /// Whether everything that had been sent has been said again; then the expectation is dropped.
     pub(super) fn settle_expected(&mut self, cx: &mut Context<'_>) {
-        let Some(recovery) = &self.recovery else {
+        let Some(recovery) = &mut self.recovery else {
             return;
         };
-        let fin_said = self.server.fin.is_none() || recovery.fin_seen;
-        if self.sent.expects() && self.sent.end() >= self.sent.expected_end() && fin_said {
+        if !self.sent.expects() || self.sent.end() < self.sent.expected_end() {
+            return;
+        }
+        if self.server.fin.is_none() || recovery.fin_seen {
             self.release_verified(cx);
             self.sent.settle();
+        } else if self.outbound.is_none() {
+            let hold = Duration::from_millis(u64::from(cx.service.spec.fin_hold_ms));
+            recovery.close_due.get_or_insert(cx.now.after(hold));
         }
     }
 }

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A recovery that does not come to its end: the client leaves, the replacement fails, or it says something else.
 
+use std::time::Duration;
+
 use crate::conn::{Connection, Context, Divergence, State};
 use crate::engine::Event;
 use crate::wire::Flags;
 
 use super::Phase;
+
+/// How often it is looked whether a close can be said in a replacement's name.
+const AGAIN: Duration = Duration::from_millis(100);
 
 impl Connection {
     /// The client reset the connection while it was being moved.
@@ -25,6 +30,32 @@ impl Connection {
         self.reset_replacement(cx);
         self.recovery = None;
         self.close(cx);
+    }
+
+    /// The dead server had closed, and the client was told: it was killed, its kernel closed in its name, and nobody knew of that in
+    /// time. All else was said again, but a replacement that does not close by now is one that would not. What it says from
+    /// here on is nobody's; the logger answers the client's close.
+    pub(super) fn close_for_replacement(&mut self, cx: &mut Context<'_>) {
+        let lacks = self.server.fin.is_some_and(|fin| self.server.una < fin);
+        let logged = self.log.stable();
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        // The client lacks some of what was said again, or has said more than the replacement was told.
+        if lacks || recovery.fed_next < logged {
+            recovery.close_due = Some(cx.now.after(AGAIN));
+            return;
+        }
+        let waited = recovery.waits;
+        if !self.planned_done(cx)
+            && let Some(progress) = &mut cx.progress
+        {
+            progress.status.connections = progress.status.connections.saturating_sub(1);
+            progress.settle(waited, cx.now, cx.events);
+        }
+        self.reset_replacement(cx);
+        cx.counters.closed += 1;
+        self.answer_for_server(true, cx);
     }
 
     pub(crate) fn reset_replacement(&self, cx: &mut Context<'_>) {

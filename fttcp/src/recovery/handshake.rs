@@ -155,7 +155,7 @@ impl Connection {
             recovery.early = crate::stable::Pieces::default();
             recovery.custody = super::custody::Custody::default();
             recovery.fin_seen = false;
-            recovery.ended_early = None;
+            (recovery.ended_early, recovery.close_due) = (None, None);
             recovery.discarded = 0;
             recovery.progressed(cx.now);
         }

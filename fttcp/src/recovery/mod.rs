@@ -105,6 +105,9 @@ pub(crate) struct Recovery {
     /// The replacement's stream ended before everything was said again. It may be dying too: unless its death is
     /// told by this time, the streams differ.
     ended_early: Option<Time>,
+    /// Everything was said again but the close, which the client was told of. At this time the replacement is not waited for any
+    /// more.
+    close_due: Option<Time>,
     /// Everything is done but for a gap in what the client has sent. At this time what lies beyond it is given up.
     gap_until: Option<Time>,
     /// MSS in the SYN that the replacement was sent.
@@ -140,6 +143,7 @@ impl Recovery {
         let timers = [
             self.retry,
             self.ended_early,
+            self.close_due,
             self.gap_until,
             self.custody.deadline(),
             self.client_due,
@@ -259,6 +263,8 @@ impl Connection {
                 regenerated: b"(end of stream)".to_vec(),
             };
             self.diverge(&found, cx);
+        } else if recovery.close_due.is_some_and(|until| until <= cx.now) {
+            self.close_for_replacement(cx);
         } else if recovery.retry.is_some_and(|retry| retry <= cx.now) {
             if recovery.phase != Phase::Pause {
                 recovery.rto = (recovery.rto * 2).min(MAX_RTO);

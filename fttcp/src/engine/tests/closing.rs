@@ -241,6 +241,48 @@ fn fin_of_a_dead_server_is_repeated_when_nothing_is_left_to_replay() {
     assert_eq!(closes[0].head.ack.0, bench.c(1));
 }
 
+/// A server's program was killed, its kernel closed, and the logger was told too late. The replacement keeps the connection.
+#[test]
+fn close_that_was_told_too_late_holds_no_failover_up() {
+    const ANSWER: &[u8] = b"answer";
+    let said = ANSWER.len() as u32;
+    for client_closes in [false, true] {
+        let mut bench = served();
+        let answer = Say::new(bench.s(0), bench.c(3), PUSH).stamp(7001, 102);
+        bench.say(ACTIVE, &answer.data(ANSWER));
+        let close = Say::new(bench.s(said), bench.c(3), FIN).stamp(7002, 102);
+        bench.say(ACTIVE, &close);
+        assert_eq!(bench.wait(HOLD)[0].head.flags, FIN);
+        let heard = Say::new(bench.c(3), bench.s(said + 1), ACK).stamp(103, 7002);
+        bench.say(NORTH, &heard);
+
+        bench.fail_over();
+        let closes = Say::new(bench.c(3), bench.s(said + 1), FIN).stamp(104, 7002);
+        if client_closes {
+            bench.say(NORTH, &closes);
+        }
+        let syn_ack = Say::new(70_000, bench.c(0), SYN_ACK)
+            .offer(7)
+            .stamp(40, 103);
+        bench.say(STANDBY, &syn_ack.window(60_000));
+        let again = Say::new(70_001, bench.c(3), PUSH).stamp(41, 103);
+        bench.say(STANDBY, &again.data(ANSWER));
+        assert_eq!(bench.state(), "recovering");
+        let sent = bench.wait(HOLD);
+        let is_reset = |it: &&Seen| it.head.flags.has(Flags::RST);
+        let reset: Vec<PortId> = sent.iter().filter(is_reset).map(|it| it.port).collect();
+        assert_eq!(reset, [STANDBY], "{sent:?}");
+        assert_eq!(bench.state(), "orphaned");
+        let failover = bench.status().failover.expect("there was one");
+        assert!(failover.done_us.is_some(), "{failover:?}");
+        let answered = bench.say(NORTH, &closes.stamp(105, 7002));
+        let seen: Vec<_> = answered.iter().map(|it| (it.port, it.head.ack.0)).collect();
+        assert_eq!(seen, [(NORTH, bench.c(4))]);
+        let counters = bench.counters();
+        assert_eq!((counters.closed, counters.lost), (1, 0));
+    }
+}
+
 /// A client asked, and a server answered and closed, as was to be expected. The lengths of what both said.
 fn answered_and_closed() -> (Bench, u32, u32) {
     const GET: &[u8] = b"GET / HTTP/1.0\r\n\r\n";

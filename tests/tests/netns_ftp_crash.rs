@@ -73,6 +73,8 @@ impl House {
     }
 
     fn start(&self) -> Result<Session, Box<dyn Error>> {
+        // A client that has ended may have left a session that is still being closed, in a folder that goes now.
+        self.topology.wait_idle()?;
         let folder = self.topology.folder();
         let (into, sent) = (folder.join("got"), folder.join("sent"));
         let _ = fs::remove_file(folder.join("files/in/up"));

@@ -11,6 +11,9 @@ from .common import SERIAL, LabError, connected, read_text
 # What to ask, and why: registers of the CPUs, Dom0's registers, run queues, timers, the interrupts of guests.
 KEYS = "d0rai"
 SWITCH = b"\x01\x01\x01"
+# What Xen prints when the console is Dom0's again: it has seen the key, and said all that it says at once.
+BACK = b"*** Serial input to DOM0"
+PATIENCE = 30.0  # seconds for that: a busy machine gives the emulator no time for seconds on end
 QUIET = 2.0  # seconds without a word after which Xen has said all
 
 
@@ -32,20 +35,26 @@ def main(say):
             # Vector registers fill pages and tell nothing here.
             text = monitor.text(line).splitlines()
             print("\n".join(part for part in text if not part.startswith(("XMM", "YMM", "FPR", "Opmask", "ZMM"))))
+    patience = PATIENCE
     for key in KEYS:
         print(f"\n-- Xen: debug key {key}")
-        print(_ask(SWITCH + key.encode() + SWITCH))
+        said = _ask(SWITCH + key.encode() + SWITCH, patience)
+        print(said.decode(errors="replace").replace("\r", "").strip() or "(no answer)")
+        if BACK not in said:
+            patience = QUIET  # waited for once
     return 0 if lives else 1
 
 
-def _ask(keys):
-    """Types at the serial console; what comes until it is quiet."""
+def _ask(keys, patience):
+    """Types at the serial console; what comes until it is Dom0's again and quiet."""
     said = b""
-    with connected("console.sock", QUIET) as console:
+    with connected("console.sock", patience) as console:
         console.sendall(keys)
         try:
             while part := console.recv(65536):
                 said += part
+                if BACK in said:
+                    console.settimeout(QUIET)
         except TimeoutError:
             pass
-    return said.decode(errors="replace").replace("\r", "").strip() or "(no answer)"
+    return said

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Why a group could not be changed, as an operator is told.
 
+use super::Ends;
 use crate::frame::PortId;
 
 /// Why a command was refused. Nothing changed.
@@ -126,6 +127,16 @@ pub enum EngineError {
         port: u16,
         /// Least `buffer_bytes`; `None`: there is no spill file.
         least: Option<u64>,
+    },
+    /// A connection cannot go to another logger, or come from one.
+    #[error("group {group}: {ends} cannot be handed over: {why}")]
+    CannotHandOver {
+        /// The group.
+        group: String,
+        /// The connection.
+        ends: Ends,
+        /// Why.
+        why: &'static str,
     },
     /// The number of standby ports is not that of the spec.
     #[error("group {group}: {interfaces} standby interfaces but {ports} ports")]

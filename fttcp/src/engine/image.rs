@@ -119,18 +119,32 @@ impl Engine {
         let groups: Vec<(u32, GroupImage)> = groups
             .filter_map(|(index, _)| Some((index, self.group_image(index as usize)?)))
             .collect();
-        let images: Vec<Vec<u8>> = self
-            .table
-            .slots()
-            .filter_map(|(slot, it)| {
-                postcard::to_allocvec(&(slot as u32, StoredRef::from(&*it))).ok()
-            })
-            .collect();
-        // A struct is its fields one after the other, and a list its length and then its items. All else than logs is
-        // made of numbers, bytes and strings, of which none is without a form.
-        let head = (VERSION, now, groups, images.len());
+        let connections = self.table.slots();
+        let images = connections.filter_map(|(slot, it)| Self::connection_image(slot, &it));
+        Self::image(now, &groups, &images.collect::<Vec<_>>())
+    }
+
+    /// The same of one connection, with its group. `None`: there is none, or its log cannot be read.
+    pub(super) fn export_one(&mut self, now: Time, slot: usize) -> Option<Vec<u8>> {
+        let asleep = self.table.dormant_copy(slot);
+        let connection = asleep
+            .as_ref()
+            .or_else(|| self.table.peek(slot).map(|it| &*it))?;
+        let (index, image) = (connection.group, Self::connection_image(slot, connection)?);
+        let group = (u32::try_from(index).ok()?, self.group_image(index)?);
+        Some(Self::image(now, &[group], &[image]))
+    }
+
+    fn connection_image(slot: usize, connection: &Connection) -> Option<Vec<u8>> {
+        postcard::to_allocvec(&(slot as u32, StoredRef::from(connection))).ok()
+    }
+
+    /// A struct is its fields one after the other, and a list its length and then its items. All else than logs is made of
+    /// numbers, bytes and strings, of which none is without a form.
+    fn image(now: Time, groups: &[(u32, GroupImage)], connections: &[Vec<u8>]) -> Vec<u8> {
+        let head = (VERSION, now, groups, connections.len());
         let mut bytes = postcard::to_allocvec(&head).unwrap_or_default();
-        bytes.extend(images.into_iter().flatten());
+        bytes.extend(connections.iter().flatten());
         bytes
     }
 
@@ -212,7 +226,7 @@ impl Engine {
     }
 
     /// False: its service is none of its group's.
-    fn import_connection(
+    pub(super) fn import_connection(
         &mut self,
         now: Time,
         wanted: usize,

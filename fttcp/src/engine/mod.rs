@@ -7,7 +7,7 @@
 //!
 //! Who lives here. Connections: `table`, `dormant`, `group`, `links`, `places`. Frames: `frames`, `segment`, `fragments`,
 //! `icmp`, `outbound`, `opened_links`; `offload`, what the fast path has. Answers that wait for a disk: `commits`. Commands: `failover`, `upgrade`, `moved_links`,
-//! `probe`. Another process: `image`, `recorder`. Reports: `event`, `error`, `status`, `history`.
+//! `probe`. Another process: `image`, `recorder`; one connection alone: `handover`. Reports: `event`, `error`, `status`, `history`.
 
 mod commits;
 mod dormant;
@@ -17,6 +17,7 @@ mod failover;
 mod fragments;
 mod frames;
 mod group;
+mod handover;
 mod history;
 mod icmp;
 mod image;

@@ -11,6 +11,7 @@ mod farewell;
 mod flood;
 mod forwarding;
 mod full;
+mod handover;
 mod hold;
 mod hush;
 mod inverse;

@@ -23,7 +23,7 @@ const NARROW: u32 = 1280;
 /// When the line to the client becomes narrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Narrow {
-    /// The dead server knew it, its replacement does not.
+    /// The dead server has learned it; its replacement is told by the MSS in its handshake.
     BeforeTheCrash,
     /// The replacement is told about segments that the client knows by other numbers.
     AfterTheMove,
@@ -65,10 +65,21 @@ fn narrow_path_is_found(narrow: Narrow, v6: bool) -> Outcome {
         Far::narrow_towards(&topology, NARROW)?;
     }
 
+    let errors = || {
+        let name = if v6 {
+            "Ip6InTooBigErrors"
+        } else {
+            "IpFragFails"
+        };
+        counter(topology.client(), name)
+    };
+    let mut before = 0;
+
     let (run, _) = client::run(&download, &mut || {
         if narrow == Narrow::BeforeTheCrash {
             learned(topology.servers()[0], v6)?;
         }
+        before = errors()?;
         let teller = topology.victim()?.kill()?;
         teller
             .join()
@@ -87,9 +98,16 @@ fn narrow_path_is_found(narrow: Narrow, v6: bool) -> Outcome {
         (counters.recovered, counters.diverged, counters.lost),
         (1, 0, 0)
     );
-    // Its kernel throws away errors about what it has not sent (RFC 5927 section 4.1).
     let replacement = topology.servers()[1];
-    learned(replacement, v6)?;
+    let since = errors()? - before;
+    match narrow {
+        Narrow::BeforeTheCrash => assert_eq!((before > 0, since), (true, 0)),
+        Narrow::AfterTheMove => {
+            assert!(since > 0);
+            learned(replacement, v6)?;
+        }
+    }
+    // Its kernel throws away errors about what it has not sent (RFC 5927 section 4.1).
     let refused = counter(replacement, "TcpExtOutOfWindowIcmps")?;
     assert_eq!(refused, 0, "{counters:?}\n{log}");
     Ok(())

@@ -10,6 +10,8 @@ pub const FAR: &str = "10.78.0.2";
 pub const FAR6: &str = "fd78::2";
 /// The router's addresses towards it.
 const ROUTER: [&str; 2] = ["10.78.0.1", "fd78::1"];
+/// With what the router asks for neighbours in the name of others (RFC 4861 section 7.2.2).
+const LINK_LOCAL: &str = "fe80::1/64";
 /// The router's interface towards it.
 const LINK: &str = "far";
 
@@ -31,6 +33,9 @@ impl Far {
             at.ip(&["address", "add", &format!("{v4}/24"), "dev", interface])?;
             let v6 = format!("{v6}/64");
             at.ip(&["address", "add", &v6, "dev", interface, "nodad"])?;
+        }
+        for interface in [LINK, "eth0"] {
+            router.ip(&["address", "add", LINK_LOCAL, "dev", interface, "nodad"])?;
         }
         for (family, via) in ["-4", "-6"].iter().zip(ROUTER) {
             space.ip(&[family, "route", "add", "default", "via", via])?;

@@ -31,7 +31,7 @@ enum What {
         docs: bool,
     },
     /// Services behind the logger beside the same services behind a Linux bridge, in network namespaces (root; about
-    /// five minutes)
+    /// six minutes), and on real Xen in the lab
     Services {
         /// Only see whether everything works: short runs, no verdicts (about a minute)
         #[arg(long)]

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Services behind the logger beside the same services behind a Linux bridge, in namespaces and in turns.
+//! Services behind the logger beside the same services behind a Linux bridge, in turns: in namespaces, and on real Xen.
 //!
 //! Who lives here: the sections; `house`, namespaces with a web proxy and an FTP server; `overhead`, `memory`, `gap`,
-//! `upgrade` (with `probe`) and `recovery`, which are measured in them; `wrap`, which needs none.
+//! `upgrade` (with `probe`) and `recovery`, which are measured in them; `wrap`, which needs none; `lab`, on real Xen.
 
 mod gap;
 mod house;
+mod lab;
 mod memory;
 mod overhead;
 mod probe;
@@ -34,6 +35,8 @@ pub enum Section {
     Recovery,
     /// What the north side wrap costs a server
     Wrap,
+    /// By how much transfers take longer on real Xen, in the lab
+    Lab,
 }
 
 /// Measures all sections that are asked for.
@@ -48,6 +51,7 @@ pub fn run(options: Options<Section>, say: &dyn Fn(&str)) -> Vec<Row> {
         Section::Upgrade => upgrade::measure(options.quick),
         Section::Recovery => recovery::measure(&plan, options.quick),
         Section::Wrap => wrap::measure(options.quick),
+        Section::Lab => lab::measure(options.quick, say),
     };
     sections::run(options, say, &measure)
 }

@@ -11,6 +11,9 @@ use crate::bench::fttcp::plan::Plan;
 use crate::bench::{Gate, Row, Runs};
 use crate::netns::topology::Middle;
 
+/// Who the peer is.
+const BRIDGE: &str = "(Linux bridge: 0)";
+
 /// Small files of one run.
 const SMALL: usize = 50;
 
@@ -28,10 +31,12 @@ pub(super) fn bulk(plan: &Plan) -> Result<Vec<Row>, String> {
         )
     };
     let row = |way| {
-        Ok(
-            percent(&figure(way), &pairs(&houses, plan.rounds, way, false)?)
-                .gated(Gate::Below(2.0)),
+        Ok(percent(
+            &figure(way),
+            BRIDGE,
+            &pairs(&houses, plan.rounds, way, false)?,
         )
+        .gated(Gate::Below(2.0)))
     };
     [Way::Proxy, Way::Ftp].into_iter().map(row).collect()
 }
@@ -51,7 +56,7 @@ pub(super) fn small(plan: &Plan) -> Result<Vec<Row>, String> {
         for way in [Way::Proxy, Way::ProxyClosed, Way::Ftp] {
             let figure = format!("overhead, {}, {SMALL} files of 1 KiB{place}", way.name());
             let runs = pairs(&houses, rounds, way, true)?;
-            rows.push(percent(&figure, &runs).gated(Gate::Below(4.0)));
+            rows.push(percent(&figure, BRIDGE, &runs).gated(Gate::Below(4.0)));
         }
     }
     Ok(rows)
@@ -111,8 +116,8 @@ fn pairs(houses: &[House; 2], rounds: usize, way: Way, small: bool) -> Result<Ru
     Ok(Runs { ours, peer })
 }
 
-/// By how many percent ours took longer.
-fn percent(figure: &str, times: &Runs) -> Row {
+/// By how many percent ours took longer than the peer's.
+pub(super) fn percent(figure: &str, peer: &str, times: &Runs) -> Row {
     let pairs = times.ours.iter().zip(&times.peer);
     let ours = pairs
         .map(|(ours, peer)| (ours / peer - 1.0) * 1e2)
@@ -121,5 +126,5 @@ fn percent(figure: &str, times: &Runs) -> Row {
         ours,
         peer: Vec::new(),
     };
-    Row::new(figure, "%", "(Linux bridge: 0)", runs)
+    Row::new(figure, "%", peer, runs)
 }

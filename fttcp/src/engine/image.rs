@@ -33,6 +33,14 @@ pub(crate) struct GroupImage {
     pub(crate) solicited: Vec<(MacAddr, IpAddr)>,
 }
 
+impl GroupImage {
+    /// Whether an engine can have written it, and more servers can still be counted.
+    pub(crate) fn is_sound(&self) -> bool {
+        let (active, all) = self.numbers;
+        active <= all && all < u32::MAX / 2
+    }
+}
+
 /// Groups and connections, by their numbers in the engine that they come from.
 #[derive(Debug, Default)]
 pub struct Image {
@@ -88,9 +96,16 @@ impl Image {
         let read: Read = postcard::from_bytes(rest).map_err(damaged)?;
         let mut image = Self {
             taken: read.taken,
-            groups: read.groups.into_iter().collect(),
+            groups: BTreeMap::new(),
             connections: BTreeMap::new(),
         };
+        for (number, group) in read.groups {
+            if !group.is_sound() {
+                let text = format!("group {number} contradicts itself");
+                return Err(ImageError::Damaged(text));
+            }
+            image.groups.insert(number, group);
+        }
         for (slot, stored) in read.connections {
             let connection = Connection::from(stored);
             if !connection.is_sound() {

@@ -66,6 +66,9 @@ impl Replay {
             Kind::Tick => self.image.taken = whole::<Time>(contents)?,
             Kind::Group => {
                 let (number, group): (u32, GroupImage) = whole(contents)?;
+                if !group.is_sound() {
+                    return Err(format!("group {number} contradicts itself"));
+                }
                 self.image.groups.insert(number, group);
             }
             Kind::GroupEnd => {

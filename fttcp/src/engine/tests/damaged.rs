@@ -240,6 +240,19 @@ proptest! {
     }
 }
 
+#[test]
+fn group_that_has_had_impossibly_many_servers_is_refused() {
+    for numbers in [(3, 2), (0, u32::MAX)] {
+        let (bench, _) = session();
+        let mut group = bench.engine.group_image(0).expect("there is one");
+        group.numbers = numbers;
+        let head = (VERSION, bench.now, vec![(0_u32, group)], 0_u32);
+        let bytes = postcard::to_allocvec(&head).expect("it has a form");
+        let error = Image::parse(&bytes).unwrap_err().to_string();
+        assert!(error.contains("group 0 contradicts itself"), "{error}");
+    }
+}
+
 /// A journal of another layout must not be taken for one of this: whoever changes what is in an image raises
 /// [`VERSION`], and writes down here what this test then says. If only the values in this session are others, the version
 /// may stay.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::places::{Announced, Place, South};
+use super::places::{Place, South};
 use super::table::Key;
 use super::{Ends, Engine, Group};
 use crate::conn::State;
@@ -54,14 +54,9 @@ impl Engine {
     ) -> Option<(usize, Option<Ends>)> {
         let group = self.groups[key.group].as_ref()?;
         let place = Place::coming(key.client, key.server);
-        let announced = *group.links.get(place)?;
-        if opens && now.since(announced.at) < WITHIN {
-            let by = Key {
-                group: key.group,
-                client: announced.by.client,
-                server: announced.by.server,
-            };
-            let slot = self.table.find(&by)?;
+        let (by, at) = group.links.announced(place)?;
+        if opens && now.since(at) < WITHIN {
+            let slot = self.table.find(&Key::of(key.group, by))?;
             let control = self.table.get(slot)?;
             let stands =
                 matches!(control.link(), Some(Link::Expects(_, port)) if port == key.server.port());
@@ -69,7 +64,7 @@ impl Engine {
             self.table.schedule(slot);
             let group = self.groups[key.group].as_ref()?;
             if let Some(&Some(linked)) = group.linked.get(service).filter(|_| stands) {
-                return Some((linked, Some(announced.by)));
+                return Some((linked, Some(by)));
             }
         }
         let slot = self.table.find(key)?;
@@ -89,12 +84,7 @@ impl Engine {
 
     /// The number of the server that a connection is with.
     pub(super) fn number_with(&mut self, group: usize, ends: Ends) -> Option<u32> {
-        let Ends { client, server } = ends;
-        let slot = self.table.find(&Key {
-            group,
-            client,
-            server,
-        })?;
+        let slot = self.table.find(&Key::of(group, ends))?;
         let number = self.table.get(slot)?.server_number;
         self.table.schedule(slot);
         Some(number)
@@ -108,8 +98,11 @@ impl Engine {
         connection.link_to(by);
         let ends = connection.ends();
         let place = Place::of(ends, connection.outbound.is_some());
-        if let Some(group) = &mut self.groups[connection.group] {
-            group.links.set_linked(place, ends);
+        let index = connection.group;
+        let table = &self.table;
+        if let Some(group) = &mut self.groups[index] {
+            let lives = |ends| table.find(&Key::of(index, ends)).is_some();
+            group.links.set_linked(place, ends, by, lives);
         }
     }
 
@@ -158,26 +151,14 @@ impl Engine {
         };
         let links = &mut group.links;
         links.forget_unused(by);
-        // One that is over has not come to what is announced now.
-        let known = links.get(place).and_then(|known| known.linked);
-        let linked = known.filter(|&Ends { client, server }| {
-            let group = index;
-            let slot = self.table.find(&Key {
-                group,
-                client,
-                server,
-            });
-            // One that sleeps is not over.
-            let known = slot.map(|slot| self.table.peek(slot));
+        let table = &mut self.table;
+        // One that is over has not come to what is announced now; one that sleeps is not over.
+        let lives = |ends| {
+            let slot = table.find(&Key::of(index, ends));
+            let known = slot.map(|slot| table.peek(slot));
             known.is_some_and(|it| it.is_none_or(|it| it.state != State::Closed))
-        });
-        let announced = Announced {
-            by,
-            at: now,
-            south: None,
-            linked,
         };
-        links.note(place, announced);
+        links.note(place, (by, now), None, lives);
         self.announce_services(index, out);
     }
 
@@ -205,12 +186,8 @@ impl Engine {
     /// Where the connection is that came to what `by` announced last.
     pub(super) fn linked_slot(&mut self, index: usize, by: Ends) -> Option<usize> {
         let links = &mut self.groups[index].as_mut()?.links;
-        let Ends { client, server } = links.newest(by)?.linked?;
-        self.table.find(&Key {
-            group: index,
-            client,
-            server,
-        })
+        let linked = links.newest(by)?.linked?;
+        self.table.find(&Key::of(index, linked))
     }
 
     /// Forgets ports at which nobody is, nor is expected.
@@ -219,19 +196,8 @@ impl Engine {
             return;
         };
         let table = &self.table;
-        let lives = |Ends { client, server }: Ends| {
-            let group = index;
-            let key = Key {
-                group,
-                client,
-                server,
-            };
-            table.find(&key).is_some()
-        };
-        group.links.tidy(|it, lasts| {
-            let expected = (lasts || now.since(it.at) < WITHIN) && lives(it.by);
-            expected || it.linked.is_some_and(lives)
-        });
+        let lives = |ends| table.find(&Key::of(index, ends)).is_some();
+        group.links.tidy(now, WITHIN, lives);
     }
 
     /// After a group was taken in from an image.
@@ -244,44 +210,26 @@ impl Engine {
             let present = connection.linked_port();
             let moves = connection.state == State::Recovering;
             let opened = connection.outbound.is_some();
+            let port = connection.south_port.filter(|_| !opened);
             self.table.schedule(slot);
             let Some(group) = &mut self.groups[index] else {
                 return;
             };
             let links = &mut group.links;
-            let place = match link {
-                None => continue,
-                Some(Link::To(_)) => Some(Place::of(ends, opened)),
-                Some(link) => Place::announced(link, ends),
-            };
-            let Some(place) = place else {
-                continue;
-            };
-            let known = links.get(place).copied();
-            let (known, other) = (
-                known.and_then(|it| it.linked),
-                known.and_then(|it| it.south),
-            );
-            if let Some(Link::To(by)) = link {
-                let announced = Announced {
-                    by,
-                    at: now,
-                    south: other,
-                    linked: Some(ends),
-                };
-                links.note_linked(place, announced);
-            } else {
-                let south = match present {
-                    None if moves => Some(South::Awaited),
-                    present => present.map(South::At),
-                };
-                let announced = Announced {
-                    by: ends,
-                    at: now,
-                    south,
-                    linked: known,
-                };
-                links.note(place, announced);
+            match link {
+                None => {}
+                Some(Link::To(by)) => {
+                    links.note_linked(Place::of(ends, opened), (by, now), ends, port);
+                }
+                Some(link) => {
+                    let south = match present {
+                        None if moves => Some(South::Awaited),
+                        present => present.map(South::At),
+                    };
+                    if let Some(place) = Place::announced(link, ends) {
+                        links.note(place, (ends, now), south, |_| true);
+                    }
+                }
             }
         }
     }

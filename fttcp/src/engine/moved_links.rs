@@ -25,11 +25,10 @@ impl Engine {
             let linked = self.linked_slot(index, by);
             let stands = linked.and_then(|slot| self.table.get(slot)?.stands());
             let links = self.groups[index].as_ref().map(|group| &group.links);
-            let announced = links
-                .zip(link.and_then(|link| Place::announced(link, by)))
-                .and_then(|(links, place)| links.get(place));
+            let place = link.and_then(|link| Place::announced(link, by));
+            let newest = links.and_then(|links| links.newest(by));
             // None has come yet.
-            let free = announced.is_some_and(|it| it.by == by && it.linked.is_none());
+            let free = newest.is_some_and(|it| Some(it.place) == place && it.linked.is_none());
             let stands = stands.or_else(|| free.then(Stands::default));
             let Some(control) = self.table.get(slot) else {
                 continue;
@@ -141,13 +140,7 @@ impl Engine {
             return;
         };
         let over = over && links.newest(by).is_some_and(|it| it.linked == Some(ends));
-        let Ends { client, server } = by;
-        let key = Key {
-            group: index,
-            client,
-            server,
-        };
-        let Some(slot) = self.table.find(&key) else {
+        let Some(slot) = self.table.find(&Key::of(index, by)) else {
             return;
         };
         let waits = |it: &mut Connection| it.withheld.is_some();

@@ -14,12 +14,8 @@ impl Engine {
     pub(super) fn opening_service(&mut self, key: &Key, number: u32) -> Option<(usize, Ends)> {
         let group = self.groups[key.group].as_ref()?;
         let place = Place::opening(key.client, key.server);
-        let by = group.links.get(place)?.by;
-        let slot = self.table.find(&Key {
-            group: key.group,
-            client: by.client,
-            server: by.server,
-        })?;
+        let (by, _) = group.links.announced(place)?;
+        let slot = self.table.find(&Key::of(key.group, by))?;
         let control = self.table.get(slot)?;
         let stands =
             control.link() == Some(Link::Opens(key.client)) && control.server_number == number;
@@ -33,17 +29,14 @@ impl Engine {
     pub(super) fn waiting_link(&mut self, key: &Key, head: &Head) -> Option<usize> {
         let group = self.groups[key.group].as_ref()?;
         let place = Place::opening(key.client, key.server);
-        let Ends { client, server } = group.links.get(place)?.linked?;
-        let group = key.group;
-        let slot = self.table.find(&Key {
-            group,
-            client,
-            server,
-        })?;
-        let known = self.table.get(slot);
-        known
-            .is_some_and(|it| it.awaits_opening() && it.suits(head))
-            .then_some(slot)
+        let came: Vec<Ends> = group.links.came(place).collect();
+        came.into_iter().rev().find_map(|ends| {
+            let slot = self.table.find(&Key::of(key.group, ends))?;
+            let known = self.table.get(slot)?;
+            let waits = known.awaits_opening() && known.suits(head);
+            self.table.schedule(slot);
+            waits.then_some(slot)
+        })
     }
 
     /// The server will open nothing where `by` has announced it.

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Where connections are announced that belong to others (`links`): who announced them, and which came.
+//!
+//! One place may have several at the same time, each announced by another connection: a server that has accepted a
+//! connection may listen at that port again, and a replacement knows nothing of the ports of the dead one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Ends;
 use super::table::Key;
@@ -63,42 +67,62 @@ impl Place {
     }
 }
 
-/// A connection that was announced.
+/// A connection that came to where it had been announced.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Announced {
-    pub(super) by: Ends,
-    pub(super) at: Time,
-    /// If it is to a port of the server, and that is not there.
-    pub(super) south: Option<South>,
+struct Came {
+    ends: Ends,
+    by: Ends,
+    /// Where the present server takes it, if that is at another port.
+    south: Option<u16>,
+}
+
+/// What is known of a place.
+#[derive(Debug)]
+struct Spot {
+    /// Who announced it last, and when.
+    by: Ends,
+    at: Time,
+    /// Those that came, and are perhaps over.
+    came: Vec<Came>,
+}
+
+/// What a connection announced last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newest {
+    pub(super) place: Place,
     /// The newest connection that came.
     pub(super) linked: Option<Ends>,
+    /// If it is to a port of the server, and that is not there.
+    south: Option<South>,
 }
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    places: HashMap<Place, Announced>,
-    /// Of those that announce, what they announced last.
-    newest: HashMap<Ends, Place>,
+    places: HashMap<Place, Spot>,
+    /// By who announced it.
+    newest: HashMap<Ends, Newest>,
     tidy_at: usize,
 }
 
 impl Links {
-    pub(super) fn get(&self, place: Place) -> Option<&Announced> {
+    /// Who announced something at this place last, and when.
+    pub(super) fn announced(&self, place: Place) -> Option<(Ends, Time)> {
         if self.places.is_empty() {
             return None;
         }
-        self.places.get(&place)
+        self.places.get(&place).map(|spot| (spot.by, spot.at))
     }
 
     /// Whether a connection between these may have been announced, which the server opens or has opened.
     pub(super) fn may_be_opened(&self, key: &Key) -> bool {
-        self.get(Place::opening(key.client, key.server)).is_some()
+        let place = Place::opening(key.client, key.server);
+        self.announced(place).is_some()
     }
 
     /// Whether a connection between these may have been announced.
     pub(super) fn may_know(&self, key: &Key) -> bool {
-        let coming = self.get(Place::coming(key.client, key.server));
+        let coming = self.announced(Place::coming(key.client, key.server));
         coming.is_some() || self.may_be_opened(key)
     }
 
@@ -110,83 +134,128 @@ impl Links {
 
     /// The ports that were announced, and those of replacements, some of them perhaps more than once.
     pub(super) fn ports(&self) -> impl Iterator<Item = u16> {
-        let south = self.places.values().filter_map(|it| match it.south {
+        let awaited = self.newest.values().filter_map(|it| match it.south {
             Some(South::At(port)) => Some(port),
             Some(South::Awaited) | None => None,
         });
+        let came = self.places.values().flat_map(|spot| &spot.came);
         let north = self.places.keys().filter_map(|place| match place {
             Place::Server(_, server) => Some(server.port()),
             Place::Client(..) => None,
         });
-        north.chain(south)
+        north.chain(awaited).chain(came.filter_map(|it| it.south))
     }
 
-    /// Where the present server takes this connection, if it is not at the port that the client knows.
+    /// Where the present server takes this connection when it comes, if it is not at the port that the client knows.
     pub(super) fn south(&self, key: &Key) -> Option<South> {
-        self.get(Place::coming(key.client, key.server))?.south
+        let place = Place::coming(key.client, key.server);
+        let spot = self.places.get(&place)?;
+        let Key { client, server, .. } = *key;
+        let came = spot
+            .came
+            .iter()
+            .find(|it| it.ends == Ends { client, server });
+        let newest = self.newest.get(&came.map_or(spot.by, |it| it.by))?;
+        newest.south.filter(|_| newest.place == place)
     }
 
     /// What a connection has announced last.
-    pub(super) fn newest(&self, by: Ends) -> Option<&Announced> {
-        let announced = self.places.get(self.newest.get(&by)?);
-        announced.filter(|it| it.by == by)
-    }
-
-    fn newest_mut(&mut self, by: Ends) -> Option<&mut Announced> {
-        let announced = self.places.get_mut(self.newest.get(&by)?);
-        announced.filter(|it| it.by == by)
+    pub(super) fn newest(&self, by: Ends) -> Option<&Newest> {
+        self.newest.get(&by)
     }
 
     /// Notes where the present server takes what `by` has announced last. `None`: where the client was told.
     pub(super) fn set_south(&mut self, by: Ends, south: Option<South>) {
-        if let Some(announced) = self.newest_mut(by) {
-            announced.south = south;
+        let Some(newest) = self.newest.get_mut(&by) else {
+            return;
+        };
+        newest.south = south;
+        // It is seen there as long as it lives, also when something else has been announced.
+        if let Some(South::At(port)) = south
+            && let Some(spot) = self.places.get_mut(&newest.place)
+        {
+            let came = spot.came.iter_mut();
+            for it in came.filter(|it| newest.linked == Some(it.ends)) {
+                it.south = Some(port);
+            }
         }
     }
 
     /// Who announced this connection.
     pub(super) fn announcer(&self, ends: Ends) -> Option<Ends> {
-        let mut places = [false, true]
-            .map(|opened| Place::of(ends, opened))
-            .into_iter();
-        places.find_map(|place| {
-            let announced = self.get(place)?;
-            (announced.linked == Some(ends)).then_some(announced.by)
-        })
+        let places = [false, true].map(|opened| Place::of(ends, opened));
+        let spots = places.iter().filter_map(|place| self.places.get(place));
+        let mut came = spots.flat_map(|spot| &spot.came);
+        came.find(|it| it.ends == ends).map(|it| it.by)
     }
 
-    /// A connection came that was announced at this place.
-    pub(super) fn set_linked(&mut self, place: Place, linked: Ends) {
-        if let Some(announced) = self.places.get_mut(&place) {
-            announced.linked = Some(linked);
-        }
+    /// The connections that came to this place.
+    pub(super) fn came(&self, place: Place) -> impl Iterator<Item = Ends> {
+        let spot = self.places.get(&place);
+        let came = spot.into_iter().flat_map(|spot| &spot.came);
+        came.map(|it| it.ends)
+    }
+
+    /// A connection came that `by` had announced at this place. Others that came there are forgotten unless they live.
+    pub(super) fn set_linked(
+        &mut self,
+        place: Place,
+        ends: Ends,
+        by: Ends,
+        lives: impl Fn(Ends) -> bool,
+    ) {
+        let Some(spot) = self.places.get_mut(&place) else {
+            return;
+        };
+        spot.came.retain(|it| it.ends != ends && lives(it.ends));
+        let newest = self.newest.get_mut(&by).filter(|it| it.place == place);
+        let south = newest.and_then(|newest| {
+            newest.linked = Some(ends);
+            match newest.south {
+                Some(South::At(port)) => Some(port),
+                Some(South::Awaited) | None => None,
+            }
+        });
+        spot.came.push(Came { ends, by, south });
     }
 
     /// This connection has not come after all: the server that opened it is dead, and the client has not answered.
     pub(super) fn forget_opened(&mut self, ends: Ends) {
-        if let Some(announced) = self.places.get_mut(&Place::of(ends, true)) {
-            announced.linked.take_if(|linked| *linked == ends);
-        }
+        self.forget_came(Place::of(ends, true), ends);
     }
 
-    /// This connection, which the server opened, is forgotten. Says whether another is not expected there.
+    /// This connection, which the server opened, is forgotten. Says whether none is expected there now.
     pub(super) fn forget_place(&mut self, ends: Ends) -> bool {
         let place = Place::of(ends, true);
-        let done = self.get(place).is_some_and(|it| it.linked == Some(ends));
+        let Some(by) = self.forget_came(place, ends) else {
+            return false;
+        };
+        let last = |spot: &Spot| spot.by == by && spot.came.is_empty();
+        let done = self.places.get(&place).is_some_and(last);
         if done {
             self.places.remove(&place);
-            self.newest.retain(|_, newest| *newest != place);
+            self.newest.remove(&by);
         }
         done
     }
 
+    /// This connection is none any more that came to this place. Who had announced it, if nothing else is expected there.
+    fn forget_came(&mut self, place: Place, ends: Ends) -> Option<Ends> {
+        let spot = self.places.get_mut(&place)?;
+        let at = spot.came.iter().position(|it| it.ends == ends)?;
+        let by = spot.came.swap_remove(at).by;
+        let newest = self.newest.get_mut(&by).filter(|it| it.place == place)?;
+        newest.linked.take_if(|linked| *linked == ends).map(|_| by)
+    }
+
     /// The end of a client that `by` announced last is needed no more, if no connection came to it. Says whether it was so.
     pub(super) fn forget_unused(&mut self, by: Ends) -> bool {
-        let Some(&place) = self.newest.get(&by) else {
+        let Some(&Newest { place, linked, .. }) = self.newest.get(&by) else {
             return false;
         };
-        let unused = |it: &Announced| it.by == by && it.linked.is_none();
-        let unused = matches!(place, Place::Client(..)) && self.get(place).is_some_and(unused);
+        let last = |spot: &Spot| spot.by == by && spot.came.is_empty();
+        let unused = matches!(place, Place::Client(..)) && linked.is_none();
+        let unused = unused && self.places.get(&place).is_some_and(last);
         if unused {
             self.places.remove(&place);
             self.newest.remove(&by);
@@ -194,30 +263,66 @@ impl Links {
         unused
     }
 
-    pub(super) fn note(&mut self, place: Place, announced: Announced) {
-        self.newest.insert(announced.by, place);
-        self.places.insert(place, announced);
+    /// `by` announces something. If it had announced it before, a connection that has come and lives is the one.
+    pub(super) fn note(
+        &mut self,
+        place: Place,
+        (by, at): (Ends, Time),
+        south: Option<South>,
+        lives: impl FnOnce(Ends) -> bool,
+    ) {
+        let before = self.newest.get(&by).filter(|it| it.place == place);
+        let linked = before.and_then(|it| it.linked).filter(|&it| lives(it));
+        let newest = Newest {
+            place,
+            linked,
+            south,
+        };
+        self.newest.insert(by, newest);
+        let came = Vec::new();
+        let spot = self.places.entry(place).or_insert(Spot { by, at, came });
+        (spot.by, spot.at) = (by, at);
     }
 
-    /// As [`Links::note`], of a connection that had come; who announced it may have announced another since.
-    pub(super) fn note_linked(&mut self, place: Place, announced: Announced) {
-        self.newest.entry(announced.by).or_insert(place);
-        self.places.insert(place, announced);
+    /// A connection had come that `by` had announced at this place, which may have announced another since.
+    pub(super) fn note_linked(
+        &mut self,
+        place: Place,
+        (by, at): (Ends, Time),
+        ends: Ends,
+        south: Option<u16>,
+    ) {
+        let newest = self.newest.entry(by).or_insert(Newest {
+            place,
+            linked: None,
+            south: south.map(South::At),
+        });
+        if newest.place == place {
+            newest.linked = Some(ends);
+        }
+        let came = Vec::new();
+        let spot = self.places.entry(place).or_insert(Spot { by, at, came });
+        spot.came.push(Came { ends, by, south });
     }
 
-    /// If they are many, forgets those places of which `needed` does not hold. The flag: it stands as long as who announced it,
-    /// since a server may take its time to open a connection.
-    pub(super) fn tidy(&mut self, needed: impl Fn(&Announced, bool) -> bool) {
-        if self.places.len() < self.tidy_at.max(TIDY_AT) {
+    /// If they are many, forgets what nobody needs. The end of a client stands as long as who announced it, since
+    /// a server may take its time to open a connection.
+    pub(super) fn tidy(&mut self, now: Time, within: Duration, lives: impl Fn(Ends) -> bool) {
+        let known = self.places.len().max(self.newest.len());
+        if known < self.tidy_at.max(TIDY_AT) {
             return;
         }
         let newest = &self.newest;
-        self.places.retain(|place, it| {
+        self.places.retain(|place, spot| {
+            spot.came.retain(|it| lives(it.ends));
             let opens = matches!(place, Place::Client(..));
-            needed(it, opens && newest.get(&it.by) == Some(place))
+            let lasts = opens && newest.get(&spot.by).is_some_and(|it| it.place == *place);
+            let expected = (lasts || now.since(spot.at) < within) && lives(spot.by);
+            expected || !spot.came.is_empty()
         });
         let places = &self.places;
-        self.newest.retain(|_, place| places.contains_key(place));
-        self.tidy_at = 2 * self.places.len();
+        self.newest
+            .retain(|&by, it| places.contains_key(&it.place) && lives(by));
+        self.tidy_at = 2 * self.places.len().max(self.newest.len());
     }
 }

@@ -17,6 +17,7 @@ use hashbrown::HashTable;
 pub(super) use cells::{Cells, Place};
 use changes::Changes;
 
+use super::Ends;
 use super::dormant::Dormant;
 use crate::conn::{Connection, State};
 use crate::frame::Time;
@@ -29,6 +30,16 @@ pub(super) struct Key {
     pub(super) group: usize,
     pub(super) client: SocketAddr,
     pub(super) server: SocketAddr,
+}
+
+impl Key {
+    pub(super) const fn of(group: usize, Ends { client, server }: Ends) -> Self {
+        Self {
+            group,
+            client,
+            server,
+        }
+    }
 }
 
 /// Where a connection is, or could be.
@@ -323,11 +334,7 @@ impl Table {
 
     /// A connection's names in the north and in the south.
     fn keys(connection: &Connection) -> (Key, Key) {
-        let north = Key {
-            group: connection.group,
-            client: connection.path.client.socket,
-            server: connection.path.server.socket,
-        };
+        let north = Key::of(connection.group, connection.ends());
         let server = connection.present_server().socket;
         (north, Key { server, ..north })
     }

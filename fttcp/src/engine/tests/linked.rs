@@ -11,6 +11,10 @@ pub(super) struct Session {
     pub(super) bench: Bench,
     /// How far each end of the control connection has come.
     pub(super) said: [u32; 2],
+    /// The client's ports of the control connection and of the data connection.
+    pub(super) ports: [u16; 2],
+    /// Where its server is.
+    pub(super) at: PortId,
 }
 
 impl Session {
@@ -22,16 +26,24 @@ impl Session {
         Self::on(Bench::with(vec![service]))
     }
 
-    pub(super) fn on(mut bench: Bench) -> Self {
-        bench.open(7);
+    pub(super) fn on(bench: Bench) -> Self {
         let mut session = Self {
             bench,
             said: [0; 2],
+            ports: [40_000, 40_001],
+            at: ACTIVE,
         };
-        session.server(b"220 here\r\n");
-        session.client(b"USER x\r\n");
-        session.server(b"230 in\r\n");
+        session.log_in();
         session
+    }
+
+    /// The control connection is opened and a user logs in.
+    pub(super) fn log_in(&mut self) {
+        self.control();
+        self.bench.open_at(self.at, 7);
+        self.server(b"220 here\r\n");
+        self.client(b"USER x\r\n");
+        self.server(b"230 in\r\n");
     }
 
     /// A session whose client was told of a port by `reply`, and has begun to come there.
@@ -46,17 +58,17 @@ impl Session {
 
     pub(super) fn control(&mut self) {
         self.bench.server_port = 80;
-        self.bench.client_port = 40_000;
+        self.bench.client_port = self.ports[0];
     }
 
     pub(super) fn data(&mut self) {
         self.bench.server_port = DATA;
-        self.bench.client_port = 40_001;
+        self.bench.client_port = self.ports[1];
     }
 
     pub(super) fn open_data(&mut self) {
         self.data();
-        self.bench.open(7);
+        self.bench.open_at(self.at, 7);
     }
 
     pub(super) fn server(&mut self, bytes: &[u8]) -> Vec<Seen> {
@@ -64,7 +76,7 @@ impl Session {
         let [client, server] = self.said;
         let say = Say::new(self.bench.s(server), self.bench.c(client), PUSH).stamp(7001, 102);
         self.said[1] += bytes.len() as u32;
-        self.bench.say(ACTIVE, &say.data(bytes))
+        self.bench.say(self.at, &say.data(bytes))
     }
 
     pub(super) fn client(&mut self, bytes: &[u8]) -> Vec<Seen> {
@@ -79,7 +91,7 @@ impl Session {
     pub(super) fn file(&mut self, at: u32, flags: Flags, bytes: &[u8]) -> Vec<Seen> {
         self.data();
         let say = Say::new(self.bench.s(at), self.bench.c(0), flags).stamp(7001, 102);
-        self.bench.say(ACTIVE, &say.data(bytes))
+        self.bench.say(self.at, &say.data(bytes))
     }
 
     /// The client has so much of the file.

@@ -18,6 +18,7 @@ mod inverse;
 mod linked;
 mod moved_links;
 mod moving;
+mod one_place;
 mod outbound;
 mod plugins;
 mod poison;
@@ -304,11 +305,16 @@ impl Bench {
 
     /// The handshake, as Linux does it: window scales 7 at the client and `scale` at the server.
     fn open(&mut self, scale: u8) {
-        self.open_with(scale, 64_240);
+        self.open_at(ACTIVE, scale);
+    }
+
+    /// The same, of a server that is there.
+    fn open_at(&mut self, at: PortId, scale: u8) {
+        self.open_with(at, scale, 64_240);
     }
 
     /// The same; the server's first window, which is not scaled, is `window`.
-    fn open_with(&mut self, scale: u8, window: u16) {
+    fn open_with(&mut self, at: PortId, scale: u8, window: u16) {
         let (client, server) = (self.client_isn, self.server_isn);
         self.say(
             NORTH,
@@ -316,7 +322,7 @@ impl Bench {
         );
         let ack = client.wrapping_add(1);
         let answer = Say::new(server, ack, SYN_ACK).offer(scale).stamp(7000, 100);
-        self.say(ACTIVE, &answer.window(window));
+        self.say(at, &answer.window(window));
         self.say(
             NORTH,
             &Say::new(ack, server.wrapping_add(1), ACK).stamp(101, 7000),

@@ -11,7 +11,7 @@ const CONTROL_ISN: u32 = 77_000;
 pub(super) const DATA_ISN: u32 = 55_000;
 pub(super) const LOGIN: &[u8] = b"220 other\r\n230 in\r\n200 binary\r\n";
 
-fn fetching() -> Session {
+pub(super) fn fetching() -> Session {
     let mut session = Session::with(ServiceSpec {
         verify: crate::control::Verify::Sampled,
         ..ServiceSpec::new(80, "ftp")
@@ -54,8 +54,8 @@ impl Session {
     }
 
     /// The replacement's data connection says this.
-    fn at_moved(&mut self, seq: u32, flags: Flags, data: &[u8]) -> Vec<Seen> {
-        (self.bench.server_port, self.bench.client_port) = (MOVED, 40_001);
+    pub(super) fn at_moved(&mut self, seq: u32, flags: Flags, data: &[u8]) -> Vec<Seen> {
+        (self.bench.server_port, self.bench.client_port) = (MOVED, self.ports[1]);
         let mut say = Say::new(seq, self.bench.c(0), flags).stamp(50, 103);
         if flags == SYN_ACK {
             say = say.offer(7);

@@ -148,7 +148,7 @@ fn trap_33_tail_loss_probes_are_counted_once() {
 #[test]
 fn trap_23_window_of_the_replacement_is_told_at_hand_over_and_again_until_the_client_is_heard() {
     let mut bench = Bench::new();
-    bench.open_with(7, 500);
+    bench.open_with(ACTIVE, 7, 500);
     let full = Say::new(bench.s(0), bench.c(0), PUSH).window(0);
     bench.say(ACTIVE, &full.stamp(7001, 101).data(HEAD));
     // The client fills the window that it was told with the SYN-ACK.

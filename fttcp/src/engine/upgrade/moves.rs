@@ -177,12 +177,7 @@ impl Engine {
         let Some(linked) = announced.and_then(|it| it.linked) else {
             return false;
         };
-        let key = Key {
-            group: index,
-            client: linked.client,
-            server: linked.server,
-        };
-        let Some(linked) = self.table.find(&key) else {
+        let Some(linked) = self.table.find(&Key::of(index, linked)) else {
             return false;
         };
         let tied = self.table.get(linked).is_some_and(|it| {

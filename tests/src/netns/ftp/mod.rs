@@ -133,6 +133,8 @@ impl FtpServer {
 
 /// In namespaces of their own, sessions would not be found when the server's namespace is left, and live on. A session that
 /// outlives its server would keep its lock on a file that both servers share.
+///
+/// The range of its passive ports is as small as behind a firewall: the same port comes again soon, and while it is in use.
 fn vsftpd(files: &Path) -> String {
     format!(
         "listen_ipv6=YES
@@ -150,6 +152,8 @@ connect_from_port_20=YES
 seccomp_sandbox=NO
 isolate_network=NO
 max_per_ip=0
+pasv_min_port=20000
+pasv_max_port=20039
 secure_chroot_dir=/var/run/vsftpd/empty
 ",
         files.display()

@@ -176,7 +176,7 @@ macro_rules! pairs {
     )*)* };
 }
 
-// Not here: pyftpdlib in active mode with lftp's mirror, where now and then the client hangs before any server dies.
+// Not here: pyftpdlib in active mode with lftp's mirror. These two hang by themselves, with nothing between them.
 pairs! {
     Vsftpd Passive V4:
         vsftpd_crashes_while_curl_transfers Curl,

@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+
+/// How long a server may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn library() -> PathBuf {
     let test = std::env::current_exe().expect("a path");
@@ -141,7 +144,9 @@ impl Server {
             port,
             said: None,
         };
+        let start = Instant::now();
         while !ready() {
+            assert!(start.elapsed() < PATIENCE, "it is not ready");
             let ended = server.child.try_wait().expect("it is a child");
             assert_eq!(ended, None, "it ended before it was ready");
             std::thread::sleep(Duration::from_millis(2));
@@ -162,9 +167,12 @@ impl Server {
 
     /// As [`Self::connect`], again and again until somebody listens, as the logger does.
     pub(crate) fn connect_at_last(&self, from: SocketAddrV4) -> TcpStream {
+        let start = Instant::now();
         loop {
             match self.try_connect(from) {
-                Err(Errno::CONNREFUSED) => std::thread::sleep(Duration::from_millis(2)),
+                Err(Errno::CONNREFUSED) if start.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
                 connected => return connected.expect("it listens"),
             }
         }

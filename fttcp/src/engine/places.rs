@@ -227,19 +227,22 @@ impl Links {
     /// This connection, which the server opened, is forgotten. Says whether none is expected there now.
     pub(super) fn forget_place(&mut self, ends: Ends) -> bool {
         let place = Place::of(ends, true);
-        let Some(by) = self.forget_came(place, ends) else {
-            return false;
+        if let Some(by) = self.forget_came(place, ends) {
+            self.newest.remove(&by);
+        }
+        let newest = &self.newest;
+        let unused = |spot: &Spot| {
+            let expected = newest.get(&spot.by).is_some_and(|it| it.place == place);
+            spot.came.is_empty() && !expected
         };
-        let last = |spot: &Spot| spot.by == by && spot.came.is_empty();
-        let done = self.places.get(&place).is_some_and(last);
+        let done = self.places.get(&place).is_some_and(unused);
         if done {
             self.places.remove(&place);
-            self.newest.remove(&by);
         }
         done
     }
 
-    /// This connection is none any more that came to this place. Who had announced it, if nothing else is expected there.
+    /// This connection is none any more that came to this place. Who had announced it, if that has announced nothing since.
     fn forget_came(&mut self, place: Place, ends: Ends) -> Option<Ends> {
         let spot = self.places.get_mut(&place)?;
         let at = spot.came.iter().position(|it| it.ends == ends)?;

@@ -43,7 +43,11 @@ impl Dom0 {
         let dom0 = Self {
             lab: Lab::up().expect("the lab runs"),
         };
-        dom0.ok("xl list | awk 'NR > 2 {print $2}' | xargs -r -n 1 xl destroy");
+        // One that has crashed may go, and come again under another number, while this looks.
+        dom0.ok(
+            "timeout 60 bash -c 'while ids=$(xl list | tail -n +3 | tr -s \" \" | cut -d \" \" -f 2); [ -n \"$ids\" ]; do \
+             for id in $ids; do xl destroy $id; done; done; true'",
+        );
         dom0
     }
 

@@ -195,6 +195,16 @@ impl Bench {
 
     /// Another process of the logger goes on with the one connection.
     fn restart(&mut self, active: PortId, standbys: Vec<PortId>, config: EngineConfig) {
+        assert_eq!(self.restart_all(active, standbys, config), 1);
+    }
+
+    /// Another process of the logger goes on with all connections. How many they are.
+    fn restart_all(
+        &mut self,
+        active: PortId,
+        standbys: Vec<PortId>,
+        config: EngineConfig,
+    ) -> usize {
         let image = Image::parse(&self.engine.export(self.now)).expect("its own image");
         let ports = GroupPorts {
             north: NORTH,
@@ -205,7 +215,7 @@ impl Bench {
         let open = |_: &mut GroupSpec| Some(ports.clone());
         let (engine, now) = (&mut self.engine, self.now);
         let taken = engine.import(now, image, open, &mut Sent::default());
-        assert_eq!(taken.expect("it fits").connections, 1);
+        taken.expect("it fits").connections
     }
 
     fn end(&self, host: u8, port: u16) -> Address {

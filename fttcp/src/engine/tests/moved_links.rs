@@ -30,6 +30,11 @@ impl Session {
     /// The server dies; the replacement takes the control connection. What it is asked.
     pub(super) fn fail_over(&mut self) -> Vec<u8> {
         self.bench.fail_over();
+        self.asked()
+    }
+
+    /// What the replacement is asked when it has taken the control connection.
+    pub(super) fn asked(&mut self) -> Vec<u8> {
         self.control();
         let client = self.bench.c(self.said[0]);
         // Whatever it is told, that ends where the client's last word ended.

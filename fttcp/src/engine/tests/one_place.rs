@@ -89,69 +89,36 @@ fn both_go_on_with_the_next_server() {
         let mut session = fetching();
         session.file(0, PUSH, b"contents");
         session.has(5);
+        let first = (session.said, session.ports);
         session.other(ACTIVE);
         session.fetches_there();
+        let other = (session.said, session.ports);
         if restarts {
-            restart(&mut session.bench);
+            let config = EngineConfig::default();
+            let bench = &mut session.bench;
+            assert_eq!(bench.restart_all(ACTIVE, vec![STANDBY, SECOND], config), 4);
         }
         let sent = session.bench.fail_over();
         let opened = sent.iter().filter(|it| it.head.flags == Flags::SYN);
         let mut ports: Vec<[u16; 2]> = opened.map(|it| it.ports).collect();
         ports.sort_unstable();
         assert_eq!(ports, [[40_000, 80], [40_010, 80]], "{sent:?}");
-        assert!(
-            !sent
-                .iter()
-                .any(|it| it.port == NORTH && !it.data.is_empty())
-        );
-        for (control, port) in [(40_000, 6000_u16), (40_010, 6001)] {
-            (session.bench.server_port, session.bench.client_port) = (80, control);
-            let asked = ask(&mut session.bench);
+        let says = |it: &Seen| it.port == NORTH && !it.data.is_empty();
+        assert!(!sent.iter().any(says));
+        for (which, port) in [(first, 6000_u16), (other, 6001)] {
+            (session.said, session.ports) = which;
+            let asked = session.asked();
+            let asked = String::from_utf8_lossy(&asked);
             assert!(asked.contains("PASV\r\nREST 5\r\nRETR "), "{asked}");
-            let ack = session.bench.c(0);
             let [high, low] = port.to_be_bytes();
             let passive = format!("227 Passive (10,0,0,2,{high},{low})\r\n");
-            let replies = [LOGIN, passive.as_bytes()].concat();
-            let say = Say::new(77_001, ack, PUSH).stamp(41, 103);
-            let seen = session.bench.say(STANDBY, &say.data(&replies));
+            let seen = session.replies(0, &[LOGIN, passive.as_bytes()].concat());
             let syn = seen.iter().find(|it| it.head.flags == Flags::SYN);
             assert_eq!(
                 syn.map(|it| it.ports),
-                Some([control + 1, port]),
+                Some([session.ports[1], port]),
                 "{restarts}: {seen:?}"
             );
         }
     }
-}
-
-/// What the replacement is asked on the connection of these ports, once it has answered the SYN.
-fn ask(bench: &mut Bench) -> String {
-    let mut asked = Vec::new();
-    for length in 0..400 {
-        // Its first byte stands so far before the end of what the client had said.
-        let first = bench.c(200).wrapping_sub(length);
-        let offer = Say::new(77_000, first, SYN_ACK).offer(7);
-        let seen = bench.say(STANDBY, &offer.stamp(40, 103));
-        asked.extend(seen.into_iter().flat_map(|it| it.data));
-        if !asked.is_empty() {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&asked).into_owned()
-}
-
-fn restart(bench: &mut Bench) {
-    let image = Image::parse(&bench.engine.export(bench.now)).expect("its own image");
-    bench.engine = Engine::new(EngineConfig::default());
-    let open = |_: &mut GroupSpec| {
-        Some(GroupPorts {
-            north: NORTH,
-            active: ACTIVE,
-            standbys: vec![STANDBY, SECOND],
-        })
-    };
-    let taken = bench
-        .engine
-        .import(bench.now, image, open, &mut Sent::default());
-    assert_eq!(taken.expect("it fits").connections, 4);
 }

@@ -89,6 +89,7 @@ impl House {
             sent: &sent,
             name: "up",
             silence: SILENCE,
+            folders: true,
         };
         Ok(self.client.start(self.topology.client(), &errand)?)
     }

@@ -104,7 +104,7 @@ impl House {
             silence: SILENCE,
             requests: ASKED,
         };
-        let mut command = client.command(space, &job)?;
+        let mut command = client.command(space, &job);
         Ok(command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -70,6 +70,20 @@ fn counters(dom0: &Dom0) -> Value {
     counters
 }
 
+/// What a client was told that it has posted, the origin got once; whatever a client heard, not twice.
+fn nothing_twice(house: &House<'_>, heard: &[(String, String)]) {
+    let paths: Vec<_> = heard.iter().map(|(path, _)| path.as_str()).collect();
+    for ((path, heard), count) in heard.iter().zip(house.posts(&paths)) {
+        match heard.as_str() {
+            "200" => assert_eq!(count, 1, "{path}"),
+            "502" | "broken" => assert!(count <= 1, "{path}: {count}"),
+            other => panic!("{path}: {other}"),
+        }
+    }
+    let answered = heard.iter().filter(|(_, heard)| heard == "200").count();
+    println!("{} posts, {answered} of them answered", heard.len());
+}
+
 /// A server of this kind of guest crashes so many times.
 fn outlive(stock: Stock, kind: &str, crashes: u32) {
     let name = stock.name();
@@ -104,12 +118,15 @@ fn outlive(stock: Stock, kind: &str, crashes: u32) {
     let counts: Vec<_> = rounds.iter().map(|(it, count)| (it.name, count)).collect();
     println!("{name} {kind}: rounds: {counts:?}; {counters}");
     let count = |name: &str| counters[name].as_u64();
+    let heard = clients.heard();
+    let cut_off = heard.iter().filter(|(_, heard)| heard != "200").count() as u64;
     assert_eq!(
         (count("lost"), count("diverged"), count("resumes_refused")),
-        (Some(0), Some(0), Some(0)),
-        "{counters}\n{}",
+        (Some(cut_off), Some(0), Some(0)),
+        "{heard:?}\n{counters}\n{}",
         clients.story()
     );
+    nothing_twice(&house, &heard);
     // What was stored last is in nobody's memory but the server's, unless it is on its disk.
     dom0.ok(&format!("rxl destroy {}", active(&dom0)));
     if stock.stores() {

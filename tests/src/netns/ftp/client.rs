@@ -82,6 +82,8 @@ pub struct Errand<'a> {
     pub name: &'a str,
     /// For how many seconds nothing may come.
     pub silence: u32,
+    /// Whether a client that fetches folders stores them, too: the next server must have those of the one that died.
+    pub folders: bool,
 }
 
 impl Client {
@@ -169,9 +171,13 @@ impl Errand<'_> {
     fn lftp_many(&self) -> Vec<String> {
         let (opens, got, sent) = (self.lftp_opens(), self.got(), self.sent.display());
         let (into, stored) = (self.into.display(), self.stored());
+        let folders = if self.folders {
+            format!("mirror -R -P 2 {into}/tree in/tree; ")
+        } else {
+            String::new()
+        };
         let text = format!(
-            "{opens}; pget -n 3 down -o {got}; \
-             mirror -P 2 tree {into}/tree; put {sent} -o {stored}; mirror -R -P 2 {into}/tree in/tree; bye"
+            "{opens}; pget -n 3 down -o {got}; mirror -P 2 tree {into}/tree; put {sent} -o {stored}; {folders}bye"
         );
         vec!["-c".to_owned(), text]
     }

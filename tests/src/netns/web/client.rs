@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Stock clients, none of which tries again by itself: what breaks, they say.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -85,20 +84,15 @@ for name in sys.argv[7:]:
 
 impl Client {
     /// The command that does the job in this namespace.
-    ///
-    /// # Errors
-    /// What it needs cannot be written.
-    pub fn command(self, space: &Space, job: &Job<'_>) -> Result<Command, String> {
+    #[must_use]
+    pub fn command(self, space: &Space, job: &Job<'_>) -> Command {
         let mut command = space.command("timeout");
-        self.tell(&mut command, job)?;
-        Ok(command)
+        self.tell(&mut command, job);
+        command
     }
 
     /// Tells a command, which is `timeout`, to do the job.
-    ///
-    /// # Errors
-    /// What it needs cannot be written.
-    pub fn tell(self, command: &mut Command, job: &Job<'_>) -> Result<(), String> {
+    pub fn tell(self, command: &mut Command, job: &Job<'_>) {
         let &Job {
             way,
             out,
@@ -183,10 +177,9 @@ impl Client {
             }
             Self::Apt => {
                 let depth = if once { 0 } else { 10 };
-                apt(command, (&proxy, &base, depth), out)?;
+                apt(command, (&proxy, &base, depth), out);
             }
         }
-        Ok(())
     }
 }
 
@@ -202,19 +195,14 @@ pub fn ab_is_content(said: &str, requests: u32) -> bool {
         && !said.contains("Non-2xx")
 }
 
-/// With folders of its own and no source but the repository.
-fn apt(
-    command: &mut Command,
-    (proxy, base, depth): (&str, &str, u32),
-    out: &Path,
-) -> Result<(), String> {
-    let failed = |error| format!("cannot write below {}: {error}", out.display());
-    for folder in ["state/lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(out.join(folder)).map_err(failed)?;
-    }
-    let list = out.join("sources.list");
-    fs::write(&list, format!("deb [trusted=yes] {base}/repo ./\n")).map_err(failed)?;
-    fs::write(out.join("status"), "").map_err(failed)?;
+/// With folders of its own and no source but the repository: the folder, its list of sources, and its configuration.
+const APT: &str = r#"
+cd "$1" && mkdir -p state/lists/partial cache/archives/partial && : >status &&
+printf %s "$2" >sources.list && printf %s "$3" >apt.conf &&
+apt-get -qq update && apt-get -qq download big
+"#;
+
+fn apt(command: &mut Command, (proxy, base, depth): (&str, &str, u32), out: &Path) {
     let out = out.display();
     let config = format!(
         "Dir::State \"{out}/state\";
@@ -231,9 +219,8 @@ Acquire::http::Proxy \"{proxy}\";
 Acquire::http::Pipeline-Depth \"{depth}\";
 "
     );
-    fs::write(format!("{out}/apt.conf"), config).map_err(failed)?;
-    let get = format!("cd {out} && apt-get -qq update && apt-get -qq download big");
-    command.args(["sh", "-c", &get]);
+    let list = format!("deb [trusted=yes] {base}/repo ./\n");
+    command.args(["sh", "-c", APT, "sh"]);
+    command.args([out.to_string(), list, config]);
     command.env("APT_CONFIG", format!("{out}/apt.conf"));
-    Ok(())
 }

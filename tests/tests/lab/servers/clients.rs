@@ -20,7 +20,10 @@ until [ -e /data/enough ]; do
     rm -rf out
     mkdir out
     sed "s/$2/$round/g" round >now
-    if ! bash now >said 2>&1 || ! (cd out && sha256sum --quiet -c ../sums) >>said 2>&1; then
+    bash now >said 2>&1
+    ended=$?
+    grep '^posted ' said >>posted
+    if [ $ended != 0 ] || ! (cd out && sha256sum --quiet -c ../sums) >>said 2>&1; then
         echo "failed in round $round: $(tail -c 1500 said | tr '\n' '|')" >>rounds
         exit 1
     fi
@@ -48,12 +51,17 @@ impl<'a> Clients<'a> {
             ..
         } in &all
         {
-            let files = fetches.join(" ");
             let _ = write!(
                 script,
                 "mkdir -p clients/{name}; cat >clients/{name}/round <<'END'\n{round}\nEND\n: >clients/{name}/rounds; \
-                 (cd files; sha256sum /dev/null {files}) >clients/{name}/sums\n"
+                 sha256sum /dev/null >clients/{name}/sums\n"
             );
+            for (file, got) in fetches {
+                let _ = writeln!(
+                    script,
+                    "sha256sum <files/{file} | sed 's|-$|{got}|' >>clients/{name}/sums"
+                );
+            }
         }
         for Visitor { name, .. } in &all {
             let _ = writeln!(
@@ -104,6 +112,18 @@ impl<'a> Clients<'a> {
         }
         let rounds = self.all.iter().map(|it| (it.clone(), self.ended(it)));
         rounds.collect()
+    }
+
+    /// What was posted, and what the client heard.
+    pub(super) fn heard(&self) -> Vec<(String, String)> {
+        let told = self
+            .dom0
+            .ok(&format!("cat {FOLDER}/common/clients/*/posted"));
+        let word = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+            ["posted", path, heard] => (path.to_owned(), heard.to_owned()),
+            _ => panic!("posted: {line}"),
+        };
+        told.lines().map(word).collect()
     }
 
     /// What helps to understand a failure.

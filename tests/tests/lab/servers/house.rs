@@ -10,7 +10,7 @@ use rxl_tests::netns::topology::SERVER;
 use rxl_tests::netns::web::origin::PORT;
 
 use super::clients::Rounds;
-use super::stock::{DOWN, FILES, Stock, UP, quoted};
+use super::stock::{DOWN, FILES, PACKAGE, Stock, TREE, UP, quoted};
 use crate::dom0::Dom0;
 
 /// The folder of it all. Its `common` is the clients' `/data`.
@@ -63,6 +63,10 @@ pub(super) fn group(stock: Stock) -> String {
     )
 }
 
+/// The origin writes down each POST that came whole: it tells itself of it, once its body is there.
+const POSTS: &str = "location /post/ { rewrite ^ /counted$uri break; proxy_pass http://127.0.0.1:8080; proxy_next_upstream off; } \
+                     location /counted/ { access_log /data/posts; return 200; }";
+
 /// The program that starts the server, in the guest or in Dom0.
 fn start(recipe: &Recipe, prefix: &str) -> String {
     let line = |words: &[String]| {
@@ -110,16 +114,31 @@ impl<'a> House<'a> {
 
     /// The files that clients fetch, an hour old, and the one that they store.
     fn files(&self, stock: Stock) {
-        let files: &[(&str, u32)] = if stock.stores() { &[DOWN] } else { &FILES };
+        let (package, _, size) = PACKAGE;
+        let mut files = vec![DOWN];
+        if stock.stores() {
+            files.extend(TREE);
+        } else {
+            files = FILES.to_vec();
+            files.push((package, size));
+        }
         let mut script = format!(
-            "mkdir -p {FOLDER}/disk/files/in; chmod 777 {FOLDER}/disk/files/in; cd {FOLDER}/disk/files; "
+            "mkdir -p {FOLDER}/disk/files/in; chmod 777 {FOLDER}/disk/files/in; cd {FOLDER}/disk/files; mkdir tree repo; "
         );
         for (name, length) in files {
             let _ = write!(script, "head -c {length} /dev/urandom >{name}; ");
         }
+        if !stock.stores() {
+            // apt does not look into the package.
+            let _ = write!(
+                script,
+                "printf 'Package: big\\nVersion: 1\\nArchitecture: all\\nMaintainer: nobody\\nDescription: big\\n\
+                 Filename: ./big.deb\\nSize: {size}\\nSHA256: %s\\n' $(sha256sum <{package} | cut -d' ' -f1) >repo/Packages; "
+            );
+        }
         let _ = write!(
             script,
-            "touch -d '1 hour ago' *; cp -a . {FOLDER}/common/files; head -c {UP} /dev/urandom >{FOLDER}/common/sent"
+            "find . -exec touch -d '1 hour ago' {{}} +; cp -a . {FOLDER}/common/files; head -c {UP} /dev/urandom >{FOLDER}/common/sent"
         );
         self.dom0.ok(&script);
     }
@@ -143,7 +162,7 @@ impl<'a> House<'a> {
             beside: Path::new(""),
             addresses: "",
         };
-        self.server("common", &nginx::recipe(PORT, &place, ""), "/run/origin");
+        self.server("common", &nginx::recipe(PORT, &place, POSTS), "/run/origin");
         // It listens before it says this.
         self.dom0.ok(&format!(
             "cd {FOLDER}; {INSIDE} /data/start </dev/null >/dev/null 2>origin.log & echo $! >>{FOLDER}/pids; \
@@ -175,6 +194,18 @@ impl<'a> House<'a> {
         ));
         assert_eq!(told, "", "stored, but on no disk");
         println!("{} files were stored", names.split(' ').count() - 1);
+    }
+
+    /// How often each of these came to the origin.
+    pub(super) fn posts(&self, paths: &[&str]) -> Vec<u32> {
+        let log = self
+            .dom0
+            .ok(&format!("cat {FOLDER}/common/posts 2>/dev/null || true"));
+        let count = |path: &&str| {
+            let word = format!("\"POST /counted{path} ");
+            log.lines().filter(|line| line.contains(&word)).count() as u32
+        };
+        paths.iter().map(count).collect()
     }
 
     /// Ends and removes everything.

@@ -26,6 +26,14 @@ pub(super) const FILES: [(&str, u32); 3] = [
 pub(super) const DOWN: (&str, u32) = ("down", 8_000_000);
 /// Of the file that is stored by FTP.
 pub(super) const UP: u32 = 1_000_000;
+/// What is fetched as a folder by FTP: names below `tree`, and lengths.
+pub(super) const TREE: [(&str, u32); 3] = [
+    ("tree/none", 0),
+    ("tree/one", 200_000),
+    ("tree/two", 40_000),
+];
+/// The package of the repository, its name there and as apt keeps it, and its length.
+pub(super) const PACKAGE: (&str, &str, u32) = ("repo/big.deb", "big_1_all.deb", 1_500_000);
 /// The number of a client's round, in the names of what it stores.
 pub(super) const ROUND: &str = "@ROUND@";
 
@@ -123,24 +131,30 @@ impl Stock {
     /// Who asks it.
     pub(super) fn clients(self) -> Vec<Visitor> {
         let Self::Ftp(server) = self else {
-            let all = [
+            let mut all = vec![
                 ("curl", WebClient::Curl),
                 ("wget", WebClient::Wget),
                 ("aria2", WebClient::Aria),
                 ("requests", WebClient::Requests),
                 ("ab", WebClient::Ab),
             ];
-            return all
-                .map(|(name, client)| fetches(self.way(), name, client))
-                .into();
+            if matches!(self.way(), Way::Proxy | Way::ClosingProxy) {
+                all.push(("apt", WebClient::Apt));
+            }
+            let told = |(name, client)| fetches(self.way(), name, client);
+            return all.into_iter().map(told).collect();
         };
         let all = [
-            ("curl", FtpClient::Curl),
-            ("lftp", FtpClient::Lftp),
-            ("wget", FtpClient::Wget),
-            ("ftplib", FtpClient::Python),
+            ("curl", FtpClient::Curl, Mode::Passive),
+            ("lftp", FtpClient::Lftp, Mode::Passive),
+            ("lftp-many", FtpClient::LftpMany, Mode::Passive),
+            ("wget", FtpClient::Wget, Mode::Passive),
+            ("ftplib", FtpClient::Python, Mode::Passive),
+            ("curl-active", FtpClient::Curl, Mode::Active),
+            ("lftp-active", FtpClient::Lftp, Mode::Active),
+            ("ftplib-active", FtpClient::Python, Mode::Active),
         ];
-        all.map(|(name, client)| transfers(server, name, client))
+        all.map(|(name, client, mode)| transfers(server, name, client, mode))
             .into()
     }
 }
@@ -151,8 +165,8 @@ pub(super) struct Visitor {
     pub(super) name: &'static str,
     /// What it does in a round, for a shell.
     pub(super) round: String,
-    /// What it fetches into its folder `out`.
-    pub(super) fetches: Vec<&'static str>,
+    /// What it fetches, and the names that this then has in its folder `out`.
+    pub(super) fetches: Vec<(&'static str, &'static str)>,
     /// It stores `in/NAME-ROUND`.
     pub(super) stores: bool,
 }
@@ -168,23 +182,25 @@ fn fetches(way: Way, name: &'static str, client: WebClient) -> Visitor {
     let job = Job {
         way,
         out: Path::new(&out),
-        round: "",
+        round: ROUND,
         files: &files,
         silence: SILENCE,
         requests: ASKED,
     };
     let mut command = Command::new("timeout");
-    client
-        .tell(&mut command, &job)
-        .expect("only apt needs anything to be written");
+    client.tell(&mut command, &job);
     let mut round = shell(&command);
-    let mut fetches = FILES.map(|(file, _)| file).to_vec();
-    if client == WebClient::Ab {
-        round = format!(
-            "{round} >ab; cat ab; grep -qx 'Complete requests: *{ASKED}' ab && \
-             grep -qx 'Failed requests: *0' ab && ! grep -q Non-2xx ab"
-        );
-        fetches.clear();
+    let mut fetches = FILES.map(|(file, _)| (file, file)).to_vec();
+    match client {
+        WebClient::Ab => {
+            round = format!(
+                "{round} >ab; cat ab; grep -qx 'Complete requests: *{ASKED}' ab && \
+                 grep -qx 'Failed requests: *0' ab && ! grep -q Non-2xx ab"
+            );
+            fetches.clear();
+        }
+        WebClient::Apt => fetches = vec![(PACKAGE.0, PACKAGE.1)],
+        _ => {}
     }
     Visitor {
         name,
@@ -194,16 +210,18 @@ fn fetches(way: Way, name: &'static str, client: WebClient) -> Visitor {
     }
 }
 
-fn transfers(server: FtpServer, name: &'static str, client: FtpClient) -> Visitor {
+fn transfers(server: FtpServer, name: &'static str, client: FtpClient, mode: Mode) -> Visitor {
     let (out, stored) = (out(name), format!("{name}-{ROUND}"));
     let errand = Errand {
-        mode: Mode::Passive,
+        mode,
         family: Family::V4,
         login: server.login(),
         into: Path::new(&out),
         sent: Path::new("/data/sent"),
         name: &stored,
         silence: SILENCE,
+        // Each member has a disk of its own.
+        folders: false,
     };
     let (program, args) = client.words(&errand);
     let mut command = Command::new("timeout");
@@ -211,10 +229,14 @@ fn transfers(server: FtpServer, name: &'static str, client: FtpClient) -> Visito
         .arg((2 * SILENCE).to_string())
         .arg(program)
         .args(args);
+    let mut fetches = vec![(DOWN.0, DOWN.0)];
+    if client == FtpClient::LftpMany {
+        fetches.extend(TREE.map(|(name, _)| (name, name)));
+    }
     Visitor {
         name,
         round: shell(&command),
-        fetches: vec![DOWN.0],
+        fetches,
         stores: client.uploads(),
     }
 }

@@ -23,6 +23,7 @@ mod bindings {
         "xc_dom_(loginit|allocate|release|kernel_file|module_file|boot_xen_init|parse_image)",
         "xc_dom_(mem_init|boot_mem_init|build_image|boot_image|gnttab_init|translated)",
         "xc_dom_(guest_os|feature_get)",
+        "xc_domain_(save|restore)",
     ];
 
     /// Constants that `src/` uses.
@@ -41,6 +42,7 @@ mod bindings {
         "HVMPTM_.*",
         "X86_HVM_.*SPECIAL.*",
         "MAX_ACPI_MODULES",
+        "XC_STREAM_PLAIN",
     ];
 
     /// Types that no listed function mentions by itself.

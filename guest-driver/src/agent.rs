@@ -130,12 +130,7 @@ impl Agent {
             actions: VecDeque::new(),
             settings,
         };
-        let interval = agent.settings.interval.as_millis().to_string();
-        let probe = agent.settings.probe.clone();
-        agent.push(Action::Write(INTERVAL, interval));
-        agent.push(Action::Write(PROBE, probe));
-        agent.push(Action::Write(PROGRESS, agent.progress.to_string()));
-        agent.push(Action::Write(VERSION, AGENT_VERSION.to_owned()));
+        agent.introduce();
         let stale = kept.order.as_deref().and_then(|text| {
             let id = text.split_ascii_whitespace().next()?;
             (id != agent.seen[0]).then(|| id.to_owned())
@@ -153,6 +148,22 @@ impl Agent {
             agent.push(Action::Start(Asker::TimeOut, Job::Thaw(kept.frozen)));
         }
         agent
+    }
+
+    /// Says that it is there, and how it behaves.
+    fn introduce(&mut self) {
+        let interval = self.settings.interval.as_millis().to_string();
+        let probe = self.settings.probe.clone();
+        self.push(Action::Write(INTERVAL, interval));
+        self.push(Action::Write(PROBE, probe));
+        self.push(Action::Write(PROGRESS, self.progress.to_string()));
+        self.push(Action::Write(VERSION, AGENT_VERSION.to_owned()));
+    }
+
+    /// The guest goes on in another domain, made of an image of the one that it was in: nothing of what it wrote is there.
+    pub fn handle_moved(&mut self, now: Duration) {
+        self.introduce();
+        self.beat_at = now;
     }
 
     /// What stands at the order's node now. `mounts` are those that can be frozen, in the order of freezing.

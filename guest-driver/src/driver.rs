@@ -13,6 +13,8 @@ use crate::jobs::Worker;
 use crate::probe::{Probe, Prober};
 use crate::say;
 
+/// The domain's number, below its own directory.
+const DOMAIN: &str = "domid";
 /// Least time that a probe waits for its answer.
 const PROBE_LEAST: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,8 @@ pub struct Driver<'a, S: ?Sized, W, N> {
     wake: N,
     /// Asks the prober's thread for one probe.
     probe: Sender<()>,
+    /// The number of the domain, as it stands in xenstore.
+    domain: Option<String>,
     /// Lines kept back while file systems are frozen: their reader may be waiting for a disk.
     lines: Vec<String>,
 }
@@ -69,6 +73,7 @@ where
             token: "order".to_owned(),
         };
         store.watch(&watch)?;
+        let domain = store.read_text(&XsPath::new(DOMAIN))?;
         let (sender, receiver) = channel();
         let limit = interval.max(PROBE_LEAST);
         let mut driver = Self {
@@ -80,6 +85,7 @@ where
             sender,
             receiver,
             wake,
+            domain,
             lines: Vec::new(),
         };
         driver.work()?;
@@ -97,12 +103,19 @@ where
         self.began + self.agent.poll_timeout()
     }
 
-    /// Something has changed at the order's node.
+    /// Something has changed at the order's node, or the guest has woken up in another domain: Linux sets its watches again
+    /// then, and each of them fires.
     ///
     /// # Errors
     /// xenstore does not answer.
     pub fn on_event(&mut self, _event: &WatchEvent) -> Result<()> {
-        let text = self.store.read_text(&XsPath::new(ORDER))?;
+        let paths = [ORDER, DOMAIN].map(XsPath::new);
+        let mut values = self.store.read_many(&paths)?.into_iter();
+        let (text, domain) = (values.next().flatten(), values.next().flatten());
+        if domain.is_some() && domain != self.domain {
+            self.domain = domain;
+            self.agent.handle_moved(self.now());
+        }
         let mounts = self.worker.mounts();
         self.agent
             .handle_order(self.now(), &text.unwrap_or_default(), &mounts);

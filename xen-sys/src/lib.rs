@@ -21,6 +21,8 @@ pub mod guest_ioctl;
 #[cfg(feature = "xen")]
 mod host;
 #[cfg(feature = "xen")]
+mod image;
+#[cfg(feature = "xen")]
 mod log;
 pub mod loop_ioctl;
 #[cfg(feature = "xen")]

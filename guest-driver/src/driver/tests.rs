@@ -172,3 +172,24 @@ fn no_agent_and_a_silent_agent_are_told_apart() {
     // Taken back: an agent that starts later does not carry it out.
     assert_eq!(node(&store, ORDER), None);
 }
+
+/// Of what it has written nothing is there, and its watches fire.
+#[test]
+fn agent_of_a_guest_that_wakes_up_in_another_domain_introduces_itself_again() {
+    let store = world();
+    let home = XsPath::domain(GUEST);
+    let number = |number: &str| Request::write(home.join(DOMAIN), number);
+    store.request(number("7")).unwrap();
+    with_agent(&store, Probe::None, &Fake::default(), || {
+        let version = home.join(VERSION);
+        assert!(store.read_text(&version).unwrap().is_some());
+        store.remove_all(&[home.join("data/rxl")]).unwrap();
+        store.request(number("8")).unwrap();
+        store.request(Request::write(home.join(ORDER), "")).unwrap();
+        let deadline = Instant::now() + LONG;
+        let stop = AtomicBool::new(false);
+        let look = |store: &MemoryStore| store.read_text(&version);
+        let told = store.wait_for(&version, deadline, &stop, look).unwrap();
+        assert_eq!(told.as_deref(), Some(crate::AGENT_VERSION));
+    });
+}

@@ -117,6 +117,7 @@ fn make(host: &Host<'_>, config: &DomainConfig, paused: bool, options: &Options)
             paused,
             cancel: &cancel,
             progress: Some(&say),
+            image: None,
         },
     );
     for handler in handlers {

@@ -37,6 +37,7 @@ pub(super) fn plan(plan: &GroupPlan) -> String {
     let mode = match plan.mode {
         StandbyMode::Booted => "booted, kept dark",
         StandbyMode::Paused => "booted, then paused",
+        StandbyMode::Prebuilt => "made of an image in memory, kept dark",
     };
     if plan.standbys > 0 {
         line(

@@ -78,6 +78,7 @@ impl World {
             places: Places {
                 journal: "/nonexistent/journal".into(),
                 userdata: "/nonexistent/userdata".into(),
+                images: "/nonexistent/images".into(),
                 owner: Owner::this_process(),
             },
             ..Host::new(&self.hv, &self.store)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What is looked at before anything is touched, so that bad input leaves no trace.
 
+use std::path::Path;
+
 use super::Host;
+use super::capture::open_image;
 use crate::config::DomainConfig;
 use crate::error::{Code, Error, Result};
 use crate::hypervisor::{BuildSpec, GuestKind, check_images};
@@ -11,7 +14,11 @@ use crate::ids::{DomId, KiB, Port};
 pub(super) const SLACK: KiB = KiB(1024);
 
 /// Files, memory and devices of the host. Names are looked at later, in the transaction that takes one.
-pub(super) fn without_touching(host: &Host<'_>, config: &DomainConfig) -> Result<()> {
+pub(super) fn without_touching(
+    host: &Host<'_>,
+    config: &DomainConfig,
+    image: Option<&Path>,
+) -> Result<()> {
     if config.kind == GuestKind::Hvm {
         let cause = "rxl does not create HVM guests yet";
         return Err(
@@ -19,7 +26,10 @@ pub(super) fn without_touching(host: &Host<'_>, config: &DomainConfig) -> Result
                 .hint("use type=\"pvh\" or \"pv\", or `xl create`"),
         );
     }
-    check_images(&build_spec(config))?;
+    match image {
+        None => check_images(&build_spec(config))?,
+        Some(path) => drop(open_image(path)?),
+    }
     memory_is_free(host, config)?;
     host.plug.check(config)
 }

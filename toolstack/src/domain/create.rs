@@ -5,8 +5,10 @@
 //! together with its name and nodes in one transaction; event channels; memory and kernel; the nodes that say
 //! what was built; hot-plug; the configuration for `xl`; unpause. What undoes them all is [`teardown`].
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::capture::open_image;
 use super::checks::{self, SLACK};
 use super::journal::{Entry, OpenEntry, Operation};
 use super::names::Survey;
@@ -35,6 +37,9 @@ pub struct CreateOptions<'a> {
     pub cancel: &'a AtomicBool,
     /// Told of each step, a present participle: `"building"`.
     pub progress: Option<&'a dyn Fn(&str)>,
+    /// Instead of kernel and ramdisk: the image of a domain of the same configuration, its name and handle aside, that
+    /// [`super::capture`] has made.
+    pub image: Option<&'a Path>,
 }
 
 impl std::fmt::Debug for CreateOptions<'_> {
@@ -72,7 +77,7 @@ pub fn create(
     options: &CreateOptions<'_>,
 ) -> Result<DomId> {
     options.step(config, "checking")?;
-    checks::without_touching(host, config)?;
+    checks::without_touching(host, config, options.image)?;
     let entry = OpenEntry::create(
         &host.places.journal,
         &Entry {
@@ -125,7 +130,7 @@ fn steps(
     let id = named.id;
 
     options.step(config, "building")?;
-    let (ports, built) = build(host, config, &named)?;
+    let (ports, built) = build(host, config, &named, options.image)?;
     let mut requests = skeleton::second(id, config, ports.store, &built);
     requests.extend(nodes::console(
         id,
@@ -219,7 +224,12 @@ struct Ports {
     console: Port,
 }
 
-fn build(host: &Host<'_>, config: &DomainConfig, named: &Named) -> Result<(Ports, Built)> {
+fn build(
+    host: &Host<'_>,
+    config: &DomainConfig,
+    named: &Named,
+    image: Option<&Path>,
+) -> Result<(Ports, Built)> {
     let store = host.hv.alloc_unbound(named.id, named.store_domain)?;
     let console = host.hv.alloc_unbound(named.id, named.console_domain)?;
     let spec = BuildSpec {
@@ -229,7 +239,10 @@ fn build(host: &Host<'_>, config: &DomainConfig, named: &Named) -> Result<(Ports
         console_domain: named.console_domain,
         ..checks::build_spec(config)
     };
-    let built = host.hv.build(named.id, &spec)?;
+    let built = match image {
+        None => host.hv.build(named.id, &spec)?,
+        Some(path) => host.hv.restore(named.id, &spec, &open_image(path)?)?,
+    };
     Ok((Ports { store, console }, built))
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! A domain's life: create, list, ask to end, destroy, and recovery after a killed operation.
+//! A domain's life: create, list, ask to end, destroy, become an image, and recovery after a killed operation.
 //!
 //! Who lives here: each operation as a list of journaled steps, every one with its undo, over the traits
 //! [`Hypervisor`] and [`Store`]. Who may call in: `cli` and `supervise`.
@@ -7,6 +7,7 @@
 //! An operation that fails, is interrupted or is killed at any step leaves nothing behind: the first two undo what
 //! they have done before they return, the last is undone (or finished) by [`recover`].
 
+mod capture;
 mod checks;
 mod create;
 mod destroy;
@@ -21,6 +22,7 @@ mod userdata;
 
 use std::path::PathBuf;
 
+pub use capture::capture;
 pub use create::{CreateOptions, create};
 pub use destroy::{Recovered, destroy, recover};
 pub use journal::{Entry, Operation, Owner};
@@ -72,6 +74,8 @@ pub struct Places {
     pub journal: PathBuf,
     /// The directory of the configurations that `xl list -l` reads.
     pub userdata: PathBuf,
+    /// The directory of the images that members of service groups are made of; its file system lives in memory.
+    pub images: PathBuf,
     /// Who is responsible for the operations begun.
     pub owner: Owner,
 }
@@ -81,6 +85,7 @@ impl Default for Places {
         Self {
             journal: PathBuf::from("/run/rxl/journal"),
             userdata: PathBuf::from("/var/lib/xen"),
+            images: PathBuf::from("/dev/shm/rxl"),
             owner: Owner::this_process(),
         }
     }

@@ -15,6 +15,8 @@ pub use types::{
 };
 pub use xen::{XenHypervisor, check_images};
 
+use std::fs::File;
+
 use crate::error::Result;
 use crate::ids::{DomId, KiB, Port};
 
@@ -41,6 +43,15 @@ pub trait Hypervisor {
     /// Gives the domain its memory, kernel, ramdisk, start information, CPUID policy and first vCPU state
     /// (libxenguest's `xc_dom_*`). The domain stays paused.
     fn build(&self, id: DomId, spec: &BuildSpec) -> Result<Built>;
+
+    /// Writes the memory and the processors of a domain that has suspended itself to `to`, as libxc's migration stream
+    /// (`xc_domain_save`). The domain stays as it is.
+    fn save(&self, id: DomId, to: &File) -> Result<()>;
+
+    /// Gives the domain what [`Hypervisor::save`] has written of another one, instead of building it
+    /// (`xc_domain_restore`). Kernel, ramdisk and command line of `spec` do not count: they are in the image. The domain
+    /// stays paused.
+    fn restore(&self, id: DomId, spec: &BuildSpec, from: &File) -> Result<Built>;
 
     /// Stops scheduling the domain; counted by Xen, so each pause needs one unpause.
     fn pause(&self, id: DomId) -> Result<()>;

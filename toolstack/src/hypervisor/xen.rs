@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The real hypervisor: [`Hypervisor`] through `xen-sys`, for PV and PVH guests on Xen 4.17.
 //!
-//! `create` makes and sets up a domain, `build` fills it, `acpi` and `memory_map` say what a PVH guest finds,
+//! `create` makes and sets up a domain, `build` fills it, `image` does so from another one's image, `acpi` and `memory_map` say what a PVH guest finds,
 //! `images` judges kernel and ramdisk beforehand, `decode` and `failure` translate Xen's answers.
 
 mod acpi;
@@ -9,10 +9,12 @@ mod build;
 mod create;
 mod decode;
 mod failure;
+mod image;
 mod images;
 mod memory_map;
 
 use std::cell::OnceCell;
+use std::fs::File;
 
 use xen_sys::{PhysInfo, XenError, Xenctrl, consts};
 
@@ -131,6 +133,14 @@ impl Hypervisor for XenHypervisor {
 
     fn build(&self, id: DomId, spec: &BuildSpec) -> Result<Built> {
         build::build(&self.ctl, id, spec)
+    }
+
+    fn save(&self, id: DomId, to: &File) -> Result<()> {
+        image::save(&self.ctl, id, to)
+    }
+
+    fn restore(&self, id: DomId, spec: &BuildSpec, from: &File) -> Result<Built> {
+        image::restore(&self.ctl, id, spec, from)
     }
 
     fn pause(&self, id: DomId) -> Result<()> {

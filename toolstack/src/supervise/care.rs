@@ -42,6 +42,21 @@ pub struct Care {
     /// The upgrade that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Upgrade>,
+    /// The image of which standbys are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prebuilt: Option<Prebuilt>,
+    /// Images in a row that could not be taken, or of which no standby became ready.
+    #[serde(default)]
+    pub image_failures: u32,
+}
+
+/// The image of a member that was ready, in Dom0's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prebuilt {
+    /// What the member was made from.
+    pub of: Image,
+    /// The image's length in bytes.
+    pub bytes: u64,
 }
 
 impl Care {
@@ -62,6 +77,8 @@ impl Care {
             halted: None,
             renew: false,
             upgrade: None,
+            prebuilt: None,
+            image_failures: 0,
         }
     }
 
@@ -158,6 +175,9 @@ pub struct Making {
     pub since_ms: u64,
     /// How far it is.
     pub stage: Stage,
+    /// It is made of the group's image.
+    #[serde(default)]
+    pub of_image: bool,
 }
 
 /// What a member is made for.
@@ -189,6 +209,8 @@ pub enum Stage {
     },
     /// The logger is being told.
     Joining,
+    /// It becomes the image of which standbys are made.
+    Capturing,
 }
 
 impl Stage {
@@ -200,6 +222,7 @@ impl Stage {
             Self::Booting => "boots",
             Self::Settling { .. } => "has booted, its services get time to start",
             Self::Joining => "is ready, the logger is being told",
+            Self::Capturing => "becomes the image of which standbys are made",
         }
     }
 }

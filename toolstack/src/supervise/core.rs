@@ -6,6 +6,7 @@
 
 mod apply;
 mod groups;
+mod prebuilt;
 mod senses;
 mod standby;
 mod types;
@@ -158,6 +159,9 @@ impl Core {
                     if let Some(domid) = making.filter(|_| group.care.is_some()) {
                         self.actions.push_back(Action::Destroy(domid));
                     }
+                    if group.care.is_some() {
+                        self.actions.push_back(Action::DropImage(name.clone()));
+                    }
                     self.actions.push_back(Action::Save);
                     let detail = String::new();
                     self.tell(
@@ -174,6 +178,11 @@ impl Core {
                 name,
                 result,
             } => self.made(&group, &name, result, now_ms),
+            Input::Captured {
+                group,
+                domid,
+                result,
+            } => self.captured(&group, domid, result, now_ms),
             Input::Joined {
                 group,
                 domid,

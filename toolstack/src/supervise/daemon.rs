@@ -17,7 +17,7 @@ use super::care::UpgradeOrder;
 use super::core::{Action, Core, Input, unknown_group};
 use super::plan::GroupPlan;
 use super::proto::{Event, GroupState, Reply, Status};
-use super::{members, refresh, upgrades, work};
+use super::{images, members, refresh, upgrades, work};
 use crate::error::{Code, Error, Result};
 use crate::ids::DomId;
 
@@ -109,6 +109,7 @@ impl Daemon {
         let lock = super::server::lock(&settings)?;
         let saved = work::load(&settings.state)?;
         work::recover(backend.as_ref())?;
+        images::sweep(backend.as_ref(), &saved.groups)?;
         let (to_core, inbox) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         super::server::listen(&settings, backend, &to_core)?;
@@ -262,7 +263,9 @@ impl Mind {
                 Action::Destroy(_) | Action::Restart { .. } => {
                     drop(self.workers.chores.send(action));
                 }
-                Action::Make { .. } => drop(self.workers.makers.send(action)),
+                Action::Make { .. } | Action::Capture { .. } | Action::DropImage(_) => {
+                    drop(self.workers.makers.send(action))
+                }
                 Action::Look { .. } => drop(self.workers.eyes.send(action)),
                 Action::Ask { .. } | Action::Progress { .. } => {
                     drop(self.workers.ears.send(action));

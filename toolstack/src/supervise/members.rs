@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the care of a declared group takes: making members, looking at them, and telling the logger of them.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -9,6 +10,7 @@ use fttcp::control;
 use super::backend::{Backend, Connection};
 use super::core::{Action, Input, Sight, Target};
 use super::daemon::Message;
+use super::images;
 use super::upgrades;
 use super::work::{ask_logger, gone, interface, with_connection};
 use crate::config::DomainConfig;
@@ -18,7 +20,7 @@ use crate::guest::{FROZEN, HEARTBEAT, PROGRESS, WRAP};
 use crate::ids::DomId;
 use crate::store::{StoreExt, XsPath};
 
-/// Makes members, one after the other.
+/// Makes members, and images of them, one after the other.
 pub(super) fn make_all(
     backend: &dyn Backend,
     orders: &Receiver<Action>,
@@ -26,21 +28,43 @@ pub(super) fn make_all(
 ) {
     let mut connection = None;
     for order in orders {
-        let Action::Make {
-            group,
-            logger,
-            config,
-        } = order
-        else {
-            continue;
-        };
-        let result = with_connection(backend, &mut connection, |open| {
-            make(backend, open, &config, logger)
-        });
-        let input = Input::Made {
-            group,
-            name: config.name,
-            result,
+        let input = match order {
+            Action::Make {
+                group,
+                logger,
+                config,
+                of_image,
+            } => {
+                let result = with_connection(backend, &mut connection, |open| {
+                    let image = of_image.then(|| images::path(&backend.host(open), &group));
+                    make(backend, open, &config, logger, image.as_deref())
+                });
+                Input::Made {
+                    group,
+                    name: config.name,
+                    result,
+                }
+            }
+            Action::Capture { group, domid } => {
+                let result = with_connection(backend, &mut connection, |open| {
+                    images::capture(&backend.host(open), &group, domid)
+                });
+                Input::Captured {
+                    group,
+                    domid,
+                    result,
+                }
+            }
+            Action::DropImage(group) => {
+                let result = with_connection(backend, &mut connection, |open| {
+                    images::remove(&images::path(&backend.host(open), &group))
+                });
+                if let Err(error) = result {
+                    eprintln!("rxld: {error}");
+                }
+                continue;
+            }
+            _ => continue,
         };
         if to_core.send(Message::Input(input)).is_err() {
             return;
@@ -53,6 +77,7 @@ fn make(
     connection: &Connection,
     config: &DomainConfig,
     logger: DomId,
+    image: Option<&Path>,
 ) -> Result<(DomId, String)> {
     // A supervisor that was killed may have made it: a creation that was cut off was undone, so this one is whole.
     let all = connection.hv.domains()?;
@@ -65,6 +90,7 @@ fn make(
                 paused: false,
                 cancel: &cancel,
                 progress: None,
+                image,
             };
             domain::create(&backend.host(connection), config, &options)?
         }

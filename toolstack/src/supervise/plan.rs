@@ -120,6 +120,8 @@ pub enum StandbyMode {
     Booted,
     /// It was started, and is paused: it takes memory, but no processor time.
     Paused,
+    /// It runs, as a booted one does, and was made of an image in Dom0's memory instead of booting.
+    Prebuilt,
 }
 
 /// What the failure of an active member leads to.

@@ -286,6 +286,10 @@ pub enum EventKind {
     MemberReady,
     /// It did not become ready, and was taken away.
     MemberFailed,
+    /// A member has become the image of which standbys are made.
+    ImageMade,
+    /// There is no such image; standbys boot.
+    ImageFailed,
     /// A member runs and does not answer.
     MemberHung,
     /// A member that failed is kept for autopsy.

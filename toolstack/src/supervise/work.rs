@@ -185,6 +185,7 @@ fn restart(
         paused: false,
         cancel: &cancel,
         progress: None,
+        image: None,
     };
     let new = domain::create(&host, &config, &options)?;
     Ok((new, Box::new(config)))

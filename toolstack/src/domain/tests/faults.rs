@@ -13,21 +13,21 @@ use crate::store::{Errno, Reply, Request, Store, Tx, Watch, WatchEvent};
 
 /// Where an operation is hit: at its n-th hypercall or its n-th flight, counted from 1.
 #[derive(Clone, Copy, Debug)]
-enum Point {
+pub(super) enum Point {
     Hypercall(u64),
     Flight(u64, How),
 }
 
 /// How a flight is hit.
 #[derive(Clone, Copy, Debug)]
-enum How {
+pub(super) enum How {
     Refused,
     Before,
     After,
 }
 
 impl How {
-    const fn fault(self) -> Fault {
+    pub(super) const fn fault(self) -> Fault {
         match self {
             Self::Refused => Fault::Refused("EIO"),
             Self::Before => Fault::BrokenBefore,
@@ -37,14 +37,14 @@ impl How {
 }
 
 /// Calls and flights of an operation that succeeds.
-fn cost(operation: impl FnOnce(&World)) -> (u64, u64) {
+pub(super) fn cost(operation: impl FnOnce(&World)) -> (u64, u64) {
     let world = World::new();
     operation(&world);
     (world.hv.calls(), world.store.flights())
 }
 
 /// Every point between `from` and `to`.
-fn points(from: (u64, u64), to: (u64, u64)) -> Vec<Point> {
+pub(super) fn points(from: (u64, u64), to: (u64, u64)) -> Vec<Point> {
     let calls = (from.0 + 1..=to.0).map(Point::Hypercall);
     let flights = (from.1 + 1..=to.1).flat_map(|flight| {
         [How::Refused, How::Before, How::After].map(|how| Point::Flight(flight, how))
@@ -58,6 +58,7 @@ fn create_on(host: &Host<'_>, config: &DomainConfig) -> Result<()> {
         paused: false,
         cancel: &cancel,
         progress: None,
+        image: None,
     };
     create(host, config, &options).map(drop)
 }
@@ -296,6 +297,7 @@ fn recovery_leaves_the_operations_of_living_processes_alone() {
         paused: false,
         cancel: &cancel,
         progress: None,
+        image: None,
     };
     let error = create(&host, &world.full_config("web"), &options).unwrap_err();
     assert!(!error.leftovers.is_empty());

@@ -3,11 +3,13 @@
 //! any step.
 
 mod faults;
+mod images;
 mod operations;
 mod race;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use uuid::Uuid;
@@ -30,7 +32,7 @@ const NOBODY: Owner = Owner {
 
 /// A simulated host with directories of its own.
 struct World {
-    hv: SimHypervisor,
+    hv: Arc<SimHypervisor>,
     store: MemoryStore,
     plug: SimPlug,
     directory: PathBuf,
@@ -48,7 +50,7 @@ impl World {
         std::fs::write(directory.join("kernel"), [0x1f, 0x8b, 0, 0, 0, 0, 0, 0]).unwrap();
         std::fs::write(directory.join("disk"), [0; 4096]).unwrap();
         Self {
-            hv: SimHypervisor::new(KiB::from_mib(4096), KiB::from_mib(1024)),
+            hv: Arc::new(SimHypervisor::new(KiB::from_mib(4096), KiB::from_mib(1024))),
             store: MemoryStore::new(),
             plug: SimPlug::default(),
             directory,
@@ -58,12 +60,13 @@ impl World {
     /// The host, as a process sees it that will be dead when somebody looks at its journal.
     fn host(&self) -> Host<'_> {
         Host {
-            hv: &self.hv,
+            hv: &*self.hv,
             store: &self.store,
             plug: &self.plug,
             places: Places {
                 journal: self.directory.join("journal"),
                 userdata: self.directory.join("userdata"),
+                images: self.directory.join("images"),
                 owner: NOBODY,
             },
         }
@@ -121,6 +124,7 @@ impl World {
             paused: false,
             cancel: &cancel,
             progress: None,
+            image: None,
         };
         create(&self.host(), config, &options)
     }

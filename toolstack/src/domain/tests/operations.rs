@@ -197,6 +197,7 @@ fn interrupted_create_stops_at_the_next_step_and_leaves_no_trace() {
             paused: false,
             cancel: &cancel,
             progress: Some(&progress),
+            image: None,
         };
         let error = create(&world.host(), &world.full_config("web"), &options).unwrap_err();
         assert_eq!(error.code, Code::Interrupted, "at {stop_at}");

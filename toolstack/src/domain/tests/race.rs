@@ -79,6 +79,7 @@ fn create_overtaken(world: &World, name: &str) -> Result<DomId> {
         paused: false,
         cancel: &cancel,
         progress: None,
+        image: None,
     };
     create(&host, &world.config("web"), &options)
 }

@@ -30,6 +30,10 @@ impl Core {
                 detail
             }
         };
+        let care = self.groups.get_mut(&name).and_then(|it| it.care.as_mut());
+        if care.is_some_and(|care| care.review_image()) {
+            self.actions.push_back(Action::DropImage(name.clone()));
+        }
         self.senses_mut(&name).complete = false;
         self.actions.push_back(Action::Save);
         self.tell(

@@ -5,7 +5,7 @@ use super::types::{Action, End};
 use super::{Core, News};
 use crate::error::{Code, Error, Result};
 use crate::ids::DomId;
-use crate::supervise::care::{Care, Order};
+use crate::supervise::care::{Care, Order, Stage};
 use crate::supervise::proto::{EventKind, GroupState, Member};
 
 impl Core {
@@ -58,7 +58,10 @@ impl Core {
                 self.actions.push_back(Action::Save);
             }
             let active = group.active.clone();
-            let making = group.making.as_ref().and_then(|making| making.domid);
+            // One that becomes an image is meant to end; whoever makes the image tells how that went.
+            let making = group.making.as_ref();
+            let making = making.filter(|it| it.stage != Stage::Capturing);
+            let making = making.and_then(|making| making.domid);
             if let Some(end) = end_of(group.logger) {
                 let detail = format!("the logger's domain {} {}", group.logger, end.words());
                 if let Some(care) = group.care.as_deref_mut() {

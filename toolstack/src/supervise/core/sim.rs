@@ -70,6 +70,8 @@ struct Guest {
     /// Its service stands still, its kernel and agent do not.
     stuck: bool,
     progress: u64,
+    /// It was made of the image.
+    copied: bool,
 }
 
 impl Guest {
@@ -114,9 +116,12 @@ enum Fault {
     LoggerRefuses,
     FenceFails,
     SupervisorRestarts,
+    CaptureFails,
+    ImageIsBad,
+    ImageIsGone,
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 17] = [
     Fault::ActiveCrashes,
     Fault::ActiveVanishes,
     Fault::ActiveHangs,
@@ -131,6 +136,9 @@ const FAULTS: [Fault; 14] = [
     Fault::LoggerRefuses,
     Fault::FenceFails,
     Fault::SupervisorRestarts,
+    Fault::CaptureFails,
+    Fault::ImageIsBad,
+    Fault::ImageIsGone,
 ];
 
 /// Workers: relay, chores, makers, eyes, ears, doctor.
@@ -149,6 +157,9 @@ pub(super) struct Sim {
     creation_fails: u32,
     logger_refuses: u32,
     fence_fails: u32,
+    capture_fails: u32,
+    /// In Dom0's memory, and whether what is made of it runs.
+    image: Option<bool>,
     never_boots: bool,
     /// Programs of new members use the memory for their wrap's record.
     wrapped: bool,
@@ -170,6 +181,8 @@ impl Sim {
             creation_fails: 0,
             logger_refuses: 0,
             fence_fails: 0,
+            capture_fails: 0,
+            image: None,
             never_boots: false,
             wrapped: false,
             sick: false,
@@ -200,7 +213,7 @@ impl Sim {
                 | Action::Change { .. }
                 | Action::Leave { .. } => 0,
                 Action::Destroy(_) | Action::Restart { .. } => 1,
-                Action::Make { .. } => 2,
+                Action::Make { .. } | Action::Capture { .. } | Action::DropImage(_) => 2,
                 Action::Look { .. } => 3,
                 Action::Ask { .. } | Action::Progress { .. } => 4,
                 Action::Check { .. } => 5,
@@ -260,8 +273,15 @@ impl Sim {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Make { group, config, .. } => {
-                let result = self.make(&config);
+            Action::Capture { group, domid } => self.capture(group, domid),
+            Action::DropImage(_) => self.image = None,
+            Action::Make {
+                group,
+                config,
+                of_image,
+                ..
+            } => {
+                let result = self.make(&config, of_image);
                 let name = config.name;
                 self.give(Input::Made {
                     group,
@@ -441,10 +461,16 @@ impl Sim {
                 self.fence_fails = 2;
                 hang(self, active);
             }
+            Fault::CaptureFails => self.capture_fails = 1,
+            Fault::ImageIsBad => self.image = self.image.map(|_| false),
+            Fault::ImageIsGone => self.image = None,
             Fault::SupervisorRestarts => {
                 let saved = self.core.saved();
                 let text = serde_json::to_string(&saved).unwrap();
                 self.orders = Default::default();
+                // The daemon sweeps them when it starts.
+                let kept = saved.groups[0].has_image();
+                self.image = self.image.filter(|_| kept);
                 self.core = Core::new(serde_json::from_str(&text).unwrap(), self.now_ms);
                 self.collect();
                 // As the watch does when it begins.

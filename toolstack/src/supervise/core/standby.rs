@@ -92,7 +92,7 @@ impl Core {
         let group = self.groups.get(name)?;
         if let Some(making) = &group.making {
             return match making.stage {
-                Stage::Creating | Stage::Joining => None,
+                Stage::Creating | Stage::Joining | Stage::Capturing => None,
                 Stage::Booting => {
                     let end = making.since_ms + group.boot_ms();
                     if now_ms < end {
@@ -105,7 +105,9 @@ impl Core {
                 }
                 Stage::Settling { until_ms } if now_ms < until_ms => Some(until_ms),
                 Stage::Settling { .. } => {
-                    self.join(name);
+                    if !self.capture(name) {
+                        self.join(name);
+                    }
                     None
                 }
             };
@@ -151,10 +153,12 @@ impl Core {
             interface: None,
             since_ms: now_ms,
             stage: Stage::Creating,
+            of_image: purpose == Purpose::Standby && care.image_is_there(),
         };
         care.ordered += 1;
-        let (detail, source) = (making.name.clone(), &care.image(purpose).source);
-        let detail = format!("{detail}, from {source}");
+        let (member, source) = (&making.name, &care.image(purpose).source);
+        let image = if making.of_image { "the image of " } else { "" };
+        let detail = format!("{member}, from {image}{source}");
         let action = make(name, group.logger, care, &making);
         group.making = Some(making);
         self.actions.push_back(action);
@@ -169,6 +173,9 @@ impl Core {
             self.resume_upgrade(&name);
         }
         for (name, group) in &mut self.groups {
+            // Whether it is whole is not known; its domain is left over.
+            let capturing = |making: &mut Making| making.stage == Stage::Capturing;
+            group.making.take_if(capturing);
             let orders = group.orders.iter().map(|order| order.action(group, true));
             self.actions.extend(orders);
             let left = group.left_over().into_iter().map(Action::Destroy);
@@ -182,7 +189,7 @@ impl Core {
                     self.actions.push_back(action);
                 }
                 Stage::Joining => making.stage = Stage::Settling { until_ms: now_ms },
-                Stage::Booting | Stage::Settling { .. } => {}
+                Stage::Booting | Stage::Settling { .. } | Stage::Capturing => {}
             }
         }
     }
@@ -211,6 +218,9 @@ impl Core {
                 making.domid = Some(domid);
                 making.interface = Some(interface);
                 making.stage = Stage::Booting;
+                if making.of_image {
+                    self.actions.push_back(Action::Refresh(domid));
+                }
                 let handle = making.serial;
                 if let Some(care) = group.care.as_deref_mut() {
                     let devid = care.image(making.purpose).devid;
@@ -312,6 +322,9 @@ impl Core {
         let mut first = false;
         if let Some(care) = group.care.as_deref_mut() {
             care.failures = 0;
+            if making.of_image {
+                care.image_failures = 0;
+            }
             first = !care.in_logger;
             let paused = group.active.is_some()
                 && making.purpose != Purpose::Upgrade
@@ -399,6 +412,9 @@ impl Core {
             self.actions.push_back(Action::Destroy(domid));
         }
         self.actions.push_back(Action::Save);
+        if making.of_image && making.stage != Stage::Joining {
+            self.image_failed(name, now_ms);
+        }
         let group = || Some(name.to_owned());
         self.tell(
             now_ms,
@@ -432,6 +448,7 @@ impl Core {
             interface: None,
             since_ms: now_ms,
             stage: Stage::Booting,
+            of_image: false,
         });
         self.actions.push_back(Action::Save);
     }
@@ -442,5 +459,6 @@ fn make(group: &str, logger: DomId, care: &Care, making: &Making) -> Action {
         group: group.to_owned(),
         logger,
         config: Box::new(care.config(making)),
+        of_image: making.of_image,
     }
 }

@@ -37,6 +37,15 @@ pub enum Input {
         /// Its domain and the logger's interface towards it.
         result: Result<(DomId, String)>,
     },
+    /// [`Action::Capture`] is done, or not.
+    Captured {
+        /// The group.
+        group: String,
+        /// The member, which is gone if it is done.
+        domid: DomId,
+        /// The image's length in bytes.
+        result: Result<u64>,
+    },
     /// [`Action::Join`] or [`Action::Serve`] is done, or not.
     Joined {
         /// The group.
@@ -141,7 +150,18 @@ pub enum Action {
         logger: DomId,
         /// The member.
         config: Box<DomainConfig>,
+        /// Of the group's image, instead of booting it.
+        of_image: bool,
     },
+    /// Turn a member that is ready into the group's image, and destroy it. Answer: [`Input::Captured`].
+    Capture {
+        /// The group.
+        group: String,
+        /// The member.
+        domid: DomId,
+    },
+    /// Remove a group's image.
+    DropImage(String),
     /// Give a group its first member. Answer: [`Input::Joined`].
     Serve {
         /// The logger's domain.

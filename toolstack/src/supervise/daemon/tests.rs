@@ -3,6 +3,7 @@
 
 mod groups;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
@@ -47,6 +48,12 @@ impl Hypervisor for SharedHypervisor {
     }
     fn build(&self, id: DomId, spec: &BuildSpec) -> Result<Built> {
         self.0.build(id, spec)
+    }
+    fn save(&self, id: DomId, to: &File) -> Result<()> {
+        self.0.save(id, to)
+    }
+    fn restore(&self, id: DomId, spec: &BuildSpec, from: &File) -> Result<Built> {
+        self.0.restore(id, spec, from)
     }
     fn pause(&self, id: DomId) -> Result<()> {
         self.0.pause(id)
@@ -117,6 +124,7 @@ impl Backend for SimBackend {
             places: Places {
                 journal: self.directory.join("journal"),
                 userdata: self.directory.join("userdata"),
+                images: self.directory.join("images"),
                 owner: Owner::this_process(),
             },
         }
@@ -217,6 +225,7 @@ impl World {
             paused: false,
             cancel: &cancel,
             progress: None,
+            image: None,
         };
         domain::create(&self.backend.host(&connection), config, &options).unwrap()
     }

@@ -127,6 +127,15 @@ pub(super) fn plan(file: &File, folder: &Path, findings: &mut Findings<'_>) -> O
             findings,
         );
     }
+    if let Some(at) = standby
+        .mode
+        .as_ref()
+        .filter(|_| mode == StandbyMode::Prebuilt)
+    {
+        let standby = standby_image.as_ref().unwrap_or(&member);
+        let durable = services.iter().any(|service| service.durable);
+        can_be_copied(at, standby, wrap, durable, findings);
+    }
     if let (Some(image), Some(config)) = (&standby_image, &standby.config) {
         same_address(&member, image, config, findings);
     }
@@ -188,21 +197,50 @@ fn mode(file: &File, findings: &mut Findings<'_>) -> StandbyMode {
     match mode.get_ref().as_str() {
         "booted" => {}
         "paused" => return StandbyMode::Paused,
-        "prebuilt" => {
-            let cause = "standbys out of an on-memory image are not there yet";
-            findings.at(mode, "standby.mode", cause, "not yet, use \"paused\"");
-        }
+        "prebuilt" => return StandbyMode::Prebuilt,
         other => {
             let cause = format!("{other:?} is not a mode");
             findings.at(
                 mode,
                 "standby.mode",
                 cause,
-                "use \"booted\" (the default) or \"paused\"",
+                "use \"booted\" (the default), \"paused\" or \"prebuilt\"",
             );
         }
     }
     StandbyMode::Booted
+}
+
+/// Standbys that are made of one image have one memory: what differs from one to the other must not be in it, and a disk that
+/// one of them has written to is not the one that the others remember.
+fn can_be_copied(
+    at: &Spanned<String>,
+    standby: &Image,
+    wrap: bool,
+    durable: bool,
+    findings: &mut Findings<'_>,
+) {
+    let hint = "use \"booted\" or \"paused\"";
+    let mut refuse = |cause: &str| findings.at(at, "standby.mode", cause, hint);
+    let config = &standby.config;
+    if let Some(disk) = config.disks.iter().find(|disk| disk.writable) {
+        let cause = format!(
+            "members write to {}: a copy of one's memory does not fit another one's disk",
+            disk.vdev
+        );
+        refuse(&cause);
+    }
+    if config.cmdline.contains(NUMBER) {
+        let cause =
+            format!("the kernel's command line has {NUMBER}, which would be the same for all");
+        refuse(&cause);
+    }
+    if wrap {
+        refuse("the memory for a wrap's record is granted by each member for itself");
+    }
+    if durable {
+        refuse("a durable service's agent is known to the logger from its start");
+    }
 }
 
 fn services(file: &File, folder: &Path, findings: &mut Findings<'_>) -> Vec<ServiceSpec> {

@@ -126,14 +126,34 @@ fn durable_service_is_one_whose_kind_knows_of_changes() {
 }
 
 #[test]
-fn prebuilt_standby_is_refused_with_what_to_do() {
+fn prebuilt_standbys_must_be_alike_in_all_that_is_copied() {
     let folder = Folder::new("prebuilt");
-    let told = folder.told(&format!("{LEAST}[standby]\nmode = 'prebuilt'\n"));
+    let file = format!("{LEAST}[standby]\nmode = 'prebuilt'\n");
+    let plan = parse("www.toml", &file, &folder.0).unwrap();
+    assert_eq!(plan.mode, StandbyMode::Prebuilt);
+    let member = |more: &str| {
+        let path = folder.0.join("web.cfg");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{text}\n{more}\n")).unwrap();
+    };
+    member("disk = ['format=raw,vdev=xvda,access=ro,target=/disks/web.img']");
+    parse("www.toml", &file, &folder.0).unwrap();
+    member(
+        "disk = ['format=raw,vdev=xvda,access=rw,target=/disks/web-{n}.img']\ncmdline = 'ip=10.0.0.{n}'",
+    );
+    let wrapped = format!("{file}[[service]]\nport = 7\nkind = 'opaque'\nwrap = true\n");
+    let told = folder.told(&wrapped);
+    let cause = |what: &str| {
+        format!(
+            "www.toml:6: standby.mode: cannot use the group file: {what}\n  hint: use \"booted\" or \"paused\""
+        )
+    };
     assert_eq!(
         told,
         [
-            "www.toml:6: standby.mode: cannot use the group file: standbys out of an on-memory image are not there yet\n  \
-             hint: not yet, use \"paused\""
+            cause("members write to xvda: a copy of one's memory does not fit another one's disk"),
+            cause("the kernel's command line has {n}, which would be the same for all"),
+            cause("the memory for a wrap's record is granted by each member for itself"),
         ]
     );
 }

@@ -69,6 +69,64 @@ fn new_member_does_not_take_the_number_of_the_one_that_went_last() {
     }
 }
 
+/// What an image is of is known by the standbys: the first one became it.
+#[test]
+fn prebuilt_standbys_are_made_of_the_first_one() {
+    let mut sim = Sim::new(tireless(2, StandbyMode::Prebuilt), 1);
+    for names in [["web-1", "web-3", "web-4"], ["web-3", "web-4", "web-5"]] {
+        sim.run_ms(20_000);
+        sim.assert_whole("made");
+        let mut standbys = sim.group().standbys;
+        standbys.insert(0, sim.group().active.unwrap());
+        let found: Vec<_> = standbys.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(found, names);
+        let copied = standbys
+            .iter()
+            .skip(1)
+            .all(|it| sim.guests[&it.domid].copied);
+        assert!(copied && sim.image == Some(true), "{:?}", sim.guests);
+        sim.inject(Fault::ActiveCrashes);
+    }
+    let told = |sim: &Sim| {
+        let all = sim.core.events(0).0;
+        let kinds = all.iter().map(|event| event.kind);
+        kinds.filter(|it| *it == EventKind::ImageMade).count()
+    };
+    assert_eq!(told(&sim), 1);
+    sim.core.handle(Input::Unprotected(NAME.into()), sim.now_ms);
+    sim.collect();
+    while !sim.orders[2].is_empty() {
+        sim.step();
+    }
+    assert_eq!(sim.image, None, "an image of no group");
+}
+
+#[test]
+fn image_that_comes_to_nothing_twice_is_done_without_until_the_file_is_applied_again() {
+    let mut sim = Sim::new(tireless(1, StandbyMode::Prebuilt), 1);
+    sim.capture_fails = 2;
+    sim.run_ms(60_000);
+    sim.assert_whole("booted");
+    assert!(sim.guests.values().all(|guest| !guest.copied));
+    let again = tireless(1, StandbyMode::Prebuilt);
+    sim.core
+        .apply(again, LOGGER, Uuid::nil(), sim.now_ms)
+        .unwrap();
+    sim.collect();
+    sim.inject(Fault::StandbyCrashes);
+    sim.run_ms(30_000);
+    sim.assert_whole("of an image");
+    assert_eq!(sim.guests.values().filter(|guest| guest.copied).count(), 1);
+    // A group that boots its standbys needs no image.
+    let booted = tireless(1, StandbyMode::Booted);
+    sim.core
+        .apply(booted, LOGGER, Uuid::nil(), sim.now_ms)
+        .unwrap();
+    sim.collect();
+    sim.run_ms(1000);
+    assert_eq!(sim.image, None);
+}
+
 /// Every fault at every step, twice after each other, in several orders of the workers.
 #[test]
 fn every_fault_at_every_step_leaves_a_whole_group_and_never_two_servers() {
@@ -77,9 +135,11 @@ fn every_fault_at_every_step_leaves_a_whole_group_and_never_two_servers() {
         (1, StandbyMode::Booted),
         (2, StandbyMode::Booted),
         (1, StandbyMode::Paused),
+        (1, StandbyMode::Prebuilt),
+        (2, StandbyMode::Prebuilt),
     ] {
         for fault in FAULTS {
-            for at in 0..60 {
+            for at in 0..80 {
                 let mut sim = Sim::new(tireless(standbys, mode), at + 7);
                 for _ in 0..at {
                     sim.step();
@@ -97,10 +157,13 @@ fn every_fault_at_every_step_leaves_a_whole_group_and_never_two_servers() {
 
 #[test]
 fn two_faults_in_any_order_leave_a_whole_group() {
-    for first in FAULTS {
-        for second in FAULTS {
+    for (first, second) in FAULTS
+        .iter()
+        .flat_map(|it| FAULTS.map(|other| (*it, other)))
+    {
+        for mode in [StandbyMode::Booted, StandbyMode::Prebuilt] {
             for between in [0, 1, 2, 7] {
-                let mut sim = Sim::new(tireless(2, StandbyMode::Booted), between + 3);
+                let mut sim = Sim::new(tireless(2, mode), between + 3);
                 sim.run_ms(15_000);
                 sim.inject(first);
                 for _ in 0..between {
@@ -110,7 +173,7 @@ fn two_faults_in_any_order_leave_a_whole_group() {
                 sim.run_ms(23_000);
                 sim.never_boots = false;
                 sim.run_ms(60_000);
-                sim.assert_whole(&format!("{first:?}, {between} steps, {second:?}"));
+                sim.assert_whole(&format!("{first:?}, {between} steps, {second:?}, {mode:?}"));
             }
         }
     }

@@ -47,7 +47,11 @@ impl Sim {
         Ok(())
     }
 
-    pub(super) fn make(&mut self, config: &DomainConfig) -> Result<(DomId, String), Error> {
+    pub(super) fn make(
+        &mut self,
+        config: &DomainConfig,
+        of_image: bool,
+    ) -> Result<(DomId, String), Error> {
         if let Some((id, _)) = self
             .guests
             .iter()
@@ -58,6 +62,9 @@ impl Sim {
         if self.creation_fails > 0 {
             self.creation_fails -= 1;
             return Err(Self::refusal("no memory"));
+        }
+        if of_image && self.image.is_none() {
+            return Err(Self::refusal("no such image"));
         }
         assert!(
             self.guests.values().all(|guest| guest.name != config.name),
@@ -72,13 +79,38 @@ impl Sim {
             born_ms: self.now_ms,
             pauses: 0,
             shutdown: None,
-            hung: false,
+            hung: of_image && self.image == Some(false),
             beat: 0,
             stuck: false,
             progress: 0,
+            copied: of_image,
         };
         self.guests.insert(id, guest);
         Ok((id, member(id, "").interface))
+    }
+
+    pub(super) fn capture(&mut self, group: String, domid: DomId) {
+        let guest = self.guests.get_mut(&domid);
+        let result = match guest.filter(|guest| guest.runs()) {
+            None => Err(Self::refusal("it does not suspend itself")),
+            Some(guest) => {
+                guest.shutdown = Some(ShutdownReason::Suspend);
+                self.released = true;
+                if self.capture_fails > 0 {
+                    self.capture_fails -= 1;
+                    Err(Self::refusal("no room"))
+                } else {
+                    self.image = Some(true);
+                    self.remove(domid);
+                    Ok(200 << 20)
+                }
+            }
+        };
+        self.give(Input::Captured {
+            group,
+            domid,
+            result,
+        });
     }
 
     pub(super) fn told(&mut self, what: impl FnOnce(&mut Self)) -> Result<(), Error> {

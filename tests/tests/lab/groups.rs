@@ -5,8 +5,7 @@ use crate::declared::{
     self, active, end, last_event, story, wait_complete, wait_event, with_logger,
 };
 use crate::dom0::Dom0;
-
-const URL: &str = "http://10.77.0.10/blob.bin";
+use crate::download::{URL, begin_download, downloading, end_download};
 
 /// Counts the TCP segments that come from the service's address on Dom0's side of the logger, for some seconds in which a
 /// command runs.
@@ -33,42 +32,6 @@ fn apply(dom0: &Dom0, more: &str) {
         format!("[[service]]\nport = 80\nkind = 'http'\n[member]\nconfig = 'web.cfg'\n{more}");
     declared::apply(dom0, &text);
     dom0.wait_ready("web-1");
-}
-
-/// A client that reads a few bytes at a time until it is told to make haste, however long what goes on meanwhile takes.
-const READER: &str = r#"import os, sys, time
-with open("/root/blob", "wb", buffering=0) as blob:
-    while data := sys.stdin.buffer.read1(16384):
-        blob.write(data)
-        if not os.path.exists("/root/haste"):
-            time.sleep(0.2)
-"#;
-
-/// Begins a download in the background, which goes on until [`end_download`], and returns when it has begun.
-fn begin_download(dom0: &Dom0) {
-    dom0.ok(&format!(
-        "cd /root; rm -f blob code haste; cat >reader.py <<'END'\n{READER}END\n\
-         (curl -sS {URL} 2>curl.log | python3 reader.py; echo ${{PIPESTATUS[0]}} >code.new; mv code.new code) >/dev/null 2>&1 & \
-         until [ -s /root/blob ]; do sleep 0.1; done"
-    ));
-}
-
-fn downloading(dom0: &Dom0) -> bool {
-    dom0.run("[ -e /root/code ]").code != 0
-}
-
-/// Waits for the end of the download, which must be right.
-fn end_download(dom0: &Dom0) {
-    dom0.ok("touch /root/haste; for i in $(seq 3000); do [ -e /root/code ] && break; sleep 0.1; done; cat /root/code");
-    let told = dom0.ok(
-        "cat /root/code /root/curl.log; sha256sum </root/blob | cut -d' ' -f1; cut -d' ' -f1 /lab/data/blob.sha256",
-    );
-    let lines: Vec<&str> = told.lines().collect();
-    assert!(
-        lines.len() == 3 && lines[0] == "0" && lines[1] == lines[2],
-        "{told}{}",
-        story(dom0)
-    );
 }
 
 #[test]

@@ -264,7 +264,7 @@ impl Mind {
                     drop(self.workers.chores.send(action));
                 }
                 Action::Make { .. } | Action::Capture { .. } | Action::DropImage(_) => {
-                    drop(self.workers.makers.send(action))
+                    drop(self.workers.makers.send(action));
                 }
                 Action::Look { .. } => drop(self.workers.eyes.send(action)),
                 Action::Ask { .. } | Action::Progress { .. } => {

@@ -239,8 +239,9 @@ impl Connection {
             self.unprotect("its server acknowledged bytes that were not logged", cx);
         }
         self.client.acked = self.client.acked.max(ack);
-        let right = ack + (u64::from(head.window) << self.present_scale());
-        self.server.right = self.server.right.max(right);
+        let window = u64::from(head.window) << self.present_scale();
+        self.intake.note(ack, window);
+        self.server.right = self.server.right.max(ack + window);
     }
 
     /// Remembers what is new in the data. False: it lies too far beyond a gap and must not pass.

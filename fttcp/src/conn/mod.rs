@@ -42,6 +42,7 @@ mod full;
 mod hush;
 mod icmp;
 mod image;
+mod intake;
 mod journaled;
 mod kick;
 mod late;
@@ -79,6 +80,7 @@ pub(crate) use close::{Close, Hold};
 pub(crate) use context::{Context, Desk, Progress, ProtectedService};
 pub(crate) use from_client::FromClient;
 pub(crate) use image::{FAR, Stored, StoredRef};
+pub(crate) use intake::Intake;
 pub(crate) use journaled::{SentDelta, SentMark};
 pub(crate) use kick::Kick;
 pub(crate) use lifetime::Orphan;
@@ -308,6 +310,9 @@ pub(crate) struct Connection {
     /// Whether its client is made to be quiet until the fast path has it.
     #[serde(skip)]
     hush: hush::Hush,
+    /// What of the client's words the present server's program has read.
+    #[serde(skip)]
+    pub(crate) intake: Intake,
     /// When the table will look at this connection next; kept by the table.
     #[serde(skip)]
     pub(crate) wake: Option<Time>,
@@ -399,6 +404,7 @@ impl Connection {
             offloaded: false,
             calm: offload::AT_FIRST,
             hush: hush::Hush::default(),
+            intake: Intake::default(),
             packets: 0,
             wake: None,
         }

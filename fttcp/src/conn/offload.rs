@@ -140,7 +140,10 @@ impl Connection {
         newer(&mut server.tsval, state.server_tsval);
         client.right = client.right.max(server_at(state.client_right));
         client.acked = client.acked.max(client_at(state.client_acked));
-        server.right = server.right.max(client_at(state.server_right));
+        let right = client_at(state.server_right);
+        self.intake
+            .note(client.acked, right.saturating_sub(client.acked));
+        server.right = server.right.max(right);
         client.next = client.next.max(state.client_pos);
         let said = server.end.max(state.server_pos);
         cx.counters.said_bytes += said - server.end;

@@ -95,6 +95,7 @@ impl Connection {
         connection.server.options = head.options;
         connection.server.tsval = head.options.timestamps.map_or(0, |stamps| stamps.value);
         connection.server.right = u64::from(head.window);
+        connection.intake.note(0, u64::from(head.window));
         connection.outbound = Some(Box::new(outbound));
         connection
     }

@@ -218,6 +218,7 @@ impl Connection {
                 self.ecn = self.ecn.answered(head.flags);
             }
             self.client.acked = ack;
+            self.intake.note(ack, u64::from(head.window));
             self.server.right += ack;
             if ack > self.log.stable() {
                 self.unprotect("its server acknowledged bytes that were not logged", cx);

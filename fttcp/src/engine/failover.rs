@@ -139,7 +139,8 @@ impl Engine {
             reason: reason.to_owned(),
             connections: moving.len() as u64,
         });
-        self.plan_links(index, &moving);
+        let given_up = self.poisoned_links(now, index, &moving, out);
+        self.plan_links(index, &moving, &given_up);
         self.move_all(now, index, &moving, out);
         self.start_all(now, index, &telling, out);
         let waiting = [moving, telling].concat();

@@ -7,11 +7,13 @@ use super::table::Key;
 use super::{Ends, Engine};
 use crate::conn::{Connection, State};
 use crate::frame::{Output, Time};
+use crate::recovery::Reached;
 use crate::service::Stands;
 
 impl Engine {
-    /// Before a failover: what becomes of the connections that these have announced.
-    pub(super) fn plan_links(&mut self, index: usize, moving: &[usize]) {
+    /// Before a failover: what becomes of the connections that these have announced. With the transfers of those that are
+    /// `given_up` no other server is to go on.
+    pub(super) fn plan_links(&mut self, index: usize, moving: &[usize], given_up: &[usize]) {
         for &slot in moving {
             let service = self.table.get(slot).map_or(0, |it| it.service);
             let announces = |group: &super::Group| group.announces(service);
@@ -30,6 +32,7 @@ impl Engine {
             // None has come yet.
             let free = newest.is_some_and(|it| Some(it.place) == place && it.linked.is_none());
             let stands = stands.or_else(|| free.then(Stands::default));
+            let stands = stands.filter(|_| !given_up.contains(&slot));
             let Some(control) = self.table.get(slot) else {
                 continue;
             };
@@ -46,6 +49,52 @@ impl Engine {
                 self.table.schedule(slot);
             }
         }
+    }
+
+    /// The server is dead: those of these connections of whose transfers its servers die.
+    pub(super) fn poisoned_links(
+        &mut self,
+        now: Time,
+        index: usize,
+        moving: &[usize],
+        out: &mut dyn Output,
+    ) -> Vec<usize> {
+        let mut found = Vec::new();
+        for &slot in moving {
+            let service = self.table.get(slot).map_or(0, |it| it.service);
+            let announces = |group: &super::Group| group.announces(service);
+            if !self.groups[index].as_ref().is_some_and(announces) {
+                continue;
+            }
+            let by = self.table.get(slot).map(|control| control.ends());
+            let linked = by.and_then(|by| self.linked_slot(index, by));
+            let known = linked.and_then(|slot| self.table.get(slot));
+            let known = known.filter(|it| it.stands().is_some());
+            let reached = known.map_or_else(Reached::default, |it| it.reached());
+            if let Some(linked) = linked {
+                self.table.schedule(linked);
+            }
+            let (Some(control), Some(group)) = (self.table.get(slot), &mut self.groups[index])
+            else {
+                continue;
+            };
+            let number = control.server_number;
+            let mut cx = group.context(service, number, now, out, &mut self.desk);
+            let given_up = control.gives_up_linked(reached, &mut cx);
+            self.table.schedule(slot);
+            if !given_up {
+                continue;
+            }
+            found.push(slot);
+            // Before its close is explained: half a file must not look like a whole one.
+            if let Some(linked) = linked
+                && let Some(connection) = self.table.get(linked)
+            {
+                connection.swallow_close(&mut cx);
+                self.table.schedule(linked);
+            }
+        }
+        found
     }
 
     /// The replacement expects at this port what `by` has announced.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{BUSY, GIVE_UP, INTAKE, PLANNED, Phase, RTO, Recovery, resume};
-use crate::conn::{Connection, Context, Planned, State};
+use crate::conn::{Connection, Context, Intake, Planned, State};
 use crate::service::Verb;
 use crate::stable::Pieces;
 use crate::wire::SeqNumber;
@@ -34,12 +34,17 @@ fn share(planned: Planned, cx: &Context<'_>) -> u64 {
 }
 
 impl Connection {
-    /// The server is dead: begins on the replacement, from the start. Also when the last recovery was not done yet.
-    /// `turn`: how long the replacement is not asked yet, because others are before it.
-    pub(crate) fn start_recovery(&mut self, turn: Option<Duration>, cx: &mut Context<'_>) {
+    /// The close that is held is of a server that is dead, or is left: the client is not told.
+    pub(crate) fn swallow_close(&mut self, cx: &mut Context<'_>) {
         if self.hold.take().is_some() {
             cx.counters.swallowed_closes += 1;
         }
+    }
+
+    /// The server is dead: begins on the replacement, from the start. Also when the last recovery was not done yet.
+    /// `turn`: how long the replacement is not asked yet, because others are before it.
+    pub(crate) fn start_recovery(&mut self, turn: Option<Duration>, cx: &mut Context<'_>) {
+        self.swallow_close(cx);
         self.failovers += 1;
         (self.planned, self.goes_back) = (Planned::No, false);
         if self.is_poisoned(cx) {
@@ -67,9 +72,7 @@ impl Connection {
     /// Its server lives and is left, or the move from there failed: begins on the one to which `cx` leads. What is logged is
     /// told even if it must not be done twice: the server that was left has not got it, or had not begun with it.
     pub(crate) fn start_planned(&mut self, planned: Planned, cx: &mut Context<'_>) {
-        if self.hold.take().is_some() {
-            cx.counters.swallowed_closes += 1;
-        }
+        self.swallow_close(cx);
         (self.planned, self.goes_back) = (planned, false);
         let begin = Begin {
             resume: self.plan_resume(),
@@ -201,6 +204,7 @@ impl Connection {
             waits,
         }));
         (self.withheld, self.uncommitted) = (None, None);
+        self.intake = Intake::default();
         self.left = false;
         self.map = None;
         self.state = State::Recovering;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{Phase, RTO};
-use crate::conn::{Connection, Context, Mapping};
+use crate::conn::{Connection, Context, Intake, Mapping};
 use crate::service::{Restart, Verb};
 use crate::stable::Unreadable;
 use crate::wire::{Flags, Head, OptionsRepr, SegmentRepr, SeqNumber};
@@ -142,6 +142,8 @@ impl Connection {
             progress.status.first_handshake_us = Some(progress.since(cx.now));
         }
         let start = self.log.start();
+        self.intake = Intake::default();
+        self.intake.note(start, right.saturating_sub(start));
         if let Some(recovery) = &mut self.recovery {
             recovery.phase = Phase::Replay;
             recovery.retry = None;

@@ -38,7 +38,7 @@ use crate::stable::Pieces;
 use crate::wire::SeqNumber;
 
 use begin::Begin;
-pub(crate) use poison::Suspect;
+pub(crate) use poison::{Reached, Suspect};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use resume::LEAST_ROOM;
 
@@ -161,6 +161,11 @@ impl Recovery {
                 self.phase == Phase::Replay && (asked || self.fed_most > at)
             }
         }
+    }
+
+    /// The replacement has taken it.
+    fn is_taken(&self) -> bool {
+        !matches!(self.phase, Phase::Unheard(_) | Phase::Handshake)
     }
 
     /// Client positions: acknowledged by the replacement, and sent to it.

@@ -122,9 +122,9 @@ impl Connection {
             // Not of this attempt: an earlier one had come further.
             return false;
         }
-        recovery.fed_right = recovery
-            .fed_right
-            .max(ack + (u64::from(head.window) << scale));
+        let window = u64::from(head.window) << scale;
+        self.intake.note(ack, window);
+        recovery.fed_right = recovery.fed_right.max(ack + window);
         if ack > recovery.fed_una {
             recovery.fed_una = ack;
             recovery.fed_next = recovery.fed_next.max(ack);

@@ -319,6 +319,7 @@ impl<P: Protocol> Service for Talk<P> {
             request: open.start..open.end,
             untouched: self.dialogue.end == end,
             secret: true,
+            linked: false,
         })
     }
 

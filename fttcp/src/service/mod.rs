@@ -62,6 +62,8 @@ pub struct UnderWay {
     pub untouched: bool,
     /// What follows its first word may be a secret: that is not logged.
     pub secret: bool,
+    /// It is being done, and what comes of it comes on the connection that was announced for it.
+    pub linked: bool,
 }
 
 /// What is to become of a connection whose server is dead.

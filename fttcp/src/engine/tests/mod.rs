@@ -22,6 +22,7 @@ mod one_place;
 mod outbound;
 mod plugins;
 mod poison;
+mod poison_transfers;
 mod probe;
 mod remembers;
 mod resume;

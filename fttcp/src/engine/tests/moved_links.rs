@@ -35,13 +35,18 @@ impl Session {
 
     /// What the replacement is asked when it has taken the control connection.
     pub(super) fn asked(&mut self) -> Vec<u8> {
+        self.asked_of(STANDBY)
+    }
+
+    /// The same, of the replacement on this port.
+    pub(super) fn asked_of(&mut self, port: PortId) -> Vec<u8> {
         self.control();
         let client = self.bench.c(self.said[0]);
         // Whatever it is told, that ends where the client's last word ended.
         let mut asked = Vec::new();
         for length in 0..200 {
             let offer = Say::new(CONTROL_ISN, client.wrapping_sub(length), SYN_ACK).offer(7);
-            let seen = self.bench.say(STANDBY, &offer.stamp(40, 103));
+            let seen = self.bench.say(port, &offer.stamp(40, 103));
             asked.extend(seen.into_iter().flat_map(|it| it.data));
             if !asked.is_empty() {
                 break;

@@ -153,10 +153,39 @@ fn response_that_goes_on_and_request_that_goes_on_are_innocent() {
     bench.fail_over();
     replay(&mut bench, STANDBY, (0, PUT.len()));
     ask(&mut bench, PUT.len(), 0, &[b'x'; 300]);
+    let took = Say::new(ISN.wrapping_add(1), bench.c(PUT.len() as u32 + 300), ACK);
+    bench.say(STANDBY, &took.stamp(41, 103));
     assert!(!has_reply(&bench.fail_over()));
     replay(&mut bench, SECOND, (0, PUT.len() + 300));
     third_standby(&mut bench);
     assert!(has_reply(&bench.fail_over()));
+}
+
+#[test]
+fn upload_of_which_servers_die_is_given_up_though_its_client_goes_on() {
+    for interim in [&b""[..], b"HTTP/1.1 100 Continue\r\n\r\n"] {
+        let mut bench = house(2);
+        ask(&mut bench, 0, 0, PUT);
+        if !interim.is_empty() {
+            let say = Say::new(bench.s(0), bench.c(PUT.len() as u32), PUSH);
+            bench.say(ACTIVE, &say.stamp(7001, 102).data(interim));
+        }
+        let seen = interim.len() as u32;
+        ask(&mut bench, PUT.len(), seen, &[b'x'; 100]);
+        bench.fail_over();
+        // More comes while the second is asked, and when it has what killed the first.
+        ask(&mut bench, PUT.len() + 100, seen, &[b'x'; 100]);
+        let ack = bench.c(0);
+        let syn_ack = Say::new(ISN, ack, SYN_ACK).offer(7).stamp(40, 103);
+        bench.say(STANDBY, &syn_ack.window(60_000));
+        let took = bench.c(PUT.len() as u32 + 100);
+        let say = Say::new(ISN.wrapping_add(1), took, PUSH).stamp(41, 103);
+        bench.say(STANDBY, &say.data(interim));
+        ask(&mut bench, PUT.len() + 200, seen, &[b'x'; 100]);
+        let sent = bench.fail_over();
+        assert!(has_reply(&sent), "{interim:?} {sent:?}");
+        assert_eq!(bench.counters().poisoned, 1);
+    }
 }
 
 #[test]

@@ -238,7 +238,7 @@ impl Engine {
         }
         connection.server_number = to;
         let index = connection.group;
-        self.plan_links(index, &[slot]);
+        self.plan_links(index, &[slot], &[]);
         let (Some(connection), Some(group)) = (self.table.get(slot), &mut self.groups[index])
         else {
             return;
@@ -285,7 +285,7 @@ impl Engine {
         let newest = ends.zip(links).and_then(|(ends, links)| links.newest(ends));
         if newest.is_some_and(|it| it.linked.is_none()) {
             // It has announced one that has still to come.
-            self.plan_links(index, &[slot]);
+            self.plan_links(index, &[slot], &[]);
         }
         let (Some(connection), Some(group)) = (self.table.get(slot), &mut self.groups[index])
         else {

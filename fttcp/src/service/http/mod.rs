@@ -429,6 +429,7 @@ impl Service for Http {
             // Where an error reply may stand, no byte of the response was sent.
             untouched: self.error_reply(end).is_some(),
             secret: false,
+            linked: false,
         })
     }
 

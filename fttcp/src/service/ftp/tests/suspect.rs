@@ -42,12 +42,19 @@ fn passwords_are_secret() {
 }
 
 #[test]
-fn transfer_that_has_begun_and_what_is_not_understood_are_innocent() {
+fn what_comes_of_a_transfer_that_has_begun_comes_elsewhere() {
     let mut talk = Talk::new(&LOGIN);
     talk.more(&["C: EPSV", "S: 229 (|||5001|)", "C: RETR x"]);
-    assert!(suspect(&talk).is_some());
+    let linked = |talk: &Talk| Some(talk.ftp.under_way(talk.said[1])?.linked);
+    assert_eq!(linked(&talk), Some(false));
     talk.more(&["S: 150 x"]);
-    assert_eq!(suspect(&talk), None);
+    assert_eq!(linked(&talk), Some(true));
+    talk.more(&["S: 226 x"]);
+    assert_eq!(linked(&talk), None);
+}
+
+#[test]
+fn what_is_not_understood_is_innocent() {
     let mut talk = Talk::new(&LOGIN);
     talk.more(&["S: what?", "C: SIZE x"]);
     assert_eq!(suspect(&talk), None);

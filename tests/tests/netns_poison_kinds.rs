@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! As for HTTP (`netns_poison`), for protocols of commands: what a server dies of is given to one more server and to no third,
-//! its client is reset, and others live on.
+//! its client is reset, and others live on. If it is a file that is being stored, its client is told so, and its session lives on.
 
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fttcp::control::{GroupSpec, ServiceSpec};
@@ -55,7 +56,28 @@ impl Client {
         self.say(line)?;
         self.line()
     }
+
+    /// Has a file with this content stored. The thread says it, and waits for the server's close.
+    fn store(&mut self, topology: &Topology, content: Vec<u8>) -> Result<Storing, Box<dyn Error>> {
+        let told = self.ask("PASV")?;
+        let inner = told.split(['(', ')']).nth(1).ok_or("it names no port")?;
+        let numbers: Result<Vec<u16>, _> = inner.split(',').map(str::parse).collect();
+        let &[.., high, low] = numbers?.as_slice() else {
+            return Err(told.into());
+        };
+        let port = high * 256 + low;
+        let connect = move || TcpStream::connect((SERVER, port));
+        let mut stream = topology.client().enter(connect)??;
+        assert_eq!(self.ask("STOR up")?, "150 go on");
+        Ok(std::thread::spawn(move || {
+            stream.write_all(&content)?;
+            stream.shutdown(Shutdown::Write)?;
+            stream.read_to_end(&mut Vec::new()).map(|_| ())
+        }))
+    }
 }
+
+type Storing = JoinHandle<std::io::Result<()>>;
 
 /// On this port `deadly` kills the server, and of it `told` may stand in the log. All else is answered with `fine`.
 fn is_given_to_two(
@@ -91,7 +113,7 @@ fn is_given_to_two(
 
     let end = bad.0.read_to_end(&mut Vec::new());
     let reset = end.map_err(|error| error.kind());
-    assert_eq!(reset, Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(reset, Err(ErrorKind::ConnectionReset));
     assert_eq!(other.ask(harmless)?, fine);
     topology.wait_moved()?;
     let died = fs::read_to_string(topology.folder().join("files/died"))?;
@@ -103,6 +125,68 @@ fn is_given_to_two(
     assert_eq!((counters.poisoned, counters.lost), (1, 1), "{log}");
     assert_eq!(counters.diverged, 0, "{log}");
     Ok(())
+}
+
+/// A file of which servers die is stored by one more and no third. So many bytes stand behind the deadly line.
+fn is_stored_by_two(behind: usize) -> Outcome {
+    let mut topology = Topology::build(Layout {
+        serves: Serves::Own(env!("CARGO_BIN_EXE_deadly-server")),
+        group: Some(GroupSpec {
+            services: vec![ServiceSpec {
+                fin_hold_ms: HOLD_MS,
+                ..ServiceSpec::new(21, "ftp")
+            }],
+            ..GroupSpec::default()
+        }),
+        ..Layout::default()
+    })?;
+    topology.serve()?;
+    let mut other = Client::connect(&topology, 21, Some("USER x"))?;
+    let mut bad = Client::connect(&topology, 21, Some("USER x"))?;
+    let victim = topology.victim()?;
+    let content = [
+        b"harmless\nnow die\n".to_vec(),
+        b"line\n".repeat(behind / 5),
+    ]
+    .concat();
+    let stored = bad.store(&topology, content)?;
+    victim.tell()?;
+    // The next one has it, and is dead or dies.
+    topology.renew_standby()?;
+    topology.victim()?.tell()?;
+
+    assert_eq!(bad.line()?, "426 Transfer aborted.");
+    let end = stored.join().map_err(|_| "the client panicked")?;
+    let reset = end.map_err(|error| error.kind());
+    // Whether its client was saying something, or was waiting for the close.
+    let ways = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    assert!(ways.map(Err).contains(&reset), "{reset:?}");
+    for client in [&mut other, &mut bad] {
+        assert_eq!(client.ask("NOOP")?, "200 done");
+        client.store(&topology, b"harmless\n".to_vec())?;
+        assert_eq!(client.line()?, "226 stored");
+    }
+    topology.wait_moved()?;
+    let died = fs::read_to_string(topology.folder().join("files/died"))?;
+    assert_eq!(died, "now die\n".repeat(2));
+    let (counters, log) = topology.end_of_logger()?;
+    let line = "2 servers have died with this request under way, no other gets it: \"STOR up\"\n";
+    assert!(log.contains(line), "{log}");
+    // The data connection, and no session.
+    assert_eq!((counters.poisoned, counters.lost), (1, 1), "{log}");
+    assert_eq!(counters.diverged, 0, "{log}");
+    Ok(())
+}
+
+#[test]
+fn file_of_which_ftp_servers_die_is_given_to_one_more_and_no_third() -> Outcome {
+    is_stored_by_two(0)
+}
+
+#[test]
+fn file_whose_client_goes_on_is_given_to_one_more_and_no_third() -> Outcome {
+    // More than waits in a server's buffers: each is sent more than the one before.
+    is_stored_by_two(4 << 20)
 }
 
 #[test]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A server that dies of a line: `deadly-server FOLDER` answers each line that it is told, as one of FTP on port 21 and of the
-//! kv demo (fttcp/examples/kv.toml) on port 7000. The line that ends with `die` kills it. Each such line is added to the file
-//! `died` in the folder.
+//! kv demo (fttcp/examples/kv.toml) on port 7000. The line that ends with ` die` kills it, of a file that it is to store as well.
+//! Each such line is added to the file `died` in the folder.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,9 +20,11 @@ struct Words {
     answer: fn(&str) -> &'static str,
 }
 
+const FTP: u16 = 21;
+
 const PROTOCOLS: [Words; 2] = [
     Words {
-        port: 21,
+        port: FTP,
         greeting: "220 here\r\n",
         answer: |line| {
             if line.starts_with("USER") {
@@ -39,9 +41,9 @@ const PROTOCOLS: [Words; 2] = [
     },
 ];
 
-fn talk(words: Words, mut stream: &TcpStream, folder: &Path) -> std::io::Result<()> {
-    stream.write_all(words.greeting.as_bytes())?;
-    for line in BufReader::new(stream).lines() {
+/// Reads lines to their end, and dies of one that is deadly.
+fn survive(lines: impl BufRead, folder: &Path, mut live: impl FnMut(&str) -> Said) -> Said {
+    for line in lines.lines() {
         let line = line?;
         if line.ends_with(" die") {
             let died = folder.join("died");
@@ -49,9 +51,42 @@ fn talk(words: Words, mut stream: &TcpStream, folder: &Path) -> std::io::Result<
             died.write_all(format!("{line}\n").as_bytes())?;
             std::process::abort();
         }
-        stream.write_all((words.answer)(&line).as_bytes())?;
+        live(&line)?;
     }
     Ok(())
+}
+
+type Said = std::io::Result<()>;
+
+/// Where the next file comes to, as PASV's answer tells it.
+fn passive(stream: &TcpStream) -> std::io::Result<(TcpListener, String)> {
+    let here = match stream.local_addr()?.ip() {
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4),
+        ip @ IpAddr::V4(_) => ip,
+    };
+    let listener = TcpListener::bind(SocketAddr::new(here, 0))?;
+    let [high, low] = listener.local_addr()?.port().to_be_bytes();
+    let host = here.to_string().replace('.', ",");
+    Ok((listener, format!("227 Passive ({host},{high},{low})\r\n")))
+}
+
+fn talk(words: Words, mut stream: &TcpStream, folder: &Path) -> Said {
+    stream.write_all(words.greeting.as_bytes())?;
+    let mut file = None;
+    survive(BufReader::new(stream), folder, |line| {
+        if words.port == FTP && line == "PASV" {
+            let (listener, answer) = passive(stream)?;
+            file = Some(listener);
+            return stream.write_all(answer.as_bytes());
+        }
+        let Some(listener) = file.take_if(|_| line.starts_with("STOR ")) else {
+            return stream.write_all((words.answer)(line).as_bytes());
+        };
+        stream.write_all(b"150 go on\r\n")?;
+        let (content, _) = listener.accept()?;
+        survive(BufReader::new(content), folder, |_| Ok(()))?;
+        stream.write_all(b"226 stored\r\n")
+    })
 }
 
 fn serve(words: Words, listener: &TcpListener, folder: &Path) {

@@ -28,7 +28,7 @@ const LEAST_LOOKS: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Senses {
     looking: bool,
-    next_look_ms: u64,
+    looked_ms: Option<u64>,
     asking: bool,
     next_ask_ms: u64,
     beats: Counters,
@@ -184,15 +184,17 @@ impl Core {
         let mut actions = Vec::new();
         let senses = self.senses.entry(name.to_owned()).or_default();
         if !targets.is_empty() && !senses.looking {
-            if now_ms >= senses.next_look_ms {
+            // Not settled at the last look: a member that boots since then is not to wait for those that are looked at seldom.
+            let due = senses.looked_ms.map_or(0, |at| at.saturating_add(period));
+            if now_ms >= due {
                 senses.looking = true;
-                senses.next_look_ms = now_ms.saturating_add(period);
+                senses.looked_ms = Some(now_ms);
                 actions.push(Action::Look {
                     group: name.to_owned(),
                     targets,
                 });
             } else {
-                next = earliest(next, Some(senses.next_look_ms));
+                next = earliest(next, Some(due));
             }
         }
         if let Some(silence) = ask.filter(|_| !senses.asking) {

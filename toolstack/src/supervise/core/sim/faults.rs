@@ -56,6 +56,24 @@ fn service_that_answers_nobody_is_replaced_without_an_agent() {
     }
 }
 
+/// Members that are there are looked at every quarter of a minute, one that boots twice a second.
+#[test]
+fn new_member_is_found_ready_at_once_however_seldom_the_others_are_looked_at() {
+    let minute = Some(60_000);
+    let plan = GroupPlan {
+        heartbeat_ms: minute,
+        progress_ms: minute,
+        ..tireless(1, StandbyMode::Booted)
+    };
+    for after in [20_000, 24_000, 31_000] {
+        let mut sim = Sim::new(plan.clone(), 5);
+        sim.run_ms(after);
+        sim.inject(Fault::StandbyCrashes);
+        sim.run_ms(5_000);
+        sim.assert_whole("a standby is missing");
+    }
+}
+
 /// Xen may not have let go of the name yet.
 #[test]
 fn new_member_does_not_take_the_number_of_the_one_that_went_last() {

@@ -6,6 +6,7 @@ ssh to Dom0's dropbear over QEMU's user network, on a loopback port of the host.
 """
 
 import os
+import pathlib
 import shlex
 import subprocess
 
@@ -53,8 +54,8 @@ def close():
     if os.path.exists(control):
         subprocess.run([*SSH, "-O", "exit", "lab"], cwd=RUN, check=False, stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20)
-        if os.path.exists(control):
-            os.unlink(control)
+        # ssh removes it when it ends, at any moment.
+        pathlib.Path(control).unlink(missing_ok=True)
 
 
 def shell_line(words, timeout=None):

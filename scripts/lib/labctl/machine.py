@@ -8,6 +8,7 @@ process in the meantime is never taken for ours.
 import hashlib
 import json
 import os
+import pathlib
 import secrets
 import select
 import shutil
@@ -98,8 +99,7 @@ def stop():
         if not wait_gone(known, 10.0):
             raise LabError(f"QEMU (pid {pid}) does not end, not even by SIGKILL", hint=f"look at /proc/{pid}/status")
     for name in ("state.json", "qmp.sock", "console.sock", "ctl", "ssh_config"):
-        if os.path.lexists(os.path.join(RUN, name)):
-            os.unlink(os.path.join(RUN, name))
+        pathlib.Path(RUN, name).unlink(missing_ok=True)
     return known is not None
 
 

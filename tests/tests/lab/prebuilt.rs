@@ -61,6 +61,15 @@ fn copies_take_over(kind: &str, failovers: usize) {
         "{kind}: one that has booted, and copies: {:?} ms",
         times(&dom0, 2 + failovers)
     );
+    // The standby has its own time and randomness before its turn comes.
+    let show = dom0.ok("rxl ft show www");
+    let standby = show.lines().find(|line| line.contains("stands by"));
+    let standby = standby.and_then(|line| line.split_whitespace().nth(1));
+    let standby = standby.unwrap_or_else(|| panic!("no standby: {show}"));
+    dom0.ok(&format!(
+        "log=/var/log/xen/console/guest-{standby}.log; exec {{fd}}< <(exec tail -n +1 -F $log 2>/dev/null); pid=$!; \
+         timeout 60 grep -m2 -E 'order .* ok (off_ms|bytes)=' <&$fd; rc=$?; kill $pid; exit $rc"
+    ));
     // The one that serves is a copy, and so is the standby; each has an agent that answers under its own number.
     let events = dom0.ok("rxl ft events");
     let copies = events.matches("from the image of").count();

@@ -111,6 +111,20 @@ pub(super) fn declared(state: &GroupState) -> String {
             "is being taken away"
         }
     };
+    if care.plan.mode == StandbyMode::Prebuilt {
+        let image = match &care.prebuilt {
+            Some(it) => format!(
+                "{} MiB in Dom0's memory, of {}",
+                it.bytes.div_ceil(1 << 20),
+                it.of.source
+            ),
+            None if care.image_failures == 0 => {
+                "none yet: the next standby that boots becomes it".to_owned()
+            }
+            None => "none: it failed, and `rxl ft events` says why".to_owned(),
+        };
+        line("image", &image);
+    }
     for one in &care.crew {
         let doing = match &state.making {
             _ if one.kept => "is kept for autopsy",
@@ -165,7 +179,7 @@ pub(super) mod tests {
     use super::*;
     use crate::config::parse;
     use crate::ids::DomId;
-    use crate::supervise::care::{Care, Crew};
+    use crate::supervise::care::{Care, Crew, Prebuilt};
 
     pub(in crate::cli) fn example() -> GroupPlan {
         let text = "name = 'web'\nkernel = '/k'\nmemory = 64\n";
@@ -231,6 +245,53 @@ pub(super) mod tests {
                 "  stopped    no new member is made: 3 failovers",
             ]
         );
+    }
+
+    #[test]
+    fn image_of_standbys_is_told() {
+        let mut wanted = example();
+        wanted.mode = StandbyMode::Prebuilt;
+        let of = wanted.member.clone();
+        let mut state = GroupState {
+            name: "www".into(),
+            logger: DomId(1),
+            north: "eth0".into(),
+            active: None,
+            standbys: Vec::new(),
+            services: Vec::new(),
+            failovers: 0,
+            making: None,
+            orders: Vec::new(),
+            care: Some(Box::new(Care::new(wanted, uuid::Uuid::nil()))),
+        };
+        let mut image = |change: &dyn Fn(&mut Care)| {
+            let care = state.care.as_deref_mut().expect("it is declared");
+            change(care);
+            let text = declared(&state);
+            let line = text.lines().find_map(|line| line.strip_prefix("  image "));
+            line.map(|line| line.trim().to_owned())
+        };
+        assert_eq!(
+            image(&|_| ()).as_deref(),
+            Some("none yet: the next standby that boots becomes it")
+        );
+        let made = image(&|care| {
+            care.prebuilt = Some(Prebuilt {
+                of: of.clone(),
+                bytes: (160 << 20) + 1,
+            });
+        });
+        assert_eq!(
+            made.as_deref(),
+            Some("161 MiB in Dom0's memory, of /etc/xen/web.cfg")
+        );
+        let failed = image(&|care| (care.prebuilt, care.image_failures) = (None, 2));
+        assert_eq!(
+            failed.as_deref(),
+            Some("none: it failed, and `rxl ft events` says why")
+        );
+        let booted = image(&|care| care.plan.mode = StandbyMode::Booted);
+        assert_eq!(booted, None);
     }
 
     #[test]

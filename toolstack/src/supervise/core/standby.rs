@@ -218,9 +218,6 @@ impl Core {
                 making.domid = Some(domid);
                 making.interface = Some(interface);
                 making.stage = Stage::Booting;
-                if making.of_image {
-                    self.actions.push_back(Action::Refresh(domid));
-                }
                 let handle = making.serial;
                 if let Some(care) = group.care.as_deref_mut() {
                     let devid = care.image(making.purpose).devid;
@@ -318,6 +315,10 @@ impl Core {
             name: making.name,
             interface: making.interface.unwrap_or_default(),
         };
+        if making.of_image {
+            // Not before: it has introduced itself by now, if there is one.
+            self.actions.push_back(Action::Refresh(domid));
+        }
         let mut detail = member.name.clone();
         let mut first = false;
         if let Some(care) = group.care.as_deref_mut() {

@@ -205,8 +205,8 @@ pub enum Action {
         /// The logger's domain.
         logger: DomId,
     },
-    /// Have the agent of a member that has just begun to serve set its clock and take fresh randomness: it may have slept, or
-    /// be a copy of another. No answer: a guest without an agent does without.
+    /// Have the agent of a member that has just begun to serve, or was made of an image, set its clock and take fresh
+    /// randomness: it has slept, or is a copy of another. No answer: a guest without an agent does without.
     Refresh(DomId),
     /// Look whether the new member of an upgrade is healthy. Answer: [`Input::Checked`].
     Check {

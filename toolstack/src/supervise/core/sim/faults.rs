@@ -103,6 +103,8 @@ fn prebuilt_standbys_are_made_of_the_first_one() {
             .skip(1)
             .all(|it| sim.guests[&it.domid].copied);
         assert!(copied && sim.image == Some(true), "{:?}", sim.guests);
+        let mut refreshed = standbys.iter().skip(1).map(|it| it.domid);
+        assert!(refreshed.all(|id| sim.refreshed.contains(&id)));
         sim.inject(Fault::ActiveCrashes);
     }
     let told = |sim: &Sim| {

@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -54,6 +54,7 @@ pub fn capture(host: &Host<'_>, id: DomId, image: &Path, deadline: Instant) -> R
         .mode(0o700)
         .create(folder)
         .map_err(about)?;
+    own_folder(folder).map_err(|error| error.domain(id))?;
     room(folder, info.memory).map_err(|error| error.domain(id))?;
 
     let request = control.join("shutdown");
@@ -120,15 +121,39 @@ fn room(folder: &Path, memory: KiB) -> Result<()> {
     Err(Error::new(Code::Resources, OP, folder.display().to_string(), cause).hint(hint))
 }
 
+/// Looks whether a directory of images is there and nobody else's. What it lies in anybody may write to (`/dev/shm`), so that
+/// somebody may have made it before, or a link in its place.
+///
+/// # Errors
+/// `Code::NotFound` if it is not there, `Code::Denied` if others may write there.
+pub(crate) fn own_folder(folder: &Path) -> Result<()> {
+    let op = "use the directory of images";
+    let object = folder.display().to_string();
+    let there = fs::symlink_metadata(folder).map_err(|error| unreadable(op, folder, error))?;
+    let own = there.uid() == rustix::process::geteuid().as_raw();
+    if there.is_dir() && own && there.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let cause = "it is no directory that rxl alone may write to; somebody else has made it";
+    Err(Error::new(Code::Denied, op, object, cause).hint("look who, and remove it"))
+}
+
 /// Opens an image.
 pub(super) fn open_image(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| {
-        let code = match error.kind() {
-            io::ErrorKind::NotFound => Code::NotFound,
-            _ => Code::System,
-        };
-        Error::new(code, "open the image", path.display().to_string(), error)
-    })
+    own_folder(path.parent().unwrap_or(path)).or_else(|error| match error.code {
+        // Then the image is not there either, which is what is to be told.
+        Code::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    File::open(path).map_err(|error| unreadable("open the image", path, error))
+}
+
+fn unreadable(op: &str, path: &Path, error: io::Error) -> Error {
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => Code::NotFound,
+        _ => Code::System,
+    };
+    Error::new(code, op, path.display().to_string(), error)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {

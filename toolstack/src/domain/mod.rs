@@ -23,6 +23,7 @@ mod userdata;
 use std::path::PathBuf;
 
 pub use capture::capture;
+pub(crate) use capture::own_folder;
 pub use create::{CreateOptions, create};
 pub use destroy::{Recovered, destroy, recover};
 pub use journal::{Entry, Operation, Owner};

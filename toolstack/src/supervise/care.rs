@@ -131,7 +131,7 @@ pub struct Crew {
     pub name: String,
     /// Its number in the group.
     pub number: u32,
-    /// [`Care::version`] when it was made.
+    /// [`Care::version`] of what it was made from.
     pub version: u32,
     /// Which of its interfaces leads to the logger.
     pub devid: usize,
@@ -178,6 +178,9 @@ pub struct Making {
     /// It is made of the group's image.
     #[serde(default)]
     pub of_image: bool,
+    /// [`Care::version`] of what it is made from, as when it was ordered.
+    #[serde(default)]
+    pub version: u32,
 }
 
 /// What a member is made for.

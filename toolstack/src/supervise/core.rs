@@ -22,6 +22,7 @@ use super::proto::{Event, EventKind, GroupState, WatchedDomain};
 use crate::config::{Action as OnEnd, DomainConfig};
 use crate::hypervisor::{DomainInfo, ShutdownReason};
 use crate::ids::DomId;
+use crate::supervise::care::Care;
 use groups::describe;
 use senses::Senses;
 use types::End;
@@ -277,6 +278,11 @@ impl Core {
     #[must_use]
     pub fn events(&self, since: u64) -> (Vec<Event>, u64) {
         (self.log.since(since), self.log.last())
+    }
+
+    /// The care of a group that a file declares.
+    fn care_mut(&mut self, name: &str) -> Option<&mut Care> {
+        self.groups.get_mut(name)?.care.as_deref_mut()
     }
 
     fn watch(&mut self, domid: DomId, config: Box<DomainConfig>, now_ms: u64) {

@@ -109,7 +109,10 @@ impl Daemon {
         let lock = super::server::lock(&settings)?;
         let saved = work::load(&settings.state)?;
         work::recover(backend.as_ref())?;
-        images::sweep(backend.as_ref(), &saved.groups)?;
+        // What is left takes memory and does no other harm: the groups are taken care of all the same.
+        if let Err(error) = images::sweep(backend.as_ref(), &saved.groups) {
+            eprintln!("rxld: {error}");
+        }
         let (to_core, inbox) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         super::server::listen(&settings, backend, &to_core)?;

@@ -45,10 +45,10 @@ pub(super) fn sweep(backend: &dyn Backend, groups: &[GroupState]) -> Result<()> 
     let host = backend.host(&connection);
     let folder = &host.places.images;
     let failed = |error: io::Error| failed(folder, &error);
-    let all = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        all => all.map_err(failed)?,
-    };
+    if !is_there(folder)? {
+        return Ok(());
+    }
+    let all = fs::read_dir(folder).map_err(failed)?;
     let keep = groups.iter().filter(|group| group.has_image());
     let keep: BTreeSet<PathBuf> = keep.map(|group| path(&host, &group.name)).collect();
     for entry in all {
@@ -63,9 +63,21 @@ pub(super) fn sweep(backend: &dyn Backend, groups: &[GroupState]) -> Result<()> 
 
 /// Removes an image, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
+    if !is_there(path.parent().unwrap_or(path))? {
+        return Ok(());
+    }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path, &error)),
         _ => Ok(()),
+    }
+}
+
+/// Whether the directory of images is there; one of somebody else's is an error.
+fn is_there(folder: &Path) -> Result<bool> {
+    match domain::own_folder(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.code == Code::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

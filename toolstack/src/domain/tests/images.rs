@@ -215,3 +215,36 @@ fn create_of_an_image_that_fails_at_any_point_leaves_no_trace() {
             .unwrap_or_else(|error| panic!("{point:?}, again: {error}"));
     }
 }
+
+#[test]
+fn directory_that_somebody_else_may_write_to_is_not_used() {
+    let world = World::new();
+    let id = world.sleeper(ShutdownReason::Suspend);
+    let directory = world.directory.join("images");
+    let elsewhere = world.directory.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("www.image"), "simulated 131072").unwrap();
+    let refused = || {
+        let codes = [
+            world.capture(id).unwrap_err().code,
+            world.create_of_image("one").unwrap_err().code,
+        ];
+        assert_eq!(codes, [Code::Denied; 2]);
+    };
+    std::os::unix::fs::symlink(&elsewhere, &directory).unwrap();
+    refused();
+    fs::remove_file(&directory).unwrap();
+    fs::rename(&elsewhere, &directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    refused();
+    assert!(
+        world
+            .hv
+            .domain(id)
+            .unwrap()
+            .unwrap()
+            .state
+            .shutdown
+            .is_none()
+    );
+}

@@ -30,8 +30,7 @@ impl Core {
                 detail
             }
         };
-        let care = self.groups.get_mut(&name).and_then(|it| it.care.as_mut());
-        if care.is_some_and(|care| care.review_image()) {
+        if self.care_mut(&name).is_some_and(Care::review_image) {
             self.actions.push_back(Action::DropImage(name.clone()));
         }
         self.senses_mut(&name).complete = false;

@@ -28,6 +28,12 @@ impl Care {
         wanted && self.image_failures < MOST_FAILURES
     }
 
+    /// Whether a member was made from what standbys are made from now; another one is not the image of those to come.
+    fn is_up_to_date(&self, domid: DomId) -> bool {
+        let one = self.one(domid);
+        one.is_some_and(|one| one.version == self.version)
+    }
+
     /// An image came to nothing. Says what follows.
     fn count_image_failure(&mut self) -> &'static str {
         self.prebuilt = None;
@@ -64,9 +70,10 @@ impl Core {
         let (Some(making), Some(care)) = (&mut group.making, &group.care) else {
             return false;
         };
-        let Some(domid) = making.domid.filter(|_| {
+        let Some(domid) = making.domid.filter(|&domid| {
             let standby = making.purpose == Purpose::Standby && !making.of_image;
-            standby && group.active.is_some() && care.image_is_wanted()
+            let fits = care.image_is_wanted() && care.is_up_to_date(domid);
+            standby && group.active.is_some() && fits
         }) else {
             return false;
         };
@@ -98,12 +105,21 @@ impl Core {
         let Some(care) = group.care.as_deref_mut() else {
             return;
         };
+        // The group file may have been applied anew meanwhile.
+        let fits = care.image_is_wanted() && care.is_up_to_date(domid);
+        if result.is_ok() {
+            care.last_gone = care.one(domid).map(|one| one.number);
+            care.crew.retain(|one| one.domid != domid);
+        }
         let (kind, detail) = match result {
+            Ok(_) if !fits => {
+                self.actions.push_back(Action::DropImage(name.to_owned()));
+                let detail = format!("{member}: standbys are now made from something else");
+                (EventKind::ImageFailed, detail)
+            }
             Ok(bytes) => {
                 let of = care.plan.standby_image().clone();
                 care.prebuilt = Some(Prebuilt { of, bytes });
-                care.last_gone = care.one(domid).map(|one| one.number);
-                care.crew.retain(|one| one.domid != domid);
                 let mib = bytes.div_ceil(1024 * 1024);
                 let detail = format!("{member}: {mib} MiB, of which standbys are made from now on");
                 (EventKind::ImageMade, detail)
@@ -121,11 +137,7 @@ impl Core {
 
     /// A standby that was made of the image did not become ready: the image is not used again.
     pub(super) fn image_failed(&mut self, name: &str, now_ms: u64) {
-        let Some(care) = self
-            .groups
-            .get_mut(name)
-            .and_then(|group| group.care.as_deref_mut())
-        else {
+        let Some(care) = self.care_mut(name) else {
             return;
         };
         let detail = format!(

@@ -16,6 +16,7 @@ use fttcp::control::Silence;
 use super::tests::{config, info, member};
 use super::*;
 use crate::error::{Code, Error};
+use crate::ids::KiB;
 use crate::supervise::plan::{GroupPlan, Image, OnFailure, StandbyMode};
 use crate::supervise::proto::Member;
 use inject::{FAULTS, Fault};
@@ -74,6 +75,8 @@ struct Guest {
     progress: u64,
     /// It was made of the image.
     copied: bool,
+    /// Tells what it was made from.
+    memory: KiB,
 }
 
 impl Guest {
@@ -120,6 +123,8 @@ pub(super) struct Sim {
     capture_fails: u32,
     /// In Dom0's memory, and whether what is made of it runs.
     image: Option<bool>,
+    /// [`Guest::memory`] of the one that became it.
+    image_of: KiB,
     never_boots: bool,
     /// Programs of new members use the memory for their wrap's record.
     wrapped: bool,
@@ -145,6 +150,7 @@ impl Sim {
             fence_fails: 0,
             capture_fails: 0,
             image: None,
+            image_of: KiB(0),
             never_boots: false,
             wrapped: false,
             sick: false,

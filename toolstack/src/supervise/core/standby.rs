@@ -154,6 +154,7 @@ impl Core {
             since_ms: now_ms,
             stage: Stage::Creating,
             of_image: purpose == Purpose::Standby && care.image_is_there(),
+            version: care.version + u32::from(purpose == Purpose::Upgrade),
         };
         care.ordered += 1;
         let (member, source) = (&making.name, &care.image(purpose).source);
@@ -218,10 +219,9 @@ impl Core {
                 making.domid = Some(domid);
                 making.interface = Some(interface);
                 making.stage = Stage::Booting;
-                let handle = making.serial;
+                let (handle, version) = (making.serial, making.version);
                 if let Some(care) = group.care.as_deref_mut() {
                     let devid = care.image(making.purpose).devid;
-                    let version = care.version + u32::from(making.purpose == Purpose::Upgrade);
                     care.crew.push(Crew {
                         domid,
                         name: member.to_owned(),
@@ -450,6 +450,7 @@ impl Core {
             since_ms: now_ms,
             stage: Stage::Booting,
             of_image: false,
+            version: 0,
         });
         self.actions.push_back(Action::Save);
     }

@@ -388,11 +388,7 @@ impl Core {
 
     /// The upgrade is over; from now on members are made from the new configuration.
     pub(super) fn upgraded(&mut self, name: &str, how: &str, now_ms: u64) {
-        let Some(care) = self
-            .groups
-            .get_mut(name)
-            .and_then(|group| group.care.as_deref_mut())
-        else {
+        let Some(care) = self.care_mut(name) else {
             return;
         };
         let Some(upgrade) = care.upgrade.take() else {

@@ -147,6 +147,31 @@ fn image_that_comes_to_nothing_twice_is_done_without_until_the_file_is_applied_a
     assert_eq!(sim.image, None);
 }
 
+/// At every step of a group's life, also while a member becomes the image, its members are made from something else.
+#[test]
+fn image_is_never_of_another_configuration() {
+    for at in 0..80 {
+        let mut sim = Sim::new(tireless(2, StandbyMode::Prebuilt), at + 7);
+        for _ in 0..at {
+            sim.step();
+        }
+        let mut other = tireless(2, StandbyMode::Prebuilt);
+        other.member.config.memory = KiB(4321);
+        sim.core
+            .apply(other, LOGGER, Uuid::nil(), sim.now_ms)
+            .unwrap();
+        sim.collect();
+        for _ in 0..2 {
+            sim.run_ms(30_000);
+            sim.assert_whole(&format!("at {at}"));
+            sim.inject(Fault::StandbyCrashes);
+        }
+        sim.run_ms(30_000);
+        let copies = sim.guests.values().filter(|guest| guest.copied);
+        assert!(copies.count() > 0 && sim.image_of == KiB(4321), "at {at}");
+    }
+}
+
 /// Every fault at every step, twice after each other, in several orders of the workers.
 #[test]
 fn every_fault_at_every_step_leaves_a_whole_group_and_never_two_servers() {

@@ -67,6 +67,11 @@ impl Sim {
             return Err(Self::refusal("no such image"));
         }
         assert!(
+            !of_image || self.image_of == config.memory,
+            "{} is made of another one's image",
+            config.name
+        );
+        assert!(
             self.guests.values().all(|guest| guest.name != config.name),
             "{} is there",
             config.name
@@ -84,6 +89,7 @@ impl Sim {
             stuck: false,
             progress: 0,
             copied: of_image,
+            memory: config.memory,
         };
         self.guests.insert(id, guest);
         Ok((id, member(id, "").interface))
@@ -101,6 +107,7 @@ impl Sim {
                     Err(Self::refusal("no room"))
                 } else {
                     self.image = Some(true);
+                    self.image_of = guest.memory;
                     self.remove(domid);
                     Ok(200 << 20)
                 }

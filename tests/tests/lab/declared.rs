@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The declared group `www` in the lab: made, looked at, ended.
 
-use rxl_tests::lab::{Lab, project};
+use rxl_tests::lab::project;
 
 use crate::dom0::Dom0;
 
@@ -10,11 +10,6 @@ const FILE: &str = "/root/demo/www.toml";
 
 /// Dom0 with a logger and no group.
 pub(crate) fn with_logger() -> Dom0 {
-    let dom0 = Dom0 {
-        lab: Lab::up().expect("the lab runs"),
-    };
-    // A group that a failed test has left would make new members.
-    dom0.run("rxl ft unprotect www");
     let dom0 = Dom0::clean();
     dom0.ok("mkdir -p /root/demo; rm -f /var/log/xen/console/guest-*.log");
     for name in ["logger", "web"] {
@@ -43,7 +38,7 @@ pub(crate) fn wait_complete(dom0: &Dom0) {
 /// What helps to understand a failure.
 pub(crate) fn story(dom0: &Dom0) -> String {
     let all = "rxl ft events | tail -n 40; rxl ft show; rxl ft status; rxl list; tail -n 20 /var/log/xen/rxld.log; \
-               tail -n 20 /var/log/xen/console/guest-logger.log";
+               tail -n 20 /var/log/xen/console/guest-logger.log; tail -n 5 /var/log/xen/console/guest-web*.log";
     dom0.run(all).stdout
 }
 

@@ -43,6 +43,8 @@ impl Dom0 {
         let dom0 = Self {
             lab: Lab::up().expect("the lab runs"),
         };
+        // A group that a failed test has left would make new members.
+        dom0.run("rxl ft unprotect www");
         // One that has crashed may go, and come again under another number, while this looks.
         dom0.ok(
             "timeout 60 bash -c 'while ids=$(xl list | tail -n +3 | tr -s \" \" | cut -d \" \" -f 2); [ -n \"$ids\" ]; do \

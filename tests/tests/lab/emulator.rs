@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use rxl_tests::lab::project;
 
 /// How often a test that was broken so is begun again.
-const AGAIN: usize = 2;
+const AGAIN: usize = 4;
 
 /// How many triple faults Xen has reported in this lab.
 fn triple_faults() -> usize {

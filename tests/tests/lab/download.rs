@@ -15,11 +15,17 @@ with open("/root/blob", "wb", buffering=0) as blob:
             time.sleep(0.2)
 "#;
 
-/// Begins a download in the background, which goes on until [`end_download`], and returns when it has begun.
+/// Fetches it and says how curl ended.
+const DOWNLOAD: &str =
+    "curl -sS $1 2>curl.log | python3 reader.py; echo ${PIPESTATUS[0]} >code.new; mv code.new code";
+
+/// Begins a download in the background, which goes on until [`end_download`], and returns when it has begun. One that a failed
+/// test has left would write to the same files.
 pub(crate) fn begin_download(dom0: &Dom0) {
     dom0.ok(&format!(
-        "cd /root; rm -f blob code haste; cat >reader.py <<'END'\n{READER}END\n\
-         (curl -sS {URL} 2>curl.log | python3 reader.py; echo ${{PIPESTATUS[0]}} >code.new; mv code.new code) >/dev/null 2>&1 & \
+        "cd /root; [ ! -e download.pid ] || kill -KILL -- -$(cat download.pid) 2>/dev/null; rm -f blob code haste; \
+         cat >reader.py <<'END'\n{READER}END\ncat >download.sh <<'END'\n{DOWNLOAD}\nEND\n\
+         setsid bash download.sh {URL} </dev/null >/dev/null 2>&1 & echo $! >/root/download.pid; \
          until [ -s /root/blob ]; do sleep 0.1; done"
     ));
 }

@@ -70,6 +70,11 @@ struct Cli {
     #[arg(long)]
     forget: bool,
 
+    /// For how many microseconds after the last frame to look for more before sleeping, while no other process wants the
+    /// processor; 0: sleep at once
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 200)]
+    busy_poll: u32,
+
     #[command(flatten)]
     spill: SpillArgs,
 
@@ -232,6 +237,7 @@ fn main() -> ExitCode {
                     datapath,
                     journal: Some(journal).filter(|path| path.as_os_str() != "none"),
                     forget: cli.forget,
+                    busy_poll: std::time::Duration::from_micros(cli.busy_poll.into()),
                 };
                 daemon::run(options).map_err(|error| error.to_string())
             })

@@ -3,10 +3,12 @@
 //!
 //! Who lives here: the event loop ([`run`]), the control socket (`server`), engine and data path together
 //! (`forwarder`), what each request does (`commands`), the records of the servers' wraps (`wrap`), who
-//! brings to disk what servers have written (`commit`), what their domains grant (`grants`), the clocks and the log. Who may call in: the `ftlogger` binary.
+//! brings to disk what servers have written (`commit`), what their domains grant (`grants`), whether to sleep at once
+//! (`busy_poll`), the clocks and the log. Who may call in: the `ftlogger` binary.
 //! One thread; it waits in `epoll` on the packet sockets, changes to interfaces, the control socket and its clients, the
 //! signals, and the engine's next timeout.
 
+mod busy_poll;
 mod clock;
 mod commands;
 mod commit;
@@ -22,6 +24,8 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -29,6 +33,7 @@ use crate::control::GroupSpec;
 use crate::datapath::Settings;
 use crate::engine::EngineConfig;
 use crate::journal::file::FileError;
+use busy_poll::{BusyPoll, Next};
 use clock::log;
 use epoll::{Epoll, Token};
 use forwarder::Forwarder;
@@ -54,6 +59,8 @@ pub struct Options {
     pub journal: Option<PathBuf>,
     /// When told to end, remove the journal.
     pub forget: bool,
+    /// For how long after the last frame to look for more before sleeping; 0: not at all.
+    pub busy_poll: Duration,
 }
 
 /// Why the daemon ended.
@@ -120,6 +127,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         daemon.forwarder.engine.set_spill(Box::new(file));
     }
     daemon.forget = options.forget;
+    daemon.busy_poll = BusyPoll::new(options.busy_poll);
     if let Some(path) = &options.journal {
         daemon.forwarder.restore(path)?;
     }
@@ -162,6 +170,7 @@ struct Daemon {
     _signals: UnixStream,
     server: Server,
     forwarder: Forwarder,
+    busy_poll: BusyPoll,
     forget: bool,
 }
 
@@ -187,6 +196,7 @@ impl Daemon {
             epoll,
             _signals: signals,
             server,
+            busy_poll: BusyPoll::new(Duration::ZERO),
             forget: false,
         })
     }
@@ -194,12 +204,14 @@ impl Daemon {
     fn serve(mut self) -> Result<(), DaemonError> {
         let mut events = Vec::with_capacity(64);
         loop {
-            self.epoll
-                .wait(&mut events, self.forwarder.patience())
+            self.wait(&mut events)
                 .map_err(|source| DaemonError::System {
                     action: "wait for events",
                     source,
                 })?;
+            if events.iter().any(|it| matches!(it, Token::Port(..))) {
+                self.busy_poll.frames(Instant::now());
+            }
             self.forwarder.take_records();
             for token in events.drain(..) {
                 match token {
@@ -226,6 +238,29 @@ impl Daemon {
             self.forwarder.follow_wraps();
             self.forwarder.say_events();
         }
+    }
+
+    /// Waits for events, or until the engine wants to be called.
+    fn wait(&mut self, events: &mut Vec<Token>) -> io::Result<()> {
+        let mut last = Instant::now();
+        if let Some(end) = self.busy_poll.begin(last) {
+            let due = self.forwarder.patience().map(|patience| last + patience);
+            loop {
+                self.epoll.wait(events, Some(Duration::ZERO))?;
+                if !events.is_empty() {
+                    return Ok(());
+                }
+                yield_now();
+                let now = Instant::now();
+                if due.is_some_and(|due| due <= now)
+                    || self.busy_poll.nothing(last, now, end) == Next::Sleep
+                {
+                    break;
+                }
+                last = now;
+            }
+        }
+        self.epoll.wait(events, self.forwarder.patience())
     }
 
     fn accept(&mut self) {

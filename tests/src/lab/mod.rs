@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Drives the lab: real Xen and Dom0 in software emulation, through `scripts/lab`.
 //!
-//! Who may call in: the demo, the benches and the tests of what touches Xen.
+//! Who lives here: `servers`, stock servers in guests. Who may call in: the demo, the benches and the tests of what touches Xen.
+
+pub mod servers;
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;

@@ -25,7 +25,7 @@ pub enum WebServer {
 }
 
 /// nginx before the origin: lines for its server block.
-pub const REVERSE: &str = "location / { proxy_pass http://10.77.0.1:8080; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_read_timeout 600; }";
+pub const REVERSE: &str = "location = /alive { return 200; } location / { proxy_pass http://10.77.0.1:8080; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_read_timeout 600; }";
 
 impl WebServer {
     /// Starts it in `space` and waits until it listens. `prefix` is its own folder, which is there.
@@ -112,7 +112,7 @@ max_filedescriptors 4096
     )
 }
 
-/// What haproxy answers itself: a standby, which is dark, cannot ask the origin.
+/// What haproxy and nginx answer themselves: a standby, which is dark, cannot ask the origin.
 pub const ALIVE: &str = "/alive";
 
 fn haproxy() -> String {

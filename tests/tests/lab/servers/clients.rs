@@ -4,8 +4,10 @@
 
 use std::fmt::Write;
 
-use super::house::{FOLDER, INSIDE};
-use super::stock::{ROUND, Stock, Visitor};
+use rxl_tests::lab::servers::house::{FOLDER, INSIDE};
+use rxl_tests::lab::servers::stock::Stock;
+
+use super::visitors::{self, ROUND, Visitor};
 use crate::declared::story;
 use crate::dom0::Dom0;
 
@@ -42,7 +44,7 @@ pub(super) struct Clients<'a> {
 
 impl<'a> Clients<'a> {
     pub(super) fn begin(dom0: &'a Dom0, stock: Stock) -> Self {
-        let all = stock.clients();
+        let all = visitors::of(stock);
         let mut script = format!("cd {FOLDER}/common; cat >life <<'END'\n{LIFE}END\n");
         for Visitor {
             name,

@@ -3,11 +3,11 @@
 //! Debian had before to the one that it has now, and back.
 
 use rxl_tests::lab::Lab;
+use rxl_tests::lab::servers::house::{self, FOLDER};
+use rxl_tests::lab::servers::stock::Stock;
 
 use super::clients::Clients;
-use super::counters;
-use super::house::{self, FOLDER, House};
-use super::stock::Stock;
+use super::{build, counters};
 use crate::declared::{self, active, end, last_event, wait_event, with_logger};
 use crate::dom0::Dom0;
 
@@ -23,7 +23,7 @@ fn lab_servers_kernel_is_upgraded_and_back_under_stock_clients() {
     Lab::up_with(&["servers", "older"]).unwrap_or_else(|error| panic!("{error}"));
     let dom0 = with_logger();
     let stock = Stock::Nginx;
-    let house = House::build(&dom0, stock);
+    let house = build(&dom0, stock);
     // One initial ramdisk with the modules of both kernels.
     dom0.ok(&format!(
         "cat /lab/guest/initrd.img /lab/older/modules.img >{FOLDER}/initrd.img"
@@ -71,5 +71,5 @@ fn lab_servers_kernel_is_upgraded_and_back_under_stock_clients() {
     );
     end(&dom0);
     dom0.wait_no_dying();
-    house.clear();
+    house.clear().unwrap_or_else(|e| panic!("{e}"));
 }

@@ -4,24 +4,22 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use rxl_tests::netns::nginx;
-use rxl_tests::netns::recipe::{Place, Recipe};
-use rxl_tests::netns::topology::SERVER;
-use rxl_tests::netns::web::origin::PORT;
-
-use super::clients::Rounds;
 use super::stock::{DOWN, FILES, PACKAGE, Stock, TREE, UP, quoted};
-use crate::dom0::Dom0;
+use crate::lab::Lab;
+use crate::netns::nginx;
+use crate::netns::recipe::{Place, Recipe};
+use crate::netns::topology::SERVER;
+use crate::netns::web::origin::PORT;
 
 /// The folder of it all. Its `common` is the clients' `/data`.
-pub(super) const FOLDER: &str = "/root/servers";
+pub const FOLDER: &str = "/root/servers";
 /// Where the image of servers and clients is mounted.
 const ROOT: &str = "/srv/servers";
 /// Members there can be at a time, and so disks: the active one, a standby, and a number that is not given again at once.
 const DISKS: u32 = 4;
 
 /// A command that runs another one among the servers and clients.
-pub(super) const INSIDE: &str =
+pub const INSIDE: &str =
     "setsid chroot /srv/servers env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8";
 
 /// Ends what runs among them, and unmounts all of it. A test that failed may have left some.
@@ -29,8 +27,9 @@ const CLEAR: &str = "cd /; for pid in $(cat /root/servers/pids 2>/dev/null); do 
                      for place in $(awk '$2 ~ \"^/(srv|root)/servers\" {print $2}' /proc/mounts | sort -r); do umount -l $place; done; \
                      rm -rf /root/servers";
 
-/// A member's configuration, but for its number.
-pub(super) fn guest(stock: Stock, kind: &str) -> String {
+/// A member's configuration, but for its number (`{n}`), which is that of its disk.
+#[must_use]
+pub fn guest(stock: Stock, kind: &str) -> String {
     let (mode, role) = if stock.stores() {
         ("rw", "server rxl.disk=rw")
     } else {
@@ -48,7 +47,8 @@ pub(super) fn guest(stock: Stock, kind: &str) -> String {
 }
 
 /// The group file, but for its first lines. A member is ready when its service has answered its agent.
-pub(super) fn group(stock: Stock) -> String {
+#[must_use]
+pub fn group(stock: Stock) -> String {
     // Clients are told that a file is stored when the guest's disk has it, and its domain may be destroyed at any moment.
     let kind = if stock.stores() {
         "kind = 'ftp'\ndurable = true"
@@ -85,35 +85,41 @@ fn start(recipe: &Recipe, prefix: &str) -> String {
     text
 }
 
-pub(super) struct House<'a> {
-    dom0: &'a Dom0,
+/// What Dom0 has for a server. It stays until [`House::clear`] is called, or the next one is built.
+#[derive(Debug)]
+pub struct House<'a> {
+    lab: &'a Lab,
 }
 
 impl<'a> House<'a> {
-    pub(super) fn build(dom0: &'a Dom0, stock: Stock) -> Self {
-        let house = Self { dom0 };
-        house.clear();
-        dom0.ok(&format!(
+    /// Makes all of it; what one before has left is removed.
+    ///
+    /// # Errors
+    /// What a command in Dom0 said when it failed.
+    pub fn build(lab: &'a Lab, stock: Stock) -> Result<Self, String> {
+        let house = Self { lab };
+        house.clear()?;
+        lab.ok(&format!(
             "mkdir -p {FOLDER}/common {FOLDER}/disk {ROOT} && mount -o loop,ro,noload /lab/servers/servers.img {ROOT} && \
              for place in dev proc; do mount --bind /$place {ROOT}/$place; done && \
              for place in run tmp var/log; do mount -t tmpfs -o mode=1777 tmpfs {ROOT}/$place; done && \
              mount --bind {FOLDER}/common {ROOT}/data"
-        ));
-        house.files(stock);
-        house.server("disk", &stock.recipe(), "/run/server");
+        ))?;
+        house.files(stock)?;
+        house.server("disk", &stock.recipe(), "/run/server")?;
         let options = "-q -t ext4 -b 4096 -m 0 -N 2048 -J size=4 -O ^resize_inode -E lazy_itable_init=0,lazy_journal_init=0";
-        dom0.ok(&format!(
+        lab.ok(&format!(
             "cd {FOLDER}; truncate -s 256M disk-1.img; mke2fs {options} -d disk disk-1.img; \
              for n in $(seq 2 {DISKS}); do cp --sparse=always disk-1.img disk-$n.img; done"
-        ));
+        ))?;
         if stock.has_origin() {
-            house.origin();
+            house.origin()?;
         }
-        house
+        Ok(house)
     }
 
     /// The files that clients fetch, an hour old, and the one that they store.
-    fn files(&self, stock: Stock) {
+    fn files(&self, stock: Stock) -> Result<(), String> {
         let (package, _, size) = PACKAGE;
         let mut files = vec![DOWN];
         if stock.stores() {
@@ -140,76 +146,74 @@ impl<'a> House<'a> {
             script,
             "find . -exec touch -d '1 hour ago' {{}} +; cp -a . {FOLDER}/common/files; head -c {UP} /dev/urandom >{FOLDER}/common/sent"
         );
-        self.dom0.ok(&script);
+        self.lab.ok(&script).map(drop)
     }
 
     /// What starts a server, in this folder.
-    fn server(&self, folder: &str, recipe: &Recipe, prefix: &str) {
+    fn server(&self, folder: &str, recipe: &Recipe, prefix: &str) -> Result<(), String> {
         let mut script = format!("mkdir -p {FOLDER}/{folder}/conf; cd {FOLDER}/{folder}; ");
         for (name, content) in &recipe.files {
             let _ = write!(script, "cat >conf/{name} <<'END'\n{content}END\n");
         }
         let text = start(recipe, prefix);
         let _ = write!(script, "cat >start <<'END'\n{text}END\nchmod 755 start");
-        self.dom0.ok(&script);
+        self.lab.ok(&script).map(drop)
     }
 
     /// nginx in Dom0, which has the files.
-    fn origin(&self) {
+    fn origin(&self) -> Result<(), String> {
         let place = Place {
             files: Path::new("/data/files"),
             prefix: Path::new("/run/origin"),
             beside: Path::new(""),
             addresses: "",
         };
-        self.server("common", &nginx::recipe(PORT, &place, POSTS), "/run/origin");
+        self.server("common", &nginx::recipe(PORT, &place, POSTS), "/run/origin")?;
         // It listens before it says this.
-        self.dom0.ok(&format!(
+        let script = format!(
             "cd {FOLDER}; {INSIDE} /data/start </dev/null >/dev/null 2>origin.log & echo $! >>{FOLDER}/pids; \
              exec {{fd}}< <(exec tail -n +1 -F {FOLDER}/origin.log 2>/dev/null); pid=$!; \
              timeout 60 grep -q -m1 -F 'getrlimit(RLIMIT_NOFILE)' <&$fd; rc=$?; kill $pid; exit $rc"
-        ));
+        );
+        self.lab.ok(&script).map(drop)
     }
 
-    /// What clients were told that they had stored is whole on the disk of some member.
-    pub(super) fn check(&self, rounds: &Rounds) {
-        let mut names = String::new();
-        for (visitor, count) in rounds {
-            if visitor.stores {
-                for round in 1..=*count {
-                    let _ = write!(names, "{}-{round} ", visitor.name);
-                }
-            }
-        }
-        if names.is_empty() {
-            return;
-        }
+    /// What is not whole on the disk of any member, of files of these names that clients were told that they had stored: a
+    /// line for each, and its copies.
+    ///
+    /// # Errors
+    /// A disk cannot be mounted.
+    pub fn missing(&self, names: &[String]) -> Result<String, String> {
+        let names = names.join(" ");
         // Mounted to be written: what is in the journal only is then brought to its place.
-        let told = self.dom0.ok(&format!(
+        self.lab.ok(&format!(
             "cd {FOLDER}; for n in $(seq {DISKS}); do mkdir -p on/$n; mount -o loop disk-$n.img on/$n || exit; done; \
              for name in {names}; do whole=no; for n in $(seq {DISKS}); do \
              cmp -s common/sent on/$n/files/in/$name && whole=yes && break; done; \
              [ $whole = yes ] || {{ echo \"$name:\"; ls -l on/*/files/in/$name; }}; done; \
              for n in $(seq {DISKS}); do umount on/$n; done"
-        ));
-        assert_eq!(told, "", "stored, but on no disk");
-        println!("{} files were stored", names.split(' ').count() - 1);
+        ))
     }
 
     /// How often each of these came to the origin.
-    pub(super) fn posts(&self, paths: &[&str]) -> Vec<u32> {
-        let log = self
-            .dom0
-            .ok(&format!("cat {FOLDER}/common/posts 2>/dev/null || true"));
+    ///
+    /// # Errors
+    /// Dom0 does not answer.
+    pub fn posts(&self, paths: &[&str]) -> Result<Vec<u32>, String> {
+        let log = format!("cat {FOLDER}/common/posts 2>/dev/null || true");
+        let log = self.lab.ok(&log)?;
         let count = |path: &&str| {
             let word = format!("\"POST /counted{path} ");
             log.lines().filter(|line| line.contains(&word)).count() as u32
         };
-        paths.iter().map(count).collect()
+        Ok(paths.iter().map(count).collect())
     }
 
     /// Ends and removes everything.
-    pub(super) fn clear(&self) {
-        self.dom0.run(CLEAR);
+    ///
+    /// # Errors
+    /// Dom0 does not answer.
+    pub fn clear(&self) -> Result<(), String> {
+        self.lab.run(CLEAR).map(drop)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn downloading(dom0: &Dom0) -> bool {
 
 /// Waits for the end of the download, which must be right.
 pub(crate) fn end_download(dom0: &Dom0) {
-    dom0.ok("touch /root/haste; for i in $(seq 3000); do [ -e /root/code ] && break; sleep 0.1; done; cat /root/code");
+    dom0.ok("touch /root/haste; for i in $(seq 3000); do [ -e /root/code ] && break; sleep 0.1; done; cat /root/code; rm -f /root/download.pid");
     let told = dom0.ok(
         "cat /root/code /root/curl.log; sha256sum </root/blob | cut -d' ' -f1; cut -d' ' -f1 /lab/data/blob.sha256",
     );

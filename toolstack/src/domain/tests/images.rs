@@ -20,6 +20,12 @@ fn later() -> Instant {
 }
 
 impl World {
+    /// The domain is there and has not ended, nor suspended itself.
+    fn goes_on(&self, id: DomId) -> bool {
+        let info = self.hv.domain(id).unwrap().unwrap();
+        info.state.shutdown.is_none()
+    }
+
     fn image(&self) -> PathBuf {
         self.directory.join("images/www.image")
     }
@@ -118,16 +124,7 @@ fn guest_that_does_not_suspend_itself_is_no_longer_asked_to_and_leaves_no_image(
     assert_eq!((refused.code, refused.domain), (Code::Timeout, Some(id)));
     let request = world.store.read_text(&control.join("shutdown")).unwrap();
     assert_eq!(request.as_deref(), Some(""));
-    assert!(
-        world
-            .hv
-            .domain(id)
-            .unwrap()
-            .unwrap()
-            .state
-            .shutdown
-            .is_none()
-    );
+    assert!(world.goes_on(id));
 
     let other = World::new();
     let id = other.sleeper(ShutdownReason::Poweroff);
@@ -237,14 +234,5 @@ fn directory_that_somebody_else_may_write_to_is_not_used() {
     fs::rename(&elsewhere, &directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     refused();
-    assert!(
-        world
-            .hv
-            .domain(id)
-            .unwrap()
-            .unwrap()
-            .state
-            .shutdown
-            .is_none()
-    );
+    assert!(world.goes_on(id));
 }

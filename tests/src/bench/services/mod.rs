@@ -2,11 +2,12 @@
 //! Services behind the logger beside the same services behind a Linux bridge, in turns: in namespaces, and on real Xen.
 //!
 //! Who lives here: the sections; `house`, namespaces with a web proxy and an FTP server; `overhead`, `memory`, `gap`,
-//! `upgrade` (with `probe`) and `recovery`, which are measured in them; `wrap`, which needs none; `lab`, on real Xen.
+//! `upgrade` (with `probe`) and `recovery`, which are measured in them; `wrap`, which needs none; `lab` and `lab_gap`, on real Xen.
 
 mod gap;
 mod house;
 mod lab;
+mod lab_gap;
 mod memory;
 mod overhead;
 mod probe;
@@ -35,7 +36,7 @@ pub enum Section {
     Recovery,
     /// What the north side wrap costs a server
     Wrap,
-    /// By how much transfers take longer on real Xen, in the lab
+    /// By how much transfers take longer, and what a client sees of a failover, on real Xen, in the lab
     Lab,
 }
 

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod flow;
 pub mod frame;
 pub mod journal;
+mod machine;
 mod recovery;
 pub mod service;
 #[cfg(any(test, feature = "sim"))]

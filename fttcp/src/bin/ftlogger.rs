@@ -58,9 +58,10 @@ struct Cli {
     #[arg(long, value_name = "FILE.json")]
     group: Vec<PathBuf>,
 
-    /// Memory for the bytes that all connections keep: a number of bytes, or with K, M or G
-    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = bytes)]
-    memory: u64,
+    /// Memory for the bytes that all connections keep: a number of bytes, or with K, M or G. By default a 16th of memory, but at
+    /// most 256M
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    memory: Option<u64>,
 
     /// Where to keep what another ftlogger needs to go on if this one dies, or none; default: beside the socket
     #[arg(long, value_name = "PATH|none")]
@@ -220,7 +221,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => {
             let limits = EngineConfig {
-                memory_bytes: cli.memory,
+                memory_bytes: cli.memory.unwrap_or_else(daemon::usual_memory),
                 ..EngineConfig::default()
             };
             let datapath = cli.datapath.settings(&cli.socket);

@@ -297,6 +297,9 @@ impl Forwarder {
         if let Some(totals) = self.datapath.fast_totals() {
             log(FastLine(totals));
         }
+        if let Some(journal) = self.datapath.ports().journal() {
+            journal.ended_in_order();
+        }
         self.datapath.shut_down();
     }
 

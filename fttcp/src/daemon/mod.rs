@@ -33,6 +33,7 @@ use crate::control::GroupSpec;
 use crate::datapath::Settings;
 use crate::engine::EngineConfig;
 use crate::journal::file::FileError;
+use crate::machine;
 use busy_poll::{BusyPoll, Next};
 use clock::log;
 use epoll::{Epoll, Token};
@@ -109,6 +110,20 @@ pub enum DaemonError {
     },
 }
 
+/// The logs' usual part of the machine's memory ...
+const LOGS: u64 = 16;
+/// ... and what they have at most.
+const MOST_LOGS: u64 = 256 << 20;
+
+/// How much memory the logs of all connections have together if nobody says it, in bytes.
+///
+/// The journal is in memory, too, and takes up to three times as much while another one is begun; a logger that is started again
+/// reads it beside what it makes of it. So a 16th leaves room for all of it, and for what the kernel needs.
+#[must_use]
+pub fn usual_memory() -> u64 {
+    (machine::memory() / LOGS).min(MOST_LOGS)
+}
+
 /// The daemon's nice value (sched(7)).
 const NICE: i32 = -15;
 
@@ -118,6 +133,7 @@ const NICE: i32 = -15;
 /// The daemon could not start: its socket, a group or a signal handler could not be set up. Once it runs, what fails
 /// is logged and does not end it.
 pub fn run(options: Options) -> Result<(), DaemonError> {
+    let memory = options.limits.memory_bytes;
     let mut daemon = Daemon::new(&options.socket, options.limits, &options.datapath)?;
     if let Some(spill) = &options.spill {
         let file = SpillFile::open(spill).map_err(|source| DaemonError::Spill {
@@ -154,7 +170,11 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     daemon.forwarder.start_journal();
     raise_priority();
     daemon.forwarder.say_data_path();
-    log(format_args!("listening at {}", options.socket.display()));
+    log(format_args!(
+        "listening at {}; {} MiB of memory for logs (--memory)",
+        options.socket.display(),
+        memory >> 20
+    ));
     daemon.serve()
 }
 

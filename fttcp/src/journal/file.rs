@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The journal's files: PATH, PATH.old while PATH only continues it, PATH.new until the first one is complete, and
-//! PATH.lock, held as long as the process lives.
+//! PATH.lock, held as long as the process lives; and PATH.starts, how many processes in a row did not live long.
 //!
 //! Records are written with write(2): once that returns, they survive the process. Nothing waits for a disk; the
 //! files belong on a tmpfs.
@@ -11,7 +11,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, fstatfs};
+use rustix::time::{ClockId, clock_gettime};
 
+use super::starts::{self, Starts};
 use super::{JournalError, Log, Replay, frame};
 use crate::engine::Image;
 
@@ -34,6 +36,17 @@ pub enum FileError {
         path: PathBuf,
         /// Why.
         source: JournalError,
+        /// Where it is now.
+        kept: PathBuf,
+    },
+    /// It seems to end whoever takes it in.
+    #[error(
+        "journal {path}: {most} loggers in a row ended soon after they took it in; it is kept as {kept}, and the connections in it are \
+         not protected any more", path = path.display(), most = starts::MOST, kept = kept.display()
+    )]
+    Deadly {
+        /// The file.
+        path: PathBuf,
         /// Where it is now.
         kept: PathBuf,
     },
@@ -136,6 +149,14 @@ impl JournalFile {
                 files.push((path, bytes));
             }
         }
+        if !files.is_empty() && !journal.count_start().map_err(failed("count starts of"))? {
+            journal.put_aside()?;
+            files.clear();
+            journal.failure = Some(FileError::Deadly {
+                path: path.to_owned(),
+                kept: beside(path, ".bad"),
+            });
+        }
         let image = match restore(&files) {
             Ok(image) => Some(image).filter(|_| !files.is_empty()),
             Err((bad, source)) => {
@@ -149,6 +170,26 @@ impl JournalFile {
             }
         };
         Ok((journal, image))
+    }
+
+    /// Whether another process may take in what is there.
+    fn count_start(&self) -> io::Result<bool> {
+        let path = beside(&self.path, ".starts");
+        let now = clock_gettime(ClockId::Boottime).tv_sec;
+        let before = read(&path)?
+            .and_then(|text| String::from_utf8(text).ok()?.parse::<Starts>().ok())
+            .unwrap_or_default();
+        let starts = before.another(now.try_into().unwrap_or_default());
+        match starts {
+            Some(starts) => fs::write(&path, starts.to_string())?,
+            None => fs::remove_file(&path)?,
+        }
+        Ok(starts.is_some())
+    }
+
+    /// The process ends, and not of what it took in.
+    pub fn ended_in_order(&self) {
+        let _ = fs::remove_file(beside(&self.path, ".starts"));
     }
 
     /// Whether its files are written to a disk, which nobody waits for and which still takes time from those who write.
@@ -321,6 +362,33 @@ mod tests {
         journal.remove();
         drop(journal);
         assert_eq!(taken(&path), None);
+    }
+
+    #[test]
+    fn journal_of_which_loggers_die_is_put_aside() {
+        let folder = Folder::new("deadly");
+        let path = folder.0.join("journal");
+        let (mut journal, _) = JournalFile::open(&path).unwrap();
+        for step in [Log::Begin, Log::Records(&tick(4)), Log::Complete] {
+            journal.log(step);
+        }
+        drop(journal);
+        assert_eq!(taken(&path), Some(Time(4)));
+        JournalFile::open(&path).unwrap().0.ended_in_order();
+        for _ in 0..starts::MOST {
+            assert_eq!(taken(&path), Some(Time(4)));
+        }
+        let (mut journal, image) = JournalFile::open(&path).unwrap();
+        assert!(image.is_none());
+        let told = journal.take_failure().unwrap().to_string();
+        let bad = beside(&path, ".bad");
+        assert!(told.contains(bad.to_str().unwrap()), "{told}");
+        assert!(fs::read(&bad).unwrap().ends_with(&tick(4)));
+        for step in [Log::Begin, Log::Records(&tick(5)), Log::Complete] {
+            journal.log(step);
+        }
+        drop(journal);
+        assert_eq!(taken(&path), Some(Time(5)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod file;
 mod frame;
 mod record;
 mod replay;
+mod starts;
 
 pub use frame::JournalError;
 pub(crate) use frame::{Records, Unwritable, Writer};

@@ -24,8 +24,8 @@ use aya::programs::tc::{
 };
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
-use rustix::system::sysinfo;
 
+use crate::machine;
 use maps::{FLOW, KEY};
 use ring::Ring;
 
@@ -63,7 +63,7 @@ impl FastSettings {
         Self {
             bpffs: bpffs::DEFAULT.into(),
             socket: socket.to_owned(),
-            ring: Self::usual_ring(memory()),
+            ring: Self::usual_ring(machine::memory()),
             fail_open: false,
         }
     }
@@ -74,12 +74,6 @@ impl FastSettings {
         let most = (memory / Self::PART).clamp(u64::from(Self::MIN_RING), Self::MOST_RING);
         1 << most.ilog2()
     }
-}
-
-/// The memory that there is, in bytes.
-fn memory() -> u64 {
-    let info = sysinfo();
-    info.totalram.saturating_mul(info.mem_unit.into())
 }
 
 /// Why the fast path cannot be used.

@@ -183,6 +183,27 @@ fn ended_for_an_upgrade_it_goes_on_and_a_torn_journal_does_no_harm() -> Outcome 
     Ok(())
 }
 
+/// Nothing ends these loggers but this test; they cannot tell.
+#[test]
+fn journal_of_which_loggers_die_is_put_aside_and_its_groups_are_protected() -> Outcome {
+    let (mut topology, file, _folder) = house("deadly", 1)?;
+    for _ in 0..20 {
+        restart(&mut topology)?;
+        let log = topology.logger()?.log();
+        assert!(log.contains("restored 1 groups"), "{log}");
+    }
+    restart(&mut topology)?;
+    let log = topology.logger()?.log();
+    assert!(log.contains("20 loggers in a row"), "{log}");
+    let journal = topology.logger_folder().join("ftlogger.journal");
+    assert!(journal.with_extension("journal.bad").exists(), "{log}");
+    let outcome = download(&mut topology, &file, FILE / 2, |topology| {
+        topology.end(End::Killed)
+    })?;
+    assert_eq!(outcome, (0, true), "{}", topology.logger()?.log());
+    Ok(())
+}
+
 #[test]
 fn damaged_journal_is_put_aside_and_the_logger_starts_empty() -> Outcome {
     let mut topology = Topology::new(Middle::Protected)?;

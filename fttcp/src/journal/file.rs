@@ -28,7 +28,8 @@ pub enum FileError {
     },
     /// What stands in it cannot be restored.
     #[error(
-        "journal {path} cannot be restored: {source}; it is kept as {kept}, and the connections in it are not protected any more",
+        "journal {path} cannot be restored: {source}; it is kept as {kept}, and the connections in it are not protected any more; \
+         its groups are, as far as they could be read",
         path = path.display(), kept = kept.display()
     )]
     Unusable {
@@ -42,7 +43,7 @@ pub enum FileError {
     /// It seems to end whoever takes it in.
     #[error(
         "journal {path}: {most} loggers in a row ended soon after they took it in; it is kept as {kept}, and the connections in it are \
-         not protected any more", path = path.display(), most = starts::MOST, kept = kept.display()
+         not protected any more; its groups are", path = path.display(), most = starts::MOST, kept = kept.display()
     )]
     Deadly {
         /// The file.
@@ -111,11 +112,26 @@ fn restore(files: &[(PathBuf, Vec<u8>)]) -> Result<Image, (PathBuf, JournalError
         .map_err(|error| (last.unwrap_or_default(), error))
 }
 
+/// The groups that the files tell of, as far as they can be read.
+fn groups(files: &[(PathBuf, Vec<u8>)]) -> Option<Image> {
+    let mut replay = Replay::of_groups();
+    for (_, bytes) in files {
+        if replay.read(bytes).is_err() {
+            break;
+        }
+    }
+    replay
+        .finish()
+        .ok()
+        .filter(|image| image.groups().next().is_some())
+}
+
 impl JournalFile {
     /// Takes possession of the journal at `path`, and reads what a process before has left there; `None`: nothing.
     ///
     /// What cannot be restored is put aside, as PATH.bad, and [`Self::take_failure`] tells of it: the next start would
-    /// fare no better with it.
+    /// fare no better with it. So is what many starts in a row have not outlived for long. The groups in it are
+    /// restored all the same: no frame passes between interfaces of which the logger knows no group.
     ///
     /// # Errors
     /// It belongs to a running process, or the file system refuses.
@@ -149,16 +165,19 @@ impl JournalFile {
                 files.push((path, bytes));
             }
         }
-        if !files.is_empty() && !journal.count_start().map_err(failed("count starts of"))? {
+        if files.is_empty() {
+            return Ok((journal, None));
+        }
+        if !journal.count_start().map_err(failed("count starts of"))? {
             journal.put_aside()?;
-            files.clear();
             journal.failure = Some(FileError::Deadly {
                 path: path.to_owned(),
                 kept: beside(path, ".bad"),
             });
+            return Ok((journal, groups(&files)));
         }
         let image = match restore(&files) {
-            Ok(image) => Some(image).filter(|_| !files.is_empty()),
+            Ok(image) => Some(image),
             Err((bad, source)) => {
                 journal.put_aside()?;
                 journal.failure = Some(FileError::Unusable {
@@ -166,7 +185,7 @@ impl JournalFile {
                     path: bad,
                     source,
                 });
-                None
+                groups(&files)
             }
         };
         Ok((journal, image))

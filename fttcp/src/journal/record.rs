@@ -44,6 +44,11 @@ impl Kind {
             _ => return None,
         })
     }
+
+    /// Whether it says nothing of a connection.
+    pub(crate) const fn is_of_groups(self) -> bool {
+        matches!(self, Self::Tick | Self::Group | Self::GroupEnd)
+    }
 }
 
 /// A connection's state without what may be large.

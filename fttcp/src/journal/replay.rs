@@ -12,6 +12,8 @@ use crate::frame::Time;
 #[derive(Debug, Default)]
 pub struct Replay {
     image: Image,
+    /// Connections are passed over.
+    groups_only: bool,
 }
 
 impl Replay {
@@ -19,6 +21,15 @@ impl Replay {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing read yet; of what is read then, only the groups are taken in.
+    #[must_use]
+    pub fn of_groups() -> Self {
+        Self {
+            groups_only: true,
+            ..Self::default()
+        }
     }
 
     /// Reads a journal. One that ends in the middle of a record, or of its header, ends before that.
@@ -29,6 +40,7 @@ impl Replay {
         let mut records = Records::new(journal)?;
         while let Some((at, kind, contents)) = records.next()? {
             let done = match Kind::of(kind) {
+                Some(kind) if self.groups_only && !kind.is_of_groups() => Ok(()),
                 Some(kind) => self.take(kind, contents),
                 None => Err(format!("a record of kind {kind}")),
             };

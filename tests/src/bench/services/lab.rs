@@ -13,7 +13,7 @@ use crate::netns::web::client::Way as Files;
 use crate::netns::web::origin::PORT;
 
 /// Rounds of each command.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Large files of one run.
 const LARGE: u32 = 5;
 /// Small files of one run, each over a connection of its own.

@@ -420,8 +420,14 @@ ftp.quit()
     Ok(())
 }
 
+/// How lftp says it: what is urgent stands before it.
+const TELNET: &str = "ftp.sock.sendall(b'\\xff\\xf4\\xff\\xf2', socket.MSG_OOB)
+ftp.putcmd('ABOR')";
+/// How Python says it.
+const PLAIN: &str = "ftp.sock.sendall(b'ABOR\\r\\n', socket.MSG_OOB)";
+
 /// A client that aborts its transfer when the server dies, with urgent data, hears of the end at once and goes on.
-fn abort_is_answered_once(server: FtpServer, passive: &str) -> Outcome {
+fn abort_is_answered_once(server: FtpServer, passive: &str, abort: &str) -> Outcome {
     let (mut topology, _) = house(server)?;
     topology.shape(20)?;
     let text = "ftp.voidcmd('TYPE I')
@@ -429,7 +435,7 @@ data = ftp.transfercmd('RETR file0')
 data.recv(10000)
 pause()
 data.close()
-ftp.sock.sendall(b'ABOR\\r\\n', socket.MSG_OOB)
+@ABORT
 ftp.putcmd('NOOP')
 replies = [ftp.getmultiline()]
 while not replies[-1].startswith('200'):
@@ -440,7 +446,7 @@ ftp.retrbinary('RETR file2', got.write)
 assert len(got.getvalue()) == 70000
 ftp.quit()
 ";
-    let text = format!("ftp.set_pasv({passive})\n{text}");
+    let text = format!("ftp.set_pasv({passive})\n{}", text.replace("@ABORT", abort));
     let mut script = Script::start(&topology, server.login(), &text)?;
     script.wait_ready()?;
     topology.end(End::Unplugged)?;
@@ -455,11 +461,22 @@ ftp.quit()
 
 #[test]
 fn abort_is_answered_once_after_vsftpd() -> Outcome {
-    abort_is_answered_once(FtpServer::Vsftpd, "True")
+    abort_is_answered_once(FtpServer::Vsftpd, "True", PLAIN)?;
+    abort_is_answered_once(FtpServer::Vsftpd, "True", TELNET)
+}
+
+#[test]
+fn abort_is_answered_once_after_pure_ftpd() -> Outcome {
+    abort_is_answered_once(FtpServer::PureFtpd, "True", TELNET)
+}
+
+#[test]
+fn abort_is_answered_once_after_proftpd() -> Outcome {
+    abort_is_answered_once(FtpServer::Proftpd, "True", TELNET)
 }
 
 #[test]
 fn abort_is_answered_once_in_active_mode() -> Outcome {
-    abort_is_answered_once(FtpServer::Vsftpd, "False")?;
-    abort_is_answered_once(FtpServer::Pyftpdlib, "False")
+    abort_is_answered_once(FtpServer::Vsftpd, "False", PLAIN)?;
+    abort_is_answered_once(FtpServer::Pyftpdlib, "False", TELNET)
 }

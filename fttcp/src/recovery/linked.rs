@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Connections that another one has announced: where the replacement takes them, it says there. And what becomes of that one
-//! if its client ends the one that it has announced.
+//! if its client ends the one that it has announced, and says so.
 
 use super::Begin;
 use crate::conn::{Connection, Context};
@@ -29,9 +29,24 @@ impl Connection {
         let una = self.server.una.min(self.server.end);
         let asking = self.recovery.as_ref().is_some_and(|it| it.resume.is_some());
         let plugin = self.plugin.as_mut().filter(|_| asking);
-        if !plugin.is_some_and(|plugin| plugin.linked_is_gone(una)) {
-            return;
+        if plugin.is_some_and(|plugin| plugin.linked_is_gone(una)) {
+            self.ask_anew(cx);
         }
+    }
+
+    /// The client may have said something that changes what a replacement is being asked. Says whether it did.
+    pub(super) fn hear_on(&mut self, cx: &mut Context<'_>) -> bool {
+        let una = self.server.una.min(self.server.end);
+        let asking = self.recovery.as_ref().is_some_and(|it| it.resume.is_some());
+        let plugin = self.plugin.as_mut().filter(|_| asking);
+        let anew = plugin.is_some_and(|plugin| plugin.asks_anew(una));
+        if anew {
+            self.ask_anew(cx);
+        }
+        anew
+    }
+
+    fn ask_anew(&mut self, cx: &mut Context<'_>) {
         let (told, waits) = (
             self.map.is_some(),
             self.recovery.as_ref().is_some_and(|it| it.waits),

@@ -209,7 +209,7 @@ impl Connection {
         if brought.wants_ack {
             self.ack_client(cx);
         }
-        if brought.advanced && self.hear_client(cx) {
+        if brought.advanced && self.hear_client(cx) || self.hear_on(cx) {
             return;
         }
         if brought.advanced {

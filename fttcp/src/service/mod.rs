@@ -273,6 +273,13 @@ pub trait Service: Debug + Send {
         false
     }
 
+    /// While a replacement is asked ([`Service::ask`]), more may have come from the client. Says whether it is to be asked
+    /// something else.
+    fn asks_anew(&mut self, acknowledged: u64) -> bool {
+        let _ = acknowledged;
+        false
+    }
+
     /// How this connection, which another announced, goes on with a replacement.
     fn goes(&mut self, on: Option<Goes>) {
         let _ = on;

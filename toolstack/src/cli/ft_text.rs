@@ -111,6 +111,9 @@ fn logger_lines(status: &GroupStatus) -> Vec<(&'static str, String)> {
         ),
         ("frames", format!("{frames} forwarded, {dropped} dropped")),
     ];
+    if let Some(text) = full(&status.counters) {
+        lines.push(("full", text));
+    }
     if status.spec.services.iter().any(|service| service.durable) {
         lines.push(("durable", durable(&status.counters)));
     }
@@ -121,6 +124,25 @@ fn logger_lines(status: &GroupStatus) -> Vec<(&'static str, String)> {
         lines.push(("failover", failover(status)));
     }
     lines
+}
+
+/// What came of logs that were full, if any was.
+fn full(counters: &Counters) -> Option<String> {
+    let Counters {
+        full_buffers,
+        full_memory,
+        full_unprotected,
+        full_reset,
+        full_held,
+        ..
+    } = counters;
+    (full_buffers + full_memory > 0).then(|| {
+        format!(
+            "a log {full_buffers} times, the logger's memory for logs {full_memory} times: {} not protected any more, {full_reset} reset, \
+             {full_held} segments held",
+            connections_of(*full_unprotected)
+        )
+    })
 }
 
 fn durable(counters: &Counters) -> String {
@@ -324,6 +346,7 @@ mod tests {
             "counters": {
                 "protected": 1, "closed": 4, "unprotected": 0, "recovered": 1, "diverged": 0, "lost": 0,
                 "logged_bytes": 2048, "frames": 900, "dropped": 2, "swallowed_closes": 0,
+                "full_buffers": 2, "full_memory": 3, "full_unprotected": 4, "full_reset": 1, "full_held": 5,
             },
             "wrap": { "records": 700, "kept": 3000, "handed": 1, "missing": 2, "ended": true },
             "failover": {
@@ -344,6 +367,8 @@ mod tests {
                 "  now        1 connection protected, 2 KiB logged",
                 "  so far     4 closed, 1 recovered, 0 diverged, 0 lost, 0 not protected (0 TLS)",
                 "  frames     900 forwarded, 2 dropped",
+                "  full       a log 2 times, the logger's memory for logs 3 times: 4 connections not protected any more, 1 reset, 5 \
+                 segments held",
                 "  wrap       700 records copied, 2 KiB kept, 1 handed over, 2 missing; the recording has ended, a \
                  replacement will begin anew",
                 "  failover   number 1, because domain 2 died: 1 of 1 connection moved, standby answered after 1.2 ms, \

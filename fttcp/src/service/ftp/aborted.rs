@@ -43,7 +43,20 @@ impl Ftp {
         let whole = self.lines.is_between() && !self.replies.is_open();
         if whole && self.plan(acknowledged).is_some() {
             self.server_bytes(self.lines.at(), said);
+            self.ended_here = true;
+            self.answer_abort(acknowledged);
         }
+    }
+
+    /// A client that has ended its transfer with ABOR is answered that, too: there is no transfer any more, and without one
+    /// pure-ftpd says nothing at all to an ABOR behind Telnet's signs, which is how lftp says it.
+    pub(super) fn answer_abort(&mut self, acknowledged: u64) -> bool {
+        let first = self.waiting.front().and_then(|asked| asked.means);
+        let due = first == Some(Means::Abort) && self.plan(acknowledged).is_some();
+        if due {
+            self.server_bytes(self.lines.at(), b"226 ABOR successful.\r\n");
+        }
+        due
     }
 
     pub(super) fn transfer_over(&mut self) {

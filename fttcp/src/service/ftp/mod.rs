@@ -89,6 +89,9 @@ pub(super) struct Ftp {
     closing_at: Option<u64>,
     /// It does not understand the streams.
     foreign: bool,
+    /// The last that was said of a transfer, the logger has said in a dead server's place.
+    #[serde(skip)]
+    ended_here: bool,
     #[serde(skip)]
     news: VecDeque<News>,
     /// Said once.
@@ -288,6 +291,7 @@ impl Service for Ftp {
             return;
         };
         self.unheard.push(new);
+        self.ended_here &= new.is_empty();
         while let Some((line, _)) = self.lines.next(&mut new, reply::LONGEST, false) {
             match self.replies.take(&line) {
                 Ok(None) => {}
@@ -415,6 +419,10 @@ impl Service for Ftp {
             self.abort_what_is_lost(acknowledged);
         }
         awaited
+    }
+
+    fn asks_anew(&mut self, acknowledged: u64) -> bool {
+        self.ended_here && self.answer_abort(acknowledged)
     }
 
     fn linked_port(&self) -> Option<u16> {

@@ -14,10 +14,19 @@ use crate::dom0::Dom0;
 /// Each client's rounds.
 pub(super) type Rounds = Vec<(Visitor, u32)>;
 
-/// A client's life: its name, and the mark of a round.
+/// A client's life: its name, the mark of a round, and how many clients there are. One that is fast waits for the others: they
+/// would have little of the processors beside it, and what it stores would fill the server's disk.
 const LIFE: &str = r#"cd "/data/clients/$1" || exit
+trap 'echo all >>../ended' EXIT
+together() {
+    exec {lines}< <(exec tail -n +1 -f ../ended)
+    : "$(grep -m"$2" -xE "$1|all" <&$lines)"
+    kill $!
+    exec {lines}<&-
+}
 round=0
 until [ -e /data/enough ]; do
+    [ $round -lt 3 ] || together $((round - 2)) "$3"
     round=$((round + 1))
     rm -rf out
     mkdir out
@@ -30,6 +39,7 @@ until [ -e /data/enough ]; do
         exit 1
     fi
     echo "round $round" >>rounds
+    echo $round >>../ended
 done
 echo ended >>rounds
 "#;
@@ -45,7 +55,9 @@ pub(super) struct Clients<'a> {
 impl<'a> Clients<'a> {
     pub(super) fn begin(dom0: &'a Dom0, stock: Stock) -> Self {
         let all = visitors::of(stock);
-        let mut script = format!("cd {FOLDER}/common; cat >life <<'END'\n{LIFE}END\n");
+        let mut script = format!(
+            "cd {FOLDER}/common; mkdir clients; : >clients/ended; cat >life <<'END'\n{LIFE}END\n"
+        );
         for Visitor {
             name,
             round,
@@ -68,7 +80,8 @@ impl<'a> Clients<'a> {
         for Visitor { name, .. } in &all {
             let _ = writeln!(
                 script,
-                "{INSIDE} bash /data/life {name} {ROUND} </dev/null >/dev/null 2>&1 & echo $! >>{FOLDER}/pids"
+                "{INSIDE} bash /data/life {name} {ROUND} {} </dev/null >/dev/null 2>&1 & echo $! >>{FOLDER}/pids",
+                all.len()
             );
         }
         dom0.ok(&script);

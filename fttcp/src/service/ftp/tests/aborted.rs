@@ -14,13 +14,14 @@ fn transfer_whose_data_connection_is_over_is_said_to_be_aborted() {
     let (end, heard) = (talk.said[0], talk.said[1]);
     talk.more(&["C: ABOR"]);
     assert_eq!(moves(&mut talk, None), (String::new(), Moves::default()));
-    // ABOR has still to be answered.
-    assert_eq!(told(&talk, heard).map(|it| it.1), Some(end));
-    let (_, lacks) = talk.ftp.said(heard);
-    assert!(lacks.starts_with(b"426 "), "{lacks:?}");
+    // No other server hears of ABOR, either.
+    let lacks = hears_of(&talk, heard);
+    let codes: Vec<_> = lacks.lines().map(|line| &line[..4]).collect();
+    assert_eq!(codes, ["426 ", "226 "]);
+    assert!(talk.said[0] > end);
     // The next server dies, too: it is said once.
     assert_eq!(moves(&mut talk, None), (String::new(), Moves::default()));
-    assert_eq!(talk.ftp.said(heard).1, lacks);
+    assert_eq!(hears_of(&talk, heard), lacks);
 }
 
 #[test]
@@ -43,6 +44,25 @@ fn client_that_ends_its_data_connection_changes_what_is_asked() {
     moves(&mut talk, Some(STANDS));
     assert!(talk.ftp.linked_is_gone(heard));
     assert_eq!(talk.ftp.said(heard).1, b"");
+}
+
+#[test]
+fn client_that_aborts_while_another_server_is_asked_is_answered() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&["C: EPSV", "S: 229 (|||5001|)", "C: RETR x", "S: 150 x"]);
+    let heard = talk.said[1];
+    moves(&mut talk, None);
+    assert!(!talk.ftp.asks_anew(heard), "nothing came");
+    talk.say(false, b"\xff\xf4\xff\xf2ABO");
+    assert!(!talk.ftp.asks_anew(heard), "it is not whole");
+    talk.say(false, b"R\r\n");
+    assert!(talk.ftp.asks_anew(heard));
+    assert!(!talk.ftp.asks_anew(heard), "once");
+    let said = hears_of(&talk, heard);
+    assert!(said.contains("426 ") && said.contains("\r\n226 "), "{said}");
+    // The replacement's own word is the last now: it answers what comes.
+    talk.more(&["C: NOOP", "S: 200 x", "C: ABOR"]);
+    assert!(!talk.ftp.asks_anew(talk.said[1]));
 }
 
 /// What the client hears of the transfer, and that no server is told of it.

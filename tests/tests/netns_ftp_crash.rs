@@ -34,7 +34,7 @@ struct House {
     client: Client,
     mode: Mode,
     family: Family,
-    login: (&'static str, &'static str),
+    server: FtpServer,
     down: Vec<u8>,
     up: Vec<u8>,
 }
@@ -66,7 +66,7 @@ impl House {
             client,
             mode,
             family,
-            login: first.login(),
+            server: first,
             down,
             up,
         })
@@ -84,7 +84,7 @@ impl House {
         let errand = Errand {
             mode: self.mode,
             family: self.family,
-            login: self.login,
+            server: self.server,
             into: &into,
             sent: &sent,
             name: "up",

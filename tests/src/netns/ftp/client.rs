@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::FtpServer;
 use crate::netns::process::ends_within;
 use crate::netns::space::Space;
 use crate::netns::topology::{SERVER, SERVER6};
@@ -72,8 +73,8 @@ pub struct Errand<'a> {
     pub mode: Mode,
     /// The server's address.
     pub family: Family,
-    /// Name and password.
-    pub login: (&'a str, &'a str),
+    /// The server.
+    pub server: FtpServer,
     /// The folder for what is fetched: `down`, and the folder `tree` if the client fetches folders.
     pub into: &'a Path,
     /// What is stored.
@@ -129,7 +130,7 @@ impl Errand<'_> {
     }
 
     fn url(&self, path: &str) -> String {
-        let (user, password) = self.login;
+        let (user, password) = self.server.login();
         format!("ftp://{user}:{password}@{}/{path}", self.family.host())
     }
 
@@ -152,11 +153,16 @@ impl Errand<'_> {
 
     /// The commands of lftp that begin a session.
     fn lftp_opens(&self) -> String {
-        let (user, password) = self.login;
+        let (user, password) = self.server.login();
         let (passive, host) = (self.mode == Mode::Passive, self.family.host());
         let silence = self.silence;
+        let abort = if self.server.answers_abort() {
+            "yes"
+        } else {
+            "no"
+        };
         format!(
-            "set net:timeout {silence}; set net:max-retries 1; set ftp:use-allo no; set cmd:fail-exit yes; \
+            "set net:timeout {silence}; set net:max-retries 1; set ftp:use-allo no; set ftp:use-abor {abort}; set cmd:fail-exit yes; \
              set ftp:passive-mode {passive}; set xfer:clobber yes; open -u {user},{password} ftp://{host}"
         )
     }
@@ -194,7 +200,7 @@ impl Errand<'_> {
     }
 
     fn python(&self) -> Vec<String> {
-        let (user, password) = self.login;
+        let (user, password) = self.server.login();
         let (host, got, sent) = (self.family.address(), self.got(), self.sent.display());
         let (silence, stored) = (self.silence, self.stored());
         let passive = if self.mode == Mode::Passive {

@@ -67,6 +67,13 @@ impl FtpServer {
         }
     }
 
+    /// Whether it answers an ABOR behind Telnet's signs, which is how lftp says it, when its transfer is over: else lftp waits for the
+    /// answer until its time is up, whether there is a logger or not.
+    #[must_use]
+    pub const fn answers_abort(self) -> bool {
+        !matches!(self, Self::PureFtpd)
+    }
+
     /// Starts it in `space` and waits until it listens. `prefix` is its own folder, which is there.
     ///
     /// # Errors

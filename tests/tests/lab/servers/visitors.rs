@@ -103,7 +103,7 @@ fn transfers(server: FtpServer, name: &'static str, client: FtpClient, mode: Mod
     let errand = Errand {
         mode,
         family: Family::V4,
-        login: server.login(),
+        server,
         into: Path::new(&out),
         sent: Path::new("/data/sent"),
         name: &stored,

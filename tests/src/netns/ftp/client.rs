@@ -156,13 +156,8 @@ impl Errand<'_> {
         let (user, password) = self.server.login();
         let (passive, host) = (self.mode == Mode::Passive, self.family.host());
         let silence = self.silence;
-        let abort = if self.server.answers_abort() {
-            "yes"
-        } else {
-            "no"
-        };
         format!(
-            "set net:timeout {silence}; set net:max-retries 1; set ftp:use-allo no; set ftp:use-abor {abort}; set cmd:fail-exit yes; \
+            "set net:timeout {silence}; set net:max-retries 1; set ftp:use-allo no; set cmd:fail-exit yes; \
              set ftp:passive-mode {passive}; set xfer:clobber yes; open -u {user},{password} ftp://{host}"
         )
     }
@@ -182,8 +177,13 @@ impl Errand<'_> {
         } else {
             String::new()
         };
+        let get = if self.server.lets_end() {
+            "pget -n 3"
+        } else {
+            "get"
+        };
         let text = format!(
-            "{opens}; pget -n 3 down -o {got}; mirror -P 2 tree {into}/tree; put {sent} -o {stored}; {folders}bye"
+            "{opens}; {get} down -o {got}; mirror -P 2 tree {into}/tree; put {sent} -o {stored}; {folders}bye"
         );
         vec!["-c".to_owned(), text]
     }

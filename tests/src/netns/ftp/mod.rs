@@ -67,10 +67,11 @@ impl FtpServer {
         }
     }
 
-    /// Whether it answers an ABOR behind Telnet's signs, which is how lftp says it, when its transfer is over: else lftp waits for the
-    /// answer until its time is up, whether there is a logger or not.
+    /// Whether a client that ends a transfer early hears of it, as lftp's `pget` must. pure-ftpd answers no ABOR behind Telnet's signs
+    /// when the transfer is over, and says 150 for its end when the data connection was closed: lftp waits until its time is up,
+    /// whether there is a logger or not.
     #[must_use]
-    pub const fn answers_abort(self) -> bool {
+    pub const fn lets_end(self) -> bool {
         !matches!(self, Self::PureFtpd)
     }
 

@@ -266,7 +266,8 @@ impl Links {
         unused
     }
 
-    /// `by` announces something. If it had announced it before, a connection that has come and lives is the one.
+    /// `by` announces something. If it had announced it before, a connection that the server has opened since and that
+    /// lives is the one: there are servers that open it before they say that they will. A client comes when it was told.
     pub(super) fn note(
         &mut self,
         place: Place,
@@ -275,6 +276,7 @@ impl Links {
         lives: impl FnOnce(Ends) -> bool,
     ) {
         let before = self.newest.get(&by).filter(|it| it.place == place);
+        let before = before.filter(|_| matches!(place, Place::Client(..)));
         let linked = before.and_then(|it| it.linked).filter(|&it| lives(it));
         let newest = Newest {
             place,

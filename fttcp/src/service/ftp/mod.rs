@@ -114,10 +114,14 @@ impl Ftp {
 
     fn expect(&mut self, next: Option<Next>) {
         if self.expected != next || self.present.is_some() {
-            self.expected = next;
-            self.present = None;
-            self.news.push_back(Next::news(next));
+            self.announce(next);
         }
+    }
+
+    fn announce(&mut self, next: Option<Next>) {
+        self.expected = next;
+        self.present = None;
+        self.news.push_back(Next::news(next));
     }
 
     fn command(&mut self, line: Vec<u8>) {
@@ -197,7 +201,8 @@ impl Ftp {
         match means {
             Some(Means::Passive) => {
                 self.led = line;
-                self.expect(Next::of_reply(reply.code, &reply.text));
+                // Also if it listens where it did: what came there before is over.
+                self.announce(Next::of_reply(reply.code, &reply.text));
             }
             Some(Means::Active) => {
                 let taken = line.as_deref().filter(|_| reply.is_done());

@@ -71,7 +71,7 @@ struct RunArgs {
     /// Where report.json, report.xml and report.html go [default: out/drills/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// In short form: a part of the time, the same expectations
+    /// In short form: two fifths of the time and of the requests; throughput is not asked for
     #[arg(long)]
     quick: bool,
     /// Without FT-TCP: what clients see then

@@ -49,6 +49,18 @@ fn wrong(change: &str, to: &str) -> String {
 }
 
 #[test]
+fn example_of_the_documentation_is_a_drill() {
+    let text = include_str!("../../../docs/drills.md");
+    let (_, example) = text.split_once("## A drill file\n\n").unwrap();
+    let lines = example.lines();
+    let block = lines.take_while(|it| it.is_empty() || it.starts_with("    "));
+    let example: String = block.map(|it| format!("{}\n", it.trim_start())).collect();
+    let drill = Plan::parse("docs/drills.md", &example).unwrap();
+    assert_eq!(drill.name, "my-drill");
+    assert_eq!(drill.loads[0].connections, 8);
+}
+
+#[test]
 fn good_file_is_read() {
     let plan = Plan::parse("x.toml", GOOD).unwrap();
     assert_eq!(

@@ -38,7 +38,7 @@ pub(crate) fn wait_complete(dom0: &Dom0) {
 /// What helps to understand a failure.
 pub(crate) fn story(dom0: &Dom0) -> String {
     let all = "rxl ft events | tail -n 40; rxl ft show; rxl ft status; rxl list; tail -n 20 /var/log/xen/rxld.log; \
-               tail -n 20 /var/log/xen/console/guest-logger.log; tail -n 5 /var/log/xen/console/guest-web*.log";
+               tail -n 60 /var/log/xen/console/guest-logger.log; tail -n 5 /var/log/xen/console/guest-web*.log";
     dom0.run(all).stdout
 }
 

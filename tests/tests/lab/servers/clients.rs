@@ -145,7 +145,8 @@ impl<'a> Clients<'a> {
     pub(super) fn story(&self) -> String {
         let own = format!(
             "cd {FOLDER}/common/clients; tail -n 3 */rounds; tail -n 5 */said; \
-             for log in /var/log/xen/console/guest-server-*.log; do echo \"--- $log\"; tail -n 12 $log; done; rxl ft status www --json; "
+             for log in /var/log/xen/console/guest-server-*.log; do echo \"--- $log\"; grep -v 127.0.0.1 $log | tail -n 60; done; \
+             rxl ft status www --connections; rxl ft status www --json; "
         );
         self.dom0.run(&own).stdout + &story(self.dom0)
     }

@@ -25,6 +25,7 @@ mod command;
 mod data;
 mod lines;
 mod next;
+mod pairing;
 mod plan;
 mod reply;
 mod resume;
@@ -102,8 +103,11 @@ pub(super) struct Ftp {
 impl Ftp {
     fn give_up(&mut self, reason: &'static str) {
         if !self.foreign {
+            let changes = |asked: &Asked| asked.means.is_some_and(Means::is_change);
+            let acted = self.known().session.acted || self.waiting.iter().any(changes);
             *self = Self {
                 foreign: true,
+                session: Session::of_which_is_known(acted),
                 news: std::mem::take(&mut self.news),
                 ..Self::default()
             };
@@ -144,22 +148,6 @@ impl Ftp {
         });
     }
 
-    /// Which of the commands that wait this reply is to: the first, but for a question about a transfer under way.
-    fn asked(&self, reply: &Reply) -> usize {
-        let means = |at: usize| self.waiting.get(at).and_then(|asked| asked.means);
-        let transfers = means(0).is_some_and(Means::is_transfer);
-        let answers_status = matches!(reply.code, 211..=213);
-        usize::from(transfers && answers_status && means(1) == Some(Means::Status))
-    }
-
-    /// Whether a transfer waits that was aborted, and this is the only reply to both. Else there are two, in their order:
-    /// pure-ftpd says one if it has come to the end of the transfer by itself.
-    fn answers_both(&self, reply: &Reply) -> bool {
-        let means = |at: usize| self.waiting.get(at).and_then(|asked| asked.means);
-        let aborted = means(0).is_some_and(Means::is_transfer) && means(1) == Some(Means::Abort);
-        aborted && reply.is_done() && reply.text.windows(4).any(|word| word == b"ABOR")
-    }
-
     fn reply(&mut self, reply: &Reply) {
         if reply.code == 421 {
             // The server's last word, asked or not.
@@ -177,8 +165,6 @@ impl Ftp {
             self.note_answer(transfer, reply);
         }
         let at = self.asked(reply);
-        // Who is told the commands from the first that waits on, would be asked this once more.
-        self.session.lost |= at > 0;
         let Some(asked) = self.waiting.get(at) else {
             self.give_up("its server said something that was not asked for");
             return;
@@ -194,7 +180,10 @@ impl Ftp {
         }
         let asked = self.waiting.remove(at);
         let line = asked.as_ref().map(|asked| asked.line.clone());
-        self.note_answer(asked, reply);
+        match asked {
+            Some(between) if at > 0 => self.answered_between(between, reply),
+            asked => self.note_answer(asked, reply),
+        }
         if self.foreign {
             return;
         }

@@ -24,6 +24,18 @@ impl Reply {
         self.code < 200
     }
 
+    /// Whether it may be the last word on a transfer that has begun (RFC 959 section 5.4), or a further one about it.
+    /// proftpd refuses with 450 what is asked meanwhile.
+    pub(super) fn may_end_transfer(&self) -> bool {
+        let busy = || self.text.windows(11).any(|word| word == b"in progress");
+        self.is_preliminary()
+            || matches!(
+                self.code,
+                226 | 250 | 421 | 425 | 426 | 451 | 452 | 550..=553
+            )
+            || (self.code == 450 && !busy())
+    }
+
     /// What was asked for is done.
     pub(super) const fn is_done(&self) -> bool {
         self.code >= 200 && self.code < 300

@@ -51,7 +51,24 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
+/// Adds a command to those that a replacement is told, unless they are too many: then it is told all.
+fn add(list: &mut Vec<Vec<u8>>, line: &[u8], lost: &mut bool) {
+    if list.len() < MOST {
+        list.push(line.to_vec());
+    } else {
+        *lost = true;
+    }
+}
+
 impl Session {
+    /// One of which nothing is known but whether it has changed something that must not be done twice.
+    pub(super) fn of_which_is_known(acted: bool) -> Self {
+        Self {
+            acted,
+            ..Self::default()
+        }
+    }
+
     /// The commands from before the login; each is answered once.
     pub(super) fn early(&self) -> impl Iterator<Item = &[u8]> {
         self.early.iter().map(Vec::as_slice)
@@ -140,7 +157,10 @@ impl Session {
     /// A command was answered for good.
     pub(super) fn note(&mut self, means: Option<Means>, line: &[u8], reply: &Reply) {
         let positive = reply.code < 400;
-        self.next = None;
+        // Servers keep an offset until a transfer, whatever is asked before that; a name to be renamed, not all.
+        let offset = self.next.as_ref().is_some_and(|it| words(it).0 == b"REST");
+        let uses = means.is_none_or(|it| it.is_transfer() || it == Means::User);
+        self.next.take_if(|_| !offset || uses);
         if !matches!(
             means,
             Some(
@@ -184,8 +204,7 @@ impl Session {
                 if words(line).1.starts_with(b"/") {
                     self.folder.clear();
                 }
-                self.lost |= self.folder.len() == MOST;
-                self.folder.push(line.to_vec());
+                add(&mut self.folder, line, &mut self.lost);
             }
             Some(Means::AskFolder) if reply.code == 257 => {
                 // Who is where the login led needs no command, and may be refused one.
@@ -203,8 +222,7 @@ impl Session {
                 } else {
                     &mut self.settings
                 };
-                self.lost |= list.len() == MOST;
-                list.push(line.to_vec());
+                add(list, line, &mut self.lost);
             }
             Some(Means::Offset | Means::RenameFrom) => {
                 self.next = positive.then(|| line.to_vec());
@@ -320,7 +338,9 @@ mod tests {
 
     #[test]
     fn a_folder_too_deep_is_not_short() {
-        let down: Vec<_> = std::iter::repeat_n(("CWD d", 250, ""), MOST + 1).collect();
-        assert!(after(&down).lost);
+        let down = |count| after(&vec![("CWD d", 250, ""); count]);
+        assert!(!down(MOST).lost);
+        assert!(down(MOST + 1).lost);
+        assert!(down(3 * MOST).is_sound());
     }
 }

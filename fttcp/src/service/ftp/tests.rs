@@ -3,6 +3,7 @@
 
 mod aborted;
 mod active;
+mod between;
 mod durable;
 mod logins;
 mod once;
@@ -285,26 +286,20 @@ fn download_under_way_is_asked_for_from_where_the_client_has_it() {
             Goes::From(5),
         ),
     ] {
-        let mut talk = Talk::new(&LOGIN);
-        talk.more(before);
-        if before.iter().any(|it| it.contains("REST")) {
-            // The port first: what is for the next command only comes last.
-            let mut other = Talk::new(&LOGIN);
-            other.more(&before[..before.len() - 2]);
-            other.more(&begun[..2]);
-            other.more(&before[before.len() - 2..]);
-            other.more(&begun[2..]);
-            talk = other;
-        } else {
-            talk.more(&begun);
+        // The port is asked for before the offset is told, or behind that.
+        let (first, last) = before.split_at(before.len().saturating_sub(2));
+        for order in [[first, &begun[..2], last], [first, last, &begun[..2]]] {
+            let mut talk = Talk::new(&LOGIN);
+            talk.more(&order.concat());
+            talk.more(&begun[2..]);
+            assert_eq!(
+                moves(&mut talk, Some(STANDS)),
+                (want.to_owned(), asks(goes)),
+                "{before:?}"
+            );
+            let end = talk.said[0];
+            assert_eq!(told(&talk, talk.said[1]).map(|it| it.1), Some(end));
         }
-        assert_eq!(
-            moves(&mut talk, Some(STANDS)),
-            (want.to_owned(), asks(goes)),
-            "{before:?}"
-        );
-        let end = talk.said[0];
-        assert_eq!(told(&talk, talk.said[1]).map(|it| it.1), Some(end));
     }
 }
 

@@ -50,6 +50,7 @@ impl Dormant {
             && connection.recovery.is_none()
             && connection.hold.is_none()
             && connection.uncommitted.is_none()
+            && connection.withheld.is_none()
             && connection.outbound.is_none()
             && (connection.protected || connection.map.is_none())
             && !connection.log.has_gap()

@@ -187,6 +187,9 @@ impl Engine {
     pub(super) fn linked_slot(&mut self, index: usize, by: Ends) -> Option<usize> {
         let links = &mut self.groups[index].as_mut()?.links;
         let linked = links.newest(by)?.linked?;
+        // The same ends may have been announced by another since.
+        let same = links.announcer(linked).is_none_or(|it| it == by);
+        let linked = Some(linked).filter(|_| same)?;
         self.table.find(&Key::of(index, linked))
     }
 
@@ -202,35 +205,45 @@ impl Engine {
 
     /// After a group was taken in from an image.
     pub(super) fn resume_links(&mut self, now: Time, index: usize) {
-        for slot in self.table.of_group(index) {
-            let Some(connection) = self.table.get(slot) else {
-                continue;
-            };
-            let (link, ends) = (connection.link(), connection.ends());
-            let present = connection.linked_port();
-            let moves = connection.state == State::Recovering;
-            let opened = connection.outbound.is_some();
-            let port = connection.south_port.filter(|_| !opened);
-            self.table.schedule(slot);
-            let Some(group) = &mut self.groups[index] else {
-                return;
-            };
-            let links = &mut group.links;
-            match link {
-                None => {}
-                Some(Link::To(by)) => {
-                    links.note_linked(Place::of(ends, opened), (by, now), ends, port);
-                }
-                Some(link) => {
-                    let south = match present {
-                        None if moves => Some(South::Awaited),
-                        present => present.map(South::At),
-                    };
-                    if let Some(place) = Place::announced(link, ends) {
-                        links.note(place, (ends, now), south, |_| true);
-                    }
+        let slots = self.table.of_group(index);
+        // A connection that came is noted behind what announced it, wherever the two are.
+        for came in [false, true] {
+            for &slot in &slots {
+                self.resume_link(now, slot, came);
+            }
+        }
+    }
+
+    /// Notes what this one announces, or if `came`, that it was announced.
+    fn resume_link(&mut self, now: Time, slot: usize, came: bool) {
+        let Some(connection) = self.table.get(slot) else {
+            return;
+        };
+        let (link, ends) = (connection.link(), connection.ends());
+        let present = connection.linked_port();
+        let moves = connection.state == State::Recovering;
+        let opened = connection.outbound.is_some();
+        let port = connection.south_port.filter(|_| !opened);
+        let group = &mut self.groups[connection.group];
+        self.table.schedule(slot);
+        let Some(links) = group.as_mut().map(|group| &mut group.links) else {
+            return;
+        };
+        match link {
+            None => {}
+            Some(Link::To(by)) if came => {
+                links.note_linked(Place::of(ends, opened), (by, now), ends, port);
+            }
+            Some(link @ (Link::Expects(..) | Link::Opens(_))) if !came => {
+                let south = match present {
+                    None if moves => Some(South::Awaited),
+                    present => present.map(South::At),
+                };
+                if let Some(place) = Place::announced(link, ends) {
+                    links.note(place, (ends, now), south, |_| true);
                 }
             }
+            Some(_) => {}
         }
     }
 

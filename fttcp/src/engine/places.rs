@@ -307,6 +307,7 @@ impl Links {
         }
         let came = Vec::new();
         let spot = self.places.entry(place).or_insert(Spot { by, at, came });
+        spot.came.retain(|it| it.ends != ends);
         spot.came.push(Came { ends, by, south });
     }
 

@@ -267,6 +267,9 @@ impl Engine {
         let slots = self.leave_all(now, index, left, out);
         let count = slots.len() as u64;
         self.close_left(index, UpgradeEnd::Finished, count, out);
+        for &slot in &slots {
+            self.plan_last(index, slot);
+        }
         for slot in slots {
             self.move_last(now, index, slot, out);
         }

@@ -358,6 +358,36 @@ fn announcement_survives_a_restart_of_the_logger() {
     assert!(closes(&session.server(b"226 done\r\n")));
 }
 
+#[test]
+fn connection_that_came_is_known_after_a_restart_though_it_is_before_its_announcer_in_the_table() {
+    let mut session = Session::new();
+    // Two come and go. The place that was left last is taken first.
+    for port in [40_002, 40_003] {
+        session.bench.client_port = port;
+        session.bench.open(7);
+    }
+    for port in [40_002, 40_003] {
+        session.bench.client_port = port;
+        let reset = Say::new(session.bench.c(0), session.bench.s(0), RST).stamp(103, 7001);
+        session.bench.say(NORTH, &reset);
+        session.bench.wait(Duration::from_secs(300));
+    }
+    (session.ports, session.said) = ([40_010, 40_011], [0; 2]);
+    session.log_in();
+    session.client(b"PASV\r\n");
+    session.server(PASSIVE);
+    session.client(b"RETR x\r\n");
+    session.open_data();
+    session.server(b"150 coming\r\n");
+    session.file(0, PUSH, b"content");
+    session.has(7);
+
+    session.restart();
+
+    assert!(!closes(&session.file(7, FIN, b"")));
+    assert!(closes(&session.server(b"226 done\r\n")));
+}
+
 impl Session {
     /// The engine in another process.
     pub(super) fn restart(&mut self) {

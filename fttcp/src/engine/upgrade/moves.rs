@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use super::super::group::Group;
-use super::super::table::Key;
 use super::super::{Engine, Event};
 use crate::conn::{Orphan, Planned, State, Verdict};
 use crate::control::UpgradeEnd;
@@ -164,28 +163,25 @@ impl Engine {
         }
     }
 
-    /// Whether another connection, which must not be moved now, belongs to this one.
+    /// Whether it waits for another connection that belongs to it: what is transferred there the old server, which lives,
+    /// would go on with. One that was announced is moved with who announced it only.
     fn is_tied(&mut self, index: usize, slot: usize) -> bool {
         let Some(connection) = self.table.get(slot) else {
             return false;
         };
-        let ends = connection.ends();
-        let expects = matches!(connection.link(), Some(Link::Expects(..) | Link::Opens(_)));
+        let (ends, link) = (connection.ends(), connection.link());
         self.table.schedule(slot);
-        let group = self.groups[index].as_ref().filter(|_| expects);
-        let announced = group.and_then(|group| group.links.newest(ends));
-        let Some(linked) = announced.and_then(|it| it.linked) else {
-            return false;
-        };
-        let Some(linked) = self.table.find(&Key::of(index, linked)) else {
-            return false;
-        };
-        let tied = self.table.get(linked).is_some_and(|it| {
-            let open = matches!(it.state, State::Opening | State::Established);
-            let verb = it.plugin.as_ref().map(|plugin| plugin.verb(it.server.una));
-            open && matches!(verb, Some(Verb::End(_)))
-        });
-        self.table.schedule(linked);
+        match link {
+            None => return false,
+            Some(Link::To(_)) => return true,
+            Some(Link::Expects(..) | Link::Opens(_)) => {}
+        }
+        let linked = self.linked_slot(index, ends);
+        let known = linked.and_then(|slot| self.table.get(slot));
+        let tied = known.is_some_and(|it| matches!(it.state, State::Opening | State::Established));
+        if let Some(linked) = linked {
+            self.table.schedule(linked);
+        }
         tied
     }
 
@@ -278,15 +274,20 @@ impl Engine {
         slots
     }
 
-    /// The upgrade is over, and this connection was still with the server that was left.
-    pub(super) fn move_last(&mut self, now: Time, index: usize, slot: usize, out: &mut dyn Output) {
+    /// Before [`Self::move_last`] of any: what becomes of what this one has announced. With a connection that has come the new
+    /// server cannot go on: the old one lives, and may. One that has still to come goes to the new one.
+    pub(super) fn plan_last(&mut self, index: usize, slot: usize) {
         let ends = self.table.peek(slot).map(|connection| connection.ends());
         let links = self.groups[index].as_ref().map(|group| &group.links);
         let newest = ends.zip(links).and_then(|(ends, links)| links.newest(ends));
-        if newest.is_some_and(|it| it.linked.is_none()) {
-            // It has announced one that has still to come.
-            self.plan_links(index, &[slot], &[]);
+        if let Some(come) = newest.map(|it| it.linked.is_some()) {
+            let given_up = [slot];
+            self.plan_links(index, &given_up, if come { &given_up } else { &[] });
         }
+    }
+
+    /// The upgrade is over, and this connection was still with the server that was left.
+    pub(super) fn move_last(&mut self, now: Time, index: usize, slot: usize, out: &mut dyn Output) {
         let (Some(connection), Some(group)) = (self.table.get(slot), &mut self.groups[index])
         else {
             return;

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
+use fttcp::control::Request;
 use rxl_tests::netns::ftp::script::Script;
 use rxl_tests::netns::ftp::{self, FtpServer};
 use rxl_tests::netns::http::Connection;
@@ -129,8 +130,17 @@ fn ftp_session_goes_on_with(other: FtpServer) -> Outcome {
     Ok(())
 }
 
-/// A download and an upload are under way while their server is left, with time to end or without.
-fn transfers_stay_and_their_sessions_follow(drain_ms: u32) -> Outcome {
+/// How a server is left while it transfers files.
+#[derive(Clone, Copy, PartialEq)]
+enum Left {
+    /// It has so long until what it still does is moved.
+    Drained(u32),
+    /// The upgrade ends before the transfers: it is stopped, and the logger is told that it is gone.
+    Stopped,
+}
+
+/// A download and an upload are under way while their server is left.
+fn transfers_end_and_their_sessions_follow(left: Left) -> Outcome {
     let mut topology = ftp_house(FtpServer::Proftpd)?;
     let content = Random::new(5).bytes(2_000_000);
     topology.put("big", &content)?;
@@ -175,23 +185,46 @@ for ftp in (down, up):
     );
     let mut script = Script::start(&topology, FtpServer::Vsftpd.login(), &text)?;
     script.wait_ready()?;
-    topology.upgrade(drain_ms)?;
+    let old = topology.victim()?;
+    topology.upgrade(match left {
+        Left::Drained(ms) => ms,
+        Left::Stopped => 0,
+    })?;
     script.go_on()?;
     script.wait_ready()?;
     // Both transfers, and their sessions.
     let progress = topology.logger()?.status(GROUP)?.upgrade;
     let log = topology.logger()?.log();
     assert!(progress.is_some_and(|it| it.waiting >= 4), "{log}");
+    if left == Left::Stopped {
+        old.stop()?;
+        let request = Request::ServerDied {
+            group: GROUP.to_owned(),
+            interface: "vif1".to_owned(),
+            reason: "the upgrade is over".to_owned(),
+        };
+        topology.logger()?.request(&request)?;
+    }
     script.go_on()?;
     script.wait_ready()?;
-    let progress = topology.wait_drained()?;
-    let log = topology.logger()?.log();
-    assert_eq!((progress.lost, progress.returned), (0, 0), "{log}");
-    // A session to which something is being said when time is up is not at rest.
-    assert!(
-        progress.moved_quiet + progress.moved_by_replay >= 4,
-        "{log}"
-    );
+    if left == Left::Stopped {
+        let failover = topology.wait_moved()?.failover;
+        let log = topology.logger()?.log();
+        assert_eq!(
+            failover.map(|it| (it.recovered, it.lost)),
+            Some((4, 0)),
+            "{log}"
+        );
+    } else {
+        let progress = topology.wait_drained()?;
+        let log = topology.logger()?.log();
+        assert_eq!((progress.lost, progress.returned), (0, 0), "{log}");
+        // A session to which something is being said when time is up is not at rest.
+        assert!(
+            progress.moved_quiet + progress.moved_by_replay >= 4,
+            "{log}"
+        );
+    }
     script.go_on()?;
 
     script.finish(&topology)?;
@@ -204,11 +237,17 @@ for ftp in (down, up):
 
 #[test]
 fn transfers_end_with_vsftpd_and_their_sessions_go_on_with_proftpd() -> Outcome {
-    transfers_stay_and_their_sessions_follow(60_000)
+    transfers_end_and_their_sessions_follow(Left::Drained(60_000))
 }
 
 /// A file that is being transferred stays though the time is up: what the old server would yet write cannot be taken back.
 #[test]
 fn transfers_end_with_vsftpd_also_when_time_is_up() -> Outcome {
-    transfers_stay_and_their_sessions_follow(0)
+    transfers_end_and_their_sessions_follow(Left::Drained(0))
+}
+
+/// Who ends an upgrade stops the old server first: then another may go on with what it has not ended.
+#[test]
+fn transfers_go_on_with_proftpd_when_the_upgrade_is_over() -> Outcome {
+    transfers_end_and_their_sessions_follow(Left::Stopped)
 }

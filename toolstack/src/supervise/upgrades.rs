@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use super::backend::{Backend, Connection};
 use super::core::{Action, Change, Input, Moves};
 use super::daemon::Message;
+use super::members;
 use super::proto::Member;
 use super::work::{ask_logger, with_connection};
 use crate::error::{Code, Error, Result};
@@ -159,7 +160,21 @@ pub(super) fn change(
             drain_ms,
         },
         Change::Back => control::Request::Rollback { group: name },
-        Change::Finish => control::Request::Finish { group: name },
+        Change::Finish { left } => {
+            let left = left.as_ref();
+            // What it would yet write could not be taken back from one who goes on in its place.
+            left.map_or(Ok(()), |it| members::stop(connection, it.domid))?;
+            let waits =
+                progress(backend, connection, logger, group)?.is_some_and(|it| it.waiting > 0);
+            match left.filter(|_| waits) {
+                Some(left) => control::Request::ServerDied {
+                    group: name,
+                    interface: left.interface.clone(),
+                    reason: format!("the upgrade is over, and {} is stopped", left.name),
+                },
+                None => control::Request::Finish { group: name },
+            }
+        }
         Change::Died { interface, reason } => control::Request::ServerDied {
             group: name,
             interface,
@@ -175,7 +190,7 @@ pub(super) fn change(
             status.ended.is_none() && !status.rolled_back && status.to == *interface
         }
         (Change::Back, Some(status)) => status.ended.is_none() && status.rolled_back,
-        (Change::Finish, status) => status.as_ref().is_none_or(|it| it.ended.is_some()),
+        (Change::Finish { .. }, status) => status.as_ref().is_none_or(|it| it.ended.is_some()),
         _ => false,
     };
     if done { Ok(()) } else { Err(error) }

@@ -271,8 +271,11 @@ pub enum Change {
     },
     /// Move back.
     Back,
-    /// The member that was left is not needed any more.
-    Finish,
+    /// The member that was left is not needed any more. It is stopped; what is still with it is moved as at its death.
+    Finish {
+        /// The member; `None`: it is gone already.
+        left: Option<Member>,
+    },
     /// The member that was left is dead.
     Died {
         /// The logger's interface towards it.

@@ -135,8 +135,7 @@ impl Core {
             }
             UpgradeStage::Holding { until_ms } if now_ms < until_ms => Some(until_ms),
             UpgradeStage::Holding { .. } => {
-                let back = false;
-                self.change(name, UpgradeStage::Finishing { back }, Change::Finish);
+                self.finish(name, false);
                 None
             }
             _ => None,
@@ -158,7 +157,7 @@ impl Core {
                 None => return,
             },
             UpgradeStage::Returning => Change::Back,
-            UpgradeStage::Finishing { .. } => Change::Finish,
+            UpgradeStage::Finishing { back } => return self.finish(name, back),
             _ => return,
         };
         let stage = upgrade.stage;
@@ -272,7 +271,7 @@ impl Core {
                 let detail = format!("it cannot be rolled back: {error}");
                 self.tell_upgrade(name, EventKind::UpgradeProgress, detail, now_ms);
             }
-            (Change::Finish, UpgradeStage::Finishing { back }, Ok(())) => {
+            (Change::Finish { .. }, UpgradeStage::Finishing { back }, Ok(())) => {
                 let left = if back {
                     upgrade.new.take()
                 } else {
@@ -287,7 +286,7 @@ impl Core {
                     self.upgraded(name, "the old member is gone", now_ms);
                 }
             }
-            (Change::Finish, UpgradeStage::Finishing { back }, Err(error)) => {
+            (Change::Finish { .. }, UpgradeStage::Finishing { back }, Err(error)) => {
                 let until_ms = now_ms + AGAIN_MS;
                 upgrade.stage = if back {
                     UpgradeStage::MovingBack { until_ms }
@@ -301,7 +300,7 @@ impl Core {
             }
             _ => {}
         }
-        if !matches!(change, Change::Finish | Change::Died { .. }) {
+        if !matches!(change, Change::Finish { .. } | Change::Died { .. }) {
             self.catch_up(name, now_ms);
         }
         self.actions.push_back(Action::Save);
@@ -349,12 +348,23 @@ impl Core {
                 self.actions.push_back(Action::Save);
                 self.tell_upgrade(name, EventKind::UpgradeMoved, detail, now_ms);
             }
-            UpgradeStage::MovingBack { .. } => {
-                let back = true;
-                self.change(name, UpgradeStage::Finishing { back }, Change::Finish);
-            }
+            UpgradeStage::MovingBack { .. } => self.finish(name, true),
             _ => {}
         }
+    }
+
+    /// The member that was left is to go: the old one, or after a way `back` the new one.
+    fn finish(&mut self, name: &str, back: bool) {
+        let Some(upgrade) = self.groups.get(name).and_then(GroupState::upgrade) else {
+            return;
+        };
+        let left = if back { &upgrade.new } else { &upgrade.old };
+        let left = left.clone();
+        self.change(
+            name,
+            UpgradeStage::Finishing { back },
+            Change::Finish { left },
+        );
     }
 
     /// The new member is taken away before anything was moved.

@@ -34,7 +34,7 @@ impl Sim {
                 Some((true, _)) => {}
                 None => return Err(Self::refusal("nothing to roll back")),
             },
-            Change::Finish => {
+            Change::Finish { .. } => {
                 if logged.moving.take().is_some() {
                     logged.standbys.remove(0);
                 }

@@ -150,11 +150,14 @@ impl Ftp {
 
     fn reply(&mut self, reply: &Reply) {
         if reply.code == 421 {
-            // The server's last word, asked or not.
+            // The server's last word, asked or not; but pyftpdlib says it also of a data connection that nobody has opened.
             self.closing_at = Some(self.lines.at());
+            let transfers = |asked: &mut Asked| asked.means.is_some_and(Means::is_transfer);
+            self.waiting.pop_front_if(transfers);
             self.transfer_over();
             return;
         }
+        self.closing_at = None;
         if !self.greeted {
             self.greeted = !reply.is_preliminary();
             self.note_answer(None, reply);

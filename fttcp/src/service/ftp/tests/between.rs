@@ -60,6 +60,17 @@ fn what_was_answered_meanwhile_is_not_told_to_another() {
 }
 
 #[test]
+fn last_word_was_none_if_others_follow() {
+    let mut talk = Talk::new(&LOGIN);
+    talk.more(&UPLOAD);
+    talk.more(&["S: 421 Passive data channel timed out."]);
+    assert!(talk.ftp.close_expected(talk.said[1]));
+    talk.more(&["C: NOOP", "S: 200 ok"]);
+    assert!(talk.ftp.waiting.is_empty());
+    assert!(talk.ftp.rests(talk.said[1]));
+}
+
+#[test]
 fn what_changes_the_session_meanwhile_ends_its_short_list() {
     let mut talk = Talk::new(&LOGIN);
     talk.more(&UPLOAD);

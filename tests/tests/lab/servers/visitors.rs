@@ -42,8 +42,13 @@ pub(super) fn of(stock: Stock) -> Vec<Visitor> {
         ("lftp-active", FtpClient::Lftp, Mode::Active),
         ("ftplib-active", FtpClient::Python, Mode::Active),
     ];
-    all.map(|(name, client, mode)| transfers(server, name, client, mode))
-        .into()
+    // pyftpdlib takes the file descriptor of a data connection that it had opened for its own when that session ends, and
+    // reads no more from who has it then.
+    let mixes = server != FtpServer::Pyftpdlib;
+    all.into_iter()
+        .filter(|&(_, _, mode)| mixes || mode == Mode::Passive)
+        .map(|(name, client, mode)| transfers(server, name, client, mode))
+        .collect()
 }
 
 /// A client.

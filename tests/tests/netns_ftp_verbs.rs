@@ -133,6 +133,46 @@ fn commands_are_carried_out_once(server: FtpServer) -> Outcome {
     Ok(())
 }
 
+/// A client asks something while it uploads a file, and is answered; then its server dies.
+fn upload_goes_on_behind_an_answer(server: FtpServer) -> Outcome {
+    let mut topology = house(server)?;
+    let text = format!(
+        "content = open('{}', 'rb').read()
+ftp.voidcmd('TYPE I')
+stored = ftp.transfercmd('STOR in/up')
+stored.sendall(content[:300000])
+ftp.putcmd('NOOP')
+answer = ftp.getline()
+assert answer[:3] in ('200', '450', '500'), answer
+pause()
+stored.sendall(content[300000:])
+stored.close()
+end = ftp.voidresp()
+assert end.startswith('226'), end
+again = io.BytesIO()
+ftp.retrbinary('RETR in/up', again.write)
+assert again.getvalue() == content
+ftp.quit()
+",
+        topology.folder().join("files/big").display()
+    );
+    let mut script = Script::start(&topology, server.login(), &text)?;
+    script
+        .wait_ready()
+        .map_err(|error| told(&topology, &*error))?;
+    topology.crash()?;
+    script.go_on()?;
+    topology.wait_moved()?;
+
+    let finished = script.finish(&topology);
+    finished.map_err(|error| told(&topology, &*error))?;
+
+    let (counters, log) = topology.end_of_logger()?;
+    assert_eq!((counters.diverged, counters.lost), (0, 0), "{log}");
+    assert_eq!(counters.recovered, 2, "{log}");
+    Ok(())
+}
+
 /// Each server with each of these.
 macro_rules! servers {
     ($($name:ident $what:ident $server:ident;)*) => { $(
@@ -148,6 +188,9 @@ servers! {
     transfers_of_every_kind_go_on_after_pyftpdlib transfers_go_on Pyftpdlib;
     transfers_of_every_kind_go_on_after_proftpd transfers_go_on Proftpd;
     transfers_of_every_kind_go_on_after_pure_ftpd transfers_go_on PureFtpd;
+    upload_goes_on_behind_an_answer_of_pyftpdlib upload_goes_on_behind_an_answer Pyftpdlib;
+    upload_goes_on_behind_an_answer_of_proftpd upload_goes_on_behind_an_answer Proftpd;
+    upload_goes_on_behind_an_answer_of_pure_ftpd upload_goes_on_behind_an_answer PureFtpd;
     commands_are_carried_out_once_around_vsftpd commands_are_carried_out_once Vsftpd;
     commands_are_carried_out_once_around_pyftpdlib commands_are_carried_out_once Pyftpdlib;
     commands_are_carried_out_once_around_proftpd commands_are_carried_out_once Proftpd;

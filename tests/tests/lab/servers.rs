@@ -2,12 +2,13 @@
 //! Stock servers on real Xen that crash again and again under stock clients, which fetch and store files all the time: no
 //! client hangs or hears of it, and every file is the same at both ends.
 //!
-//! `visitors`: who asks them; `clients`: how that goes on; `kernel`: a server's kernel is upgraded under them. Usually it is one crash of vsftpd in a PV
-//! guest. `LAB_SERVERS` names others, with commas between them, or `all`; `LAB_KINDS` likewise `pv` and `pvh`; `LAB_CRASHES` is
-//! how often the server of each pair crashes.
+//! `visitors`: who asks them; `clients`: how that goes on; `kernel`: a server's kernel is upgraded under them; `upgrade`: one
+//! that ends before a transfer does. Usually it is one crash of vsftpd in a PV guest. `LAB_SERVERS` names others, with commas
+//! between them, or `all`; `LAB_KINDS` likewise `pv` and `pvh`; `LAB_CRASHES` is how often the server of each pair crashes.
 
 mod clients;
 mod kernel;
+mod upgrade;
 mod visitors;
 
 use std::time::Instant;

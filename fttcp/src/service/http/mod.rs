@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! `http`: HTTP/1.0 and 1.1 (RFC 9110, RFC 9112), of servers and of proxies.
 //!
-//! Who lives here: `head` reads heads, `chunks` finds the end of chunked bodies, `body` follows one direction, `resume`
-//! asks for the rest of a response, `reply` says that there will be none, `once` looks for what must not be made twice in what
-//! is not understood. This file pairs requests with responses, and says
+//! Who lives here: `head` reads heads, `chunks` finds the end of chunked bodies, `body` follows one direction, `sides` says
+//! what the messages of each mean, `resume` asks for the rest of a response, `reply` says that there will be none, `once`
+//! looks for what must not be made twice in what is not understood. This file pairs requests with responses, and says
 //! five things of them:
 //!
 //! * where a replay may begin: behind the last response that the client has whole. A kept-alive connection on which a
@@ -25,15 +25,16 @@ mod head;
 mod once;
 mod reply;
 mod resume;
+mod sides;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use self::body::{Meaning, Messages, Reader};
-use self::head::{Asked, Found, Framing};
+use self::body::Messages;
 use self::once::Search;
 use self::resume::{Rest, Wanted};
+use self::sides::{Requests, Responses};
 use super::{Heard, Once, Restart, Service, UnderWay, Verb, stored};
 
 /// How much of each answer is looked at: heads are shorter.
@@ -120,110 +121,6 @@ impl Default for Http {
     }
 }
 
-/// The client's side.
-struct Requests<'a> {
-    exchanges: &'a mut VecDeque<Exchange>,
-    /// What is known of the head of a message that is not understood.
-    lost: Option<Vec<u8>>,
-}
-
-impl Reader for Requests<'_> {
-    fn head(&mut self, at: u64, bytes: &[u8]) -> Meaning {
-        match head::request(bytes) {
-            Found::Partial => Meaning::Partial,
-            Found::Head(len, request) if self.exchanges.len() < MAX_WAITING => {
-                let empty = request.framing == Framing::Length(0);
-                self.exchanges.push_back(Exchange {
-                    request: at,
-                    wanted: resume::wanted(&bytes[..len]).filter(|_| empty),
-                    is_head: request.is_head,
-                    is_connect: request.is_connect,
-                    may_open: request.is_connect || request.upgrades,
-                    idempotent: request.idempotent,
-                    closes: request.closes,
-                    ..Exchange::default()
-                });
-                Meaning::Message(len, request.framing)
-            }
-            Found::Head(..) | Found::Foreign => Meaning::Foreign,
-        }
-    }
-
-    fn end(&mut self, at: u64) {
-        if let Some(exchange) = self.exchanges.back_mut() {
-            exchange.request_end = Some(at);
-        }
-    }
-
-    fn lost(&mut self, head: &[u8]) {
-        self.lost = Some(head.to_vec());
-    }
-}
-
-/// The server's side.
-struct Responses<'a> {
-    exchanges: &'a mut VecDeque<Exchange>,
-    closing_at: &'a mut Option<u64>,
-    is_interim: bool,
-    is_tunnel: bool,
-    is_lost: bool,
-    /// Where the server began to say what answers nothing.
-    unasked: Option<u64>,
-}
-
-impl Responses<'_> {
-    fn next(&mut self) -> Option<&mut Exchange> {
-        let mut open = self.exchanges.iter_mut();
-        open.find(|exchange| exchange.response_end.is_none())
-    }
-}
-
-impl Reader for Responses<'_> {
-    fn head(&mut self, at: u64, bytes: &[u8]) -> Meaning {
-        // What answers nothing (RFC 9112 section 9.3.1) is the server's last word.
-        let Some(exchange) = self.next() else {
-            self.unasked = Some(at);
-            return Meaning::Foreign;
-        };
-        let asked = Asked {
-            is_head: exchange.is_head,
-            is_connect: exchange.is_connect,
-        };
-        match head::response(bytes, &asked) {
-            Found::Partial => Meaning::Partial,
-            Found::Foreign => Meaning::Foreign,
-            Found::Head(len, response) => {
-                if !response.is_interim {
-                    let body = at + len as u64;
-                    let rest = |wanted| Rest::of(wanted, &bytes[..len], body, response.closes);
-                    exchange.rest = exchange.wanted.and_then(rest).map(Box::new);
-                    exchange.closes |= response.closes;
-                }
-                self.is_interim = response.is_interim;
-                self.is_tunnel |= response.framing == Framing::Tunnel;
-                Meaning::Message(len, response.framing)
-            }
-        }
-    }
-
-    fn end(&mut self, at: u64) {
-        if std::mem::take(&mut self.is_interim) {
-            return;
-        }
-        let Some(exchange) = self.next() else {
-            return;
-        };
-        exchange.response_end = Some(at);
-        if exchange.closes {
-            *self.closing_at = Some(at);
-        }
-    }
-
-    fn lost(&mut self, _: &[u8]) {
-        self.is_lost = true;
-    }
-}
-
 impl Http {
     const fn from(at: Restart) -> Self {
         Self {
@@ -300,10 +197,7 @@ impl Service for Http {
             }
             return;
         }
-        let mut reader = Requests {
-            exchanges: &mut self.exchanges,
-            lost: None,
-        };
+        let mut reader = Requests::of(&mut self.exchanges);
         self.requests.take(at, bytes, &mut reader);
         let Some(head) = reader.lost else {
             return;
@@ -323,14 +217,7 @@ impl Service for Http {
 
     fn server_bytes(&mut self, at: u64, bytes: &[u8]) {
         self.bridge_gap(at, bytes);
-        let mut reader = Responses {
-            exchanges: &mut self.exchanges,
-            closing_at: &mut self.closing_at,
-            is_interim: false,
-            is_tunnel: false,
-            is_lost: false,
-            unasked: None,
-        };
+        let mut reader = Responses::of(&mut self.exchanges, &mut self.closing_at);
         self.responses.take(at, bytes, &mut reader);
         let (is_tunnel, is_lost) = (reader.is_tunnel, reader.is_lost);
         self.unasked = self.unasked.or(reader.unasked);

@@ -67,9 +67,15 @@ impl Messages {
         self.state = State::Foreign;
     }
 
-    /// Whether something was left out that says where the message ends.
-    pub(super) const fn has_gap(&self) -> bool {
-        matches!(self.state, State::Gap)
+    /// Whether, of what was said below `end`, something was left out that is not known to be of a body.
+    pub(super) fn lacks(&self, end: u64) -> bool {
+        match &self.state {
+            State::Head(head) => self.at + (head.len() as u64) < end,
+            State::Until(body) => *body < end,
+            State::Chunks(chunks) => !chunks.are_data(end.saturating_sub(self.at)),
+            State::Gap => true,
+            State::Foreign => false,
+        }
     }
 
     pub(super) const fn is_foreign(&self) -> bool {
@@ -114,6 +120,15 @@ impl Messages {
             State::Head(head) => head.len() < MAX_HEAD,
             State::Chunks(chunks) => chunks.is_sound(),
             State::Until(_) | State::Gap | State::Foreign => true,
+        }
+    }
+
+    /// Everything below `at` was said: a body of known length that ends there is over, of which bytes may have been left out.
+    pub(super) fn end_by(&mut self, at: u64, reader: &mut impl Reader) {
+        if let State::Until(end) = self.state
+            && end <= at
+        {
+            self.end_at(end, reader);
         }
     }
 

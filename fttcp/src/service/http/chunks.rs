@@ -61,13 +61,15 @@ impl Chunks {
         self.line <= MAX_LINE
     }
 
+    /// Whether the next so many bytes are nothing but data.
+    pub(super) fn are_data(&self, count: u64) -> bool {
+        count == 0 || self.place == Place::Data && count <= self.left
+    }
+
     /// Bytes were left out. False: not only data.
     pub(super) fn skip(&mut self, count: u64) -> bool {
-        if count == 0 {
-            return true;
-        }
-        let within = self.place == Place::Data && count <= self.left;
-        if within {
+        let within = self.are_data(count);
+        if within && count > 0 {
             self.left -= count;
             self.settle_data();
         }

@@ -139,10 +139,18 @@ impl Http {
         }
     }
 
+    /// The server has said everything below `at`: a response of known length that ends there is whole, of which bytes may
+    /// have been left out.
+    fn end_known(&mut self, at: u64) {
+        let mut reader = Responses::of(&mut self.exchanges, &mut self.closing_at);
+        self.responses.end_by(at, &mut reader);
+    }
+
     /// The rest of a response was left out, with the sizes of its chunks. The next response shows where it had ended, if
     /// just one more request has been made since: a client that does not wait for responses makes more.
     fn bridge_gap(&mut self, at: u64, bytes: &[u8]) {
-        if !self.responses.has_gap() || !bytes.starts_with(b"HTTP/1.") {
+        self.end_known(at);
+        if !self.responses.lacks(at) || !bytes.starts_with(b"HTTP/1.") {
             return;
         }
         let mut open = self

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Requests and responses are paired however their streams are cut.
 
+mod left_out;
+
 use super::*;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -69,8 +71,7 @@ fn bodies_may_be_left_out_and_a_gap_in_chunks_ends_with_the_next_response() {
     http.rewind(Restart::default());
     http.client_bytes(0, GET);
     http.server_bytes(0, &CHUNKED[..50]);
-    // Nothing of the rest but its last byte.
-    http.server_bytes(7999, b"\n");
+    // Nothing of the rest.
     assert_eq!(http.restart(u64::MAX), None);
     http.client_bytes(GET.len() as u64, GET);
     http.server_bytes(8000, SHORT);

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Of what the kernel forwards, the plug-in is shown no more than the beginning of each answer.
+
+use super::*;
+
+/// A connection, with how far its streams are.
+#[derive(Default)]
+struct Shown {
+    http: Http,
+    asked: usize,
+    said: usize,
+}
+
+impl Shown {
+    fn asks(&mut self, request: &[u8]) {
+        self.http.client_bytes(self.asked as u64, request);
+        self.asked += request.len();
+    }
+
+    /// The server says all of `answer`.
+    fn says(&mut self, answer: &[u8]) {
+        let shown = &answer[..answer.len().min(CAPTURE as usize)];
+        self.http.server_bytes(self.said as u64, shown);
+        self.said += answer.len();
+    }
+
+    /// The client has everything.
+    fn cut(&mut self) -> Option<Restart> {
+        let cut = self.http.restart(self.said as u64);
+        if let Some(cut) = cut {
+            self.http.restarted(cut);
+        }
+        cut
+    }
+
+    fn here(&self) -> Restart {
+        point(self.asked, self.said)
+    }
+}
+
+/// A response of many such chunks.
+fn chunked(size: usize) -> Vec<u8> {
+    let mut all = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..9 {
+        all.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+        all.resize(all.len() + size, b'x');
+        all.extend_from_slice(b"\r\n");
+    }
+    all.extend_from_slice(b"0\r\n\r\n");
+    all
+}
+
+#[test]
+fn long_chunked_response_ends_where_the_next_begins() {
+    // What is shown may end in a chunk, or anywhere near its end.
+    for size in [1000, 1337, 4037, 4038, 4040, 4042, 4043, 100_000] {
+        let answer = chunked(size);
+        let mut shown = Shown::default();
+        shown.asks(POST);
+        shown.says(&answer);
+        assert_eq!(shown.cut(), None);
+        for _ in 0..3 {
+            let before = shown.here();
+            shown.asks(GET);
+            assert!(shown.cut().is_none());
+            shown.says(&answer);
+            assert_eq!(shown.cut(), Some(before), "{size}");
+            assert_eq!(shown.http.verb(0), Verb::Replay);
+        }
+        shown.asks(GET);
+        shown.says(SHORT);
+        let end = shown.here();
+        assert_eq!(shown.cut(), Some(end));
+    }
+}
+
+#[test]
+fn what_looks_like_a_response_in_a_chunk_is_none() {
+    let answer = chunked(100_000);
+    let mut shown = Shown::default();
+    shown.asks(GET);
+    shown.says(&answer);
+    shown.asks(GET);
+    shown.http.server_bytes(50_000, SHORT);
+    assert_eq!(shown.cut(), None);
+    shown.says(SHORT);
+    let end = shown.here();
+    assert_eq!(shown.cut(), Some(end));
+}

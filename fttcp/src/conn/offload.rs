@@ -162,6 +162,8 @@ impl Connection {
             sketch.advance(state.server_pos, server_at(state.capture_to));
         }
         self.sent.prune(una, &cx.service.masks);
+        // What the client has acknowledged may make a part of the log needless.
+        self.consider_truncation(cx);
     }
 
     /// It was taken back because of a segment that is not the fast path's business.

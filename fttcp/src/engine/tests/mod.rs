@@ -15,6 +15,7 @@ mod handover;
 mod hold;
 mod hush;
 mod inverse;
+mod kernel;
 mod linked;
 mod moved_links;
 mod moving;

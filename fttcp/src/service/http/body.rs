@@ -109,9 +109,12 @@ impl Messages {
         }
     }
 
-    /// Whether a body of known length is open.
-    pub(super) const fn is_in_body(&self) -> bool {
-        matches!(self.state, State::Until(_))
+    /// Where the open body ends, if its length is known.
+    pub(super) const fn body_end(&self) -> Option<u64> {
+        match self.state {
+            State::Until(end) => Some(end),
+            State::Head(_) | State::Chunks(_) | State::Gap | State::Foreign => None,
+        }
     }
 
     /// Whether what it remembers is within its bounds.

@@ -78,11 +78,6 @@ impl Exchange {
     const fn must_not_repeat(&self) -> bool {
         !self.idempotent && !self.is_connect
     }
-
-    /// Whether the client has the response, having acknowledged everything below.
-    fn is_had(&self, acknowledged: u64) -> bool {
-        self.response_end.is_some_and(|end| end <= acknowledged)
-    }
 }
 
 /// See the module's text.
@@ -172,10 +167,22 @@ impl Http {
         self.exchanges = VecDeque::new();
     }
 
-    /// The first request whose response the client does not have.
-    fn open(&self, acknowledged: u64) -> Option<&Exchange> {
-        let mut open = self.exchanges.iter();
-        open.find(|exchange| !exchange.is_had(acknowledged))
+    /// The exchanges, each with where its response ends, as far as that is known. Of the response whose body is said now it
+    /// may be known before: its last bytes may be left out.
+    fn told(&self) -> impl Iterator<Item = (&Exchange, Option<u64>)> {
+        let mut under_way = self.responses.body_end();
+        self.exchanges.iter().map(move |exchange| {
+            let end = exchange.response_end.or_else(|| under_way.take());
+            (exchange, end)
+        })
+    }
+
+    /// The requests whose responses reach beyond `end` of the server's stream, or may.
+    fn open(&self, end: u64) -> impl Iterator<Item = &Exchange> {
+        let open = self
+            .told()
+            .filter(move |(_, it)| it.is_none_or(|it| it > end));
+        open.map(|(exchange, _)| exchange)
     }
 
     /// Whether there may be a request that must not be made twice in what is not understood.
@@ -190,10 +197,7 @@ impl Http {
 
     /// Whether something is asked of which the server, having said its stream up to `end`, has not said all.
     fn is_unanswered(&self, end: u64) -> bool {
-        let open = self.exchanges.iter().filter(|it| !it.is_had(end));
-        // Whose response ends here, of which bytes were left out, is the first that is open.
-        let ends_here = self.responses.is_in_body() && self.responses.is_between(end);
-        open.count() > usize::from(ends_here)
+        self.open(end).next().is_some()
     }
 }
 
@@ -245,6 +249,7 @@ impl Service for Http {
     }
 
     fn restart(&mut self, acknowledged: u64) -> Option<Restart> {
+        self.end_known(acknowledged);
         let mut newest = None;
         while let Some(exchange) = self.exchanges.front()
             && let (Some(client), Some(server)) = (exchange.request_end, exchange.response_end)
@@ -284,7 +289,7 @@ impl Service for Http {
         if self.unasked.is_some_and(|at| at == self.cut && at > 0) {
             return Verb::End("a replacement would not say what the server said unasked");
         }
-        match self.open(acknowledged) {
+        match self.open(acknowledged).next() {
             Some(Exchange {
                 request,
                 request_end: Some(end),
@@ -296,28 +301,30 @@ impl Service for Http {
     }
 
     fn once(&self, end: u64) -> Once {
-        let once = || self.exchanges.iter().filter(|it| it.must_not_repeat());
-        let answered = once().filter(|exchange| exchange.is_had(end));
+        let once = self.told().filter(|(it, _)| it.must_not_repeat());
+        let ends = once.filter_map(|(_, it)| it.filter(|it| *it <= end));
         Once {
-            answered: answered.filter_map(|exchange| exchange.response_end).max(),
+            answered: ends.max(),
             open: self.is_unclear()
                 || self.had_once.is_some()
-                || once().any(|exchange| !exchange.is_had(end)),
+                || self.open(end).any(Exchange::must_not_repeat),
         }
     }
 
     fn ask(&self, from: u64, said: &[u8]) -> Option<Vec<u8>> {
-        self.open(from)?.rest.as_ref()?.ask(said, from)
+        let open = self.open(from).next()?;
+        open.rest.as_ref()?.ask(said, from)
     }
 
     fn judge(&self, from: u64, answer: &[u8]) -> Heard {
-        let open = self.open(from).and_then(|open| open.rest.as_ref());
+        let open = self.open(from).next();
+        let open = open.and_then(|open| open.rest.as_ref());
         let unknown = Heard::Refused("nothing was asked for");
         open.map_or(unknown, |rest| rest.judge(answer, from))
     }
 
     fn under_way(&self, end: u64) -> Option<UnderWay> {
-        let open = self.open(end).filter(|_| self.understands());
+        let open = self.open(end).next().filter(|_| self.understands());
         let whole = open.map(|open| open.request..open.request_end.unwrap_or(u64::MAX));
         Some(UnderWay {
             request: whole.or_else(|| Some(self.requests.begun()?..u64::MAX))?,
@@ -332,11 +339,7 @@ impl Service for Http {
         if !self.understands() || !self.responses.is_between(end) {
             return None;
         }
-        let ended = |exchange: &&Exchange| !exchange.is_had(end);
-        let mut open = self.exchanges.iter().filter(ended);
-        // Whose response ends here, of which bytes were left out, is the first that is open.
-        let open = open.nth(usize::from(self.responses.is_in_body()))?;
-        Some(reply::bad_gateway(open.is_head))
+        Some(reply::bad_gateway(self.open(end).next()?.is_head))
     }
 
     fn rewind(&mut self, to: Restart) {
@@ -351,7 +354,9 @@ impl Service for Http {
     }
 
     fn close_expected(&self, at: u64) -> bool {
-        self.understands() && self.closing_at == Some(at)
+        let mut told = self.told();
+        let closes = told.any(|(exchange, end)| exchange.closes && end == Some(at));
+        self.understands() && (closes || self.closing_at == Some(at))
     }
 
     fn owes(&self, end: u64) -> bool {
@@ -363,8 +368,8 @@ impl Service for Http {
     }
 
     fn answered(&self, at: u64) -> bool {
-        let mut ends = self.exchanges.iter().filter_map(|it| it.response_end);
-        self.understands() && ends.next_back().or(self.had) == Some(at)
+        let ends = self.told().filter_map(|(_, end)| end);
+        self.understands() && ends.last().or(self.had) == Some(at)
     }
 
     fn truncates(&self) -> bool {

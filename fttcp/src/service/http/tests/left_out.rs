@@ -50,6 +50,13 @@ fn chunked(size: usize) -> Vec<u8> {
     all
 }
 
+/// A response of known length, with this line in its head.
+fn lengthy(line: &str) -> Vec<u8> {
+    let mut all = format!("HTTP/1.1 200 OK\r\n{line}Content-Length: 9000\r\n\r\n").into_bytes();
+    all.resize(all.len() + 9000, b'x');
+    all
+}
+
 #[test]
 fn long_chunked_response_ends_where_the_next_begins() {
     // What is shown may end in a chunk, or anywhere near its end.
@@ -86,4 +93,71 @@ fn what_looks_like_a_response_in_a_chunk_is_none() {
     shown.says(SHORT);
     let end = shown.here();
     assert_eq!(shown.cut(), Some(end));
+}
+
+#[test]
+fn response_of_known_length_ends_when_the_client_has_it() {
+    for request in [GET, POST] {
+        let mut shown = Shown::default();
+        shown.asks(request);
+        shown.says(&lengthy(""));
+        let (here, end) = (shown.here(), shown.said as u64);
+        assert!(shown.http.under_way(end - 1).is_some());
+        assert_eq!(shown.http.under_way(end), None);
+        assert!(!shown.http.answered(end - 1) && shown.http.answered(end));
+        assert!(!shown.http.close_expected(end));
+        assert_eq!(shown.http.restart(end - 1), None);
+        assert_eq!(shown.cut(), Some(here));
+        assert_eq!(shown.http.verb(end), Verb::Replay);
+        // What comes next begins there.
+        shown.asks(GET);
+        shown.says(SHORT);
+        let here = shown.here();
+        assert_eq!(shown.cut(), Some(here));
+    }
+}
+
+#[test]
+fn client_that_may_lack_the_end_of_a_known_length_is_waited_for() {
+    let mut shown = Shown::default();
+    shown.asks(POST);
+    shown.says(&lengthy(""));
+    let end = shown.said as u64;
+    let whole = Once {
+        answered: Some(end),
+        open: false,
+    };
+    let part = Once {
+        answered: None,
+        open: true,
+    };
+    assert_eq!(
+        (shown.http.once(end - 1), shown.http.once(end)),
+        (part, whole)
+    );
+    shown.asks(GET);
+    assert_eq!(shown.http.once(end), whole);
+    shown.asks(POST);
+    let both = Once {
+        open: true,
+        ..whole
+    };
+    assert_eq!(shown.http.once(end), both);
+}
+
+#[test]
+fn close_behind_a_known_length_is_expected_of_one_who_said_so() {
+    let old = b"GET / HTTP/1.0\r\n\r\n";
+    for (request, line) in [(GET, "Connection: close\r\n"), (old, "")] {
+        let mut shown = Shown::default();
+        shown.asks(request);
+        shown.says(&lengthy(line));
+        let end = shown.said as u64;
+        for _ in 0..2 {
+            assert!(!shown.http.close_expected(end - 1));
+            assert!(shown.http.close_expected(end));
+            assert!(!shown.http.close_expected(end + 1));
+            shown.cut();
+        }
+    }
 }

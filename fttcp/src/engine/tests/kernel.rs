@@ -142,6 +142,18 @@ impl Web {
         self.bench.counters().logged_bytes
     }
 
+    /// For how long an answer is owed.
+    fn owed(&mut self) -> [u64; 2] {
+        [0; 2].map(|_| {
+            self.bench.now = self.bench.now.after(Duration::from_secs(1));
+            let (engine, now) = (&mut self.bench.engine, self.bench.now);
+            engine.refresh(now, &mut self.fast);
+            let silence = engine.probe(now, "web", &mut self.fast);
+            self.sent();
+            silence.expect("there is such a group").owed_ms
+        })
+    }
+
     /// The server dies, and a replacement takes the connection: where in the client's stream that begins, and what it is told.
     fn moved(&mut self) -> (u32, Vec<u8>) {
         let (engine, now) = (&mut self.bench.engine, self.bench.now);
@@ -177,13 +189,16 @@ fn chunked() -> Vec<u8> {
 }
 
 #[test]
-fn of_long_chunked_answers_only_the_last_is_told_again() {
+fn of_long_chunked_answers_only_the_last_is_kept_and_its_client_is_owed_nothing() {
     for request in [GET, POST] {
         let mut web = Web::settled(request, &chunked());
         assert_eq!(web.logged(), request.len() as u64);
+        assert_eq!(web.owed(), [0; 2]);
         web.ask(GET);
+        assert_eq!(web.owed(), [0, 1000]);
         web.answer(&chunked());
         web.acknowledge();
+        assert_eq!(web.owed(), [0; 2]);
         let at = web.said - GET.len() as u32;
         assert_eq!(web.moved(), (at, GET.to_vec()));
     }

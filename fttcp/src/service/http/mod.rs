@@ -103,6 +103,9 @@ pub(super) struct Http {
     unasked: Option<u64>,
     /// Where in the server's stream a replay begins.
     cut: u64,
+    /// What was heard last is a request: nothing is known that was said since.
+    #[serde(skip)]
+    asked_last: bool,
     /// Why it is not understood, until that was told.
     #[serde(skip)]
     complaint: Option<&'static str>,
@@ -129,6 +132,7 @@ impl Http {
             search: None,
             unasked: None,
             cut: at.server,
+            asked_last: false,
             complaint: None,
             complained: false,
         }
@@ -211,6 +215,7 @@ impl Service for Http {
         }
         let mut reader = Requests::of(&mut self.exchanges);
         self.requests.take(at, bytes, &mut reader);
+        self.asked_last |= reader.asked;
         let Some(head) = reader.lost else {
             return;
         };
@@ -228,6 +233,7 @@ impl Service for Http {
     }
 
     fn server_bytes(&mut self, at: u64, bytes: &[u8]) {
+        self.asked_last = false;
         self.bridge_gap(at, bytes);
         let mut reader = Responses::of(&mut self.exchanges, &mut self.closing_at);
         self.responses.take(at, bytes, &mut reader);
@@ -364,7 +370,9 @@ impl Service for Http {
     }
 
     fn awaits(&self, end: u64) -> bool {
-        self.understands() && self.is_unanswered(end) && self.requests.are_whole()
+        // What was left out may be the end of the answer. But of an answer the beginning is never left out.
+        let waits = self.is_unanswered(end) && (self.asked_last || !self.responses.lacks(end));
+        self.understands() && waits && self.requests.are_whole()
     }
 
     fn answered(&self, at: u64) -> bool {

@@ -11,6 +11,8 @@ use super::{Exchange, MAX_WAITING};
 /// The client's side.
 pub(super) struct Requests<'a> {
     exchanges: &'a mut VecDeque<Exchange>,
+    /// Something was asked.
+    pub(super) asked: bool,
     /// What is known of the head of a message that is not understood.
     pub(super) lost: Option<Vec<u8>>,
 }
@@ -19,6 +21,7 @@ impl<'a> Requests<'a> {
     pub(super) const fn of(exchanges: &'a mut VecDeque<Exchange>) -> Self {
         Self {
             exchanges,
+            asked: false,
             lost: None,
         }
     }
@@ -29,6 +32,7 @@ impl Reader for Requests<'_> {
         match head::request(bytes) {
             Found::Partial => Meaning::Partial,
             Found::Head(len, request) if self.exchanges.len() < MAX_WAITING => {
+                self.asked = true;
                 let empty = request.framing == Framing::Length(0);
                 self.exchanges.push_back(Exchange {
                     request: at,

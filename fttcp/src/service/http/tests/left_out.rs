@@ -161,3 +161,30 @@ fn close_behind_a_known_length_is_expected_of_one_who_said_so() {
         }
     }
 }
+
+#[test]
+fn client_that_may_have_the_whole_response_awaits_nothing_until_it_asks_again() {
+    for size in [1000, 100_000] {
+        let answer = chunked(size);
+        let mut shown = Shown::default();
+        for _ in 0..3 {
+            shown.asks(GET);
+            // A server that hangs now is noticed, whatever was left out before.
+            assert!(shown.http.awaits(shown.said as u64), "{size}");
+            let begun = shown.said as u64 + 3000;
+            shown.says(&answer);
+            assert!(shown.http.awaits(begun));
+            assert!(!shown.http.awaits(shown.said as u64), "{size}");
+        }
+    }
+    // It is known that there is more of a chunk.
+    let mut shown = Shown::default();
+    shown.asks(GET);
+    shown.says(&chunked(100_000));
+    assert!(shown.http.awaits(100_000) && !shown.http.awaits(100_200));
+    // The second of two that were asked together was left out.
+    let mut shown = Shown::default();
+    shown.asks(&GET.repeat(2));
+    shown.says(&[lengthy(""), lengthy("")].concat());
+    assert!(!shown.http.awaits(shown.said as u64));
+}

@@ -107,7 +107,8 @@ impl Connection {
         if !self.planned.moves() || !cx.pair || self.goes_back {
             return self.goes_back;
         }
-        let told = self.recovery.as_ref().is_some_and(|it| it.has_told());
+        // Of an attempt of the logger before this one it is not known.
+        let told = self.recovery.as_ref().is_none_or(|it| it.has_told());
         let verb = self
             .plugin
             .as_ref()

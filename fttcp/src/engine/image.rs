@@ -286,7 +286,8 @@ impl Engine {
             let known = connection.revive(&cx.service.make);
             if recovering {
                 connection.resume_recovery(&mut cx);
-                if begun && cx.service.remembers {
+                let goes_on = connection.state == State::Recovering;
+                if begun && goes_on && cx.service.remembers {
                     connection.lose("the logger was killed while it was moved", &mut cx);
                 }
             }

@@ -109,12 +109,22 @@ impl Connection {
             self.sent.capture(plugin.capture());
         }
         let verb = self.plugin.as_ref().map(|it| it.verb(self.server.una));
-        if let (Some(end), Some(Verb::End(reason)), None) = (self.unheard(true), verb, earlier)
-            && self.planned == Planned::No
+        if let Some(Verb::End(reason)) = verb
+            && !self.over()
         {
-            // The server had died before the client said that it has an answer: it was waited for.
-            self.await_client(end, reason, cx);
-            return;
+            if earlier.is_some() {
+                // What the replacement was told in that attempt is written nowhere: it may have done this.
+                self.leave_server(cx);
+                self.lose(reason, cx);
+                return;
+            }
+            if let Some(end) = self.unheard(true)
+                && self.planned == Planned::No
+            {
+                // The server had died before the client said that it has an answer: it was waited for.
+                self.await_client(end, reason, cx);
+                return;
+            }
         }
         let begin = Begin {
             earlier,

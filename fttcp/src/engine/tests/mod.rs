@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! A scripted client and scripted servers around the engine, with segments like Linux's, one at a time.
 
+mod again;
 mod attacks;
 mod chaos;
 mod closing;

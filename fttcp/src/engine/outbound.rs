@@ -406,8 +406,8 @@ impl Engine {
         same.or(first).map(|slot| (slot, alone))
     }
 
-    /// The replacement says something on the connection in `slot`: on which does it mean to? `None`: on a new one, for
-    /// which there is no room.
+    /// The replacement says something on the connection in `slot`: on which does it mean to? `None`: that is not known yet,
+    /// or it is a new one, for which there is no room.
     fn choose(
         &mut self,
         now: Time,
@@ -418,8 +418,17 @@ impl Engine {
     ) -> Option<usize> {
         let data = segment.payload();
         let known = self.table.get(slot)?;
-        let first = known.present_isn() + 1;
-        if !known.provisional() || data.is_empty() || segment.head().seq != first {
+        let head = segment.head();
+        let says = !data.is_empty() || head.flags.has(Flags::FIN);
+        if !known.provisional() || !says || head.flags.has(Flags::RST) {
+            return Some(slot);
+        }
+        if head.seq != known.present_isn() + 1 {
+            // It has overtaken the first words, and is repeated behind them.
+            self.table.schedule(slot);
+            return None;
+        }
+        if data.is_empty() {
             return Some(slot);
         }
         let remote = known.path.client.socket;

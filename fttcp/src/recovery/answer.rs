@@ -171,10 +171,12 @@ impl Connection {
             .is_some_and(|recovery| recovery.provisional)
     }
 
-    /// The replacement says something, and this is the connection that it means.
+    /// The replacement says its first words, or that it has none, and this is the connection that it means.
     pub(super) fn settle_choice(&mut self, head: &Head, data: usize) {
+        let first = self.present_isn() + 1;
         if let Some(recovery) = &mut self.recovery
             && (data > 0 || head.flags.has(Flags::FIN))
+            && head.seq == first
         {
             recovery.provisional = false;
         }

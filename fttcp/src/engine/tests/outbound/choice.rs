@@ -54,6 +54,41 @@ fn trap_35_requests_that_run_at_the_same_time_are_told_apart_by_what_they_say() 
     assert_eq!(bench.counters().recovered, 1);
 }
 
+#[test]
+fn trap_35_what_overtakes_the_first_words_does_not_tell_who_is_meant() {
+    let (one, two) = (ORIGIN, (ORIGIN.0, 33_001));
+    // Data, or a close.
+    for flags in [PUSH, FIN] {
+        let mut bench = bench(Outbound::Keep);
+        for (ports, times, request) in [(one, 1, &b"GET /one"[..]), (two, 2, b"GET /two")] {
+            let (isn, peer_isn) = (times * ISN, times * PEER_ISN);
+            open(&mut bench, ports, isn, peer_isn);
+            talk(&mut bench, ports, isn, peer_isn, request, b"answer");
+        }
+        fail_over(&mut bench);
+        let from = (ORIGIN.0, 50_000);
+        let answer = reopen(&mut bench, from, 42).remove(0);
+        complete(&mut bench, from, 42, &answer);
+        let (first, rest) = b"GET /two".split_at(if flags == PUSH { 6 } else { 8 });
+        let part = |at: usize, flags, data| {
+            let say = Say::new(43 + at as u32, PEER_ISN + 1, flags);
+            say.stamp(52, 100).data(data)
+        };
+        let rest = part(first.len(), flags, rest);
+        say(&mut bench, STANDBY, from, &rest);
+        let said = say(&mut bench, STANDBY, from, &part(0, PUSH, first));
+        let again = say(&mut bench, STANDBY, from, &rest);
+        let all = said.iter().chain(&again);
+        let fed: Vec<u8> = all
+            .filter(|it| it.port == STANDBY)
+            .flat_map(|it| it.data.clone())
+            .collect();
+        let totals = bench.counters();
+        assert_eq!((totals.diverged, totals.lost), (0, 0), "{said:?} {again:?}");
+        assert_eq!(fed, b"answer");
+    }
+}
+
 /// The origin's connection waits, and the replacement opens a new one to the same remote end: gives what is sent when it
 /// has said what it wants, and from where it speaks.
 fn ask_anew(bench: &mut Bench) -> (Vec<Out>, Ports) {

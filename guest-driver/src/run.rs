@@ -59,6 +59,11 @@ pub fn run(options: &Options) -> Result<()> {
             driver.on_event(&event)?;
         }
         driver.work()?;
+        // What came meanwhile is queued in the client, where poll does not see it.
+        if let Some(event) = store.next_event(Some(Instant::now()))? {
+            driver.on_event(&event)?;
+            continue;
+        }
         let left = driver.deadline().saturating_duration_since(Instant::now());
         let timeout = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),

@@ -17,6 +17,8 @@ pub use ports::{LinuxPorts, Plan, Ports};
 pub use requests::{Forward, Socket};
 pub use run::{check, run};
 
+use std::time::Instant;
+
 use grants::{Grants, Kind};
 
 use crate::device::relay::{REQUEST_DIR, VERSION_NODE};
@@ -124,8 +126,22 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
         self.look_at_grants = true;
     }
 
-    /// Does everything that the events since the last call ask for.
-    pub fn work(&mut self) -> Result<()> {
+    /// Does everything that there is to do. Events that come while the store is asked for something are queued in the client,
+    /// where poll does not see them; none is left there.
+    pub fn settle(&mut self) -> Result<()> {
+        loop {
+            while let Some(event) = self.store.next_event(Some(Instant::now()))? {
+                self.on_event(&event);
+            }
+            if !self.work()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does everything that the events since the last call ask for. Says whether that was anything.
+    pub fn work(&mut self) -> Result<bool> {
+        let asked = self.look_at_vifs || self.look_at_grants || self.look_at_requests;
         // Interfaces first: a request may name one that has just come. Then grants: it may be about
         // servers that have some.
         if std::mem::take(&mut self.look_at_vifs) {
@@ -142,7 +158,7 @@ impl<'a, S: Store + ?Sized, P: Ports, F: Forward> Daemon<'a, S, P, F> {
         if std::mem::take(&mut self.look_at_requests) {
             requests::look(self.store, self.domain, &mut self.forward)?;
         }
-        Ok(())
+        Ok(asked)
     }
 
     /// Tells that the daemon is no longer there.

@@ -14,7 +14,7 @@ use super::socket::SocketNews;
 use super::{Daemon, LinuxPorts, Socket, own_domain};
 use crate::device::netlink::LinkNews;
 use crate::error::{Code, Error, Result};
-use crate::store::{Store, XsClient};
+use crate::store::XsClient;
 
 /// How long after it has made its socket `ftlogger` may take to listen at it, and how often that is tried meanwhile: the one
 /// is news, the other is not.
@@ -41,16 +41,7 @@ pub fn run(socket: &Path) -> Result<()> {
     let ports = LinuxPorts::open()?;
     let mut daemon = Daemon::start(&store, ports, Socket(socket.to_owned()))?;
     loop {
-        // Events may be queued in the client, where poll does not see them.
-        let mut events = false;
-        while let Some(event) = store.next_event(Some(Instant::now()))? {
-            daemon.on_event(&event);
-            events = true;
-        }
-        daemon.work()?;
-        if events {
-            continue;
-        }
+        daemon.settle()?;
         let mut fds = [
             PollFd::new(&store, PollFlags::IN),
             PollFd::new(&news, PollFlags::IN),

@@ -13,7 +13,7 @@ use fttcp::control;
 use super::*;
 use crate::config::VifConfig;
 use crate::device::nodes;
-use crate::device::relay::ft_call;
+use crate::device::relay::{REPLY_DIR, ft_call};
 use crate::store::Permission;
 use crate::store::memory::MemoryStore;
 
@@ -85,18 +85,36 @@ pub(super) fn vif(vifname: Option<&str>) -> Vec<Request> {
 }
 
 pub(super) fn settle<P: Ports, F: Forward>(daemon: &mut Daemon<'_, MemoryStore, P, F>) {
-    let store = daemon.store;
-    loop {
-        let mut events = false;
-        while let Some(event) = store.next_event(Some(Instant::now())).unwrap() {
-            daemon.on_event(&event);
-            events = true;
-        }
-        daemon.work().unwrap();
-        if !events {
-            return;
-        }
+    daemon.settle().unwrap();
+}
+
+/// A kernel that is asked about an interface just when a request is made.
+struct Meanwhile(MemoryStore);
+
+impl Ports for Meanwhile {
+    fn exists(&mut self, _: &str) -> Result<bool> {
+        let asked = XsPath::domain(ME).join(REQUEST_DIR).join("one");
+        self.0.request(Request::write(asked, "hello"))?;
+        Ok(false)
     }
+
+    fn set_up(&mut self, _: &Plan) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn request_that_comes_while_interfaces_are_looked_at_is_answered() {
+    let (dom0, own) = store();
+    let mut daemon = Daemon::start(&own, Meanwhile(dom0.connect(DomId::DOM0)), Echo).unwrap();
+    dom0.all(&vif(None)).unwrap();
+    settle(&mut daemon);
+    dom0.remove_all(&[XsPath::domain(ME).join(REPLY_DIR).join("one")])
+        .unwrap();
+    daemon.on_links();
+    settle(&mut daemon);
+    let reply = "/local/domain/3/data/rxl-ft/reply/one/0";
+    assert_eq!(dom0.peek(reply).as_deref(), Some("hello"));
 }
 
 const STATUS: &str = "/local/domain/3/backend/vif/5/0/hotplug-status";

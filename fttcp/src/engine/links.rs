@@ -230,7 +230,6 @@ impl Engine {
             return;
         };
         match link {
-            None => {}
             Some(Link::To(by)) if came => {
                 links.note_linked(Place::of(ends, opened), (by, now), ends, port);
             }
@@ -243,7 +242,7 @@ impl Engine {
                     links.note(place, (ends, now), south, |_| true);
                 }
             }
-            Some(_) => {}
+            None | Some(_) => {}
         }
     }
 
